@@ -1,0 +1,84 @@
+"""Trains the denoiser on the latents (v prediction, linear betas), with captions from the frozen text encoder.
+
+    python train_unet.py [--steps 5000]
+"""
+
+import argparse
+import json
+import random
+import time
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from transformers import CLIPTokenizer
+
+from common import WORK, Training, averaged
+from models import text_encoder, unet
+from tokens import encode
+from world import FRAMES, captions, partial_captions
+
+
+def window(progress, rng):
+    """How many neighbouring frames of each clip a step sees: short windows of many clips first, whole clips at the end.
+
+    The captions are what is learnt last and short windows show more of them for the same work.
+    """
+    if progress < 0.35:
+        return rng.choice([1, 2, 4])
+    if progress < 0.65:
+        return rng.choice([4, 8, 16])
+    return FRAMES
+
+
+def caption(attributes, rng):
+    """Mostly a full caption, sometimes one that leaves attributes open, one in ten empty (for guidance)."""
+    dice = rng.random()
+    if dice < 0.1:
+        return ""
+    return rng.choice(partial_captions(attributes) if dice < 0.2 else captions(attributes))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--frames", type=int, default=128, help="frames in a batch, of all clips together")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(WORK / "tokenizer")
+    text = averaged("text", "text_encoder", text_encoder(len(tokenizer)))
+    attributes = json.loads((WORK / "attributes.json").read_text())
+    latents = np.load(WORK / "latents.npy", mmap_mode="r")
+    model = unet().eval()  # the temporal convolutions' dropout costs time and helps nothing here
+    training = Training("unet", {"unet": model}, args.steps, rate=1e-3)
+    noise_levels = DDPMScheduler(prediction_type="v_prediction", clip_sample=False)
+    rng = random.Random(training.step)
+    start, first, losses = time.time(), training.step, []
+    while training.running():
+        length = window(training.step / args.steps, rng)
+        batch = args.frames // length
+        pick = sorted(rng.sample(range(len(latents)), batch))
+        first_frame = rng.randrange(FRAMES - length + 1)
+        clean = torch.from_numpy(latents[pick, :, first_frame : first_frame + length]).float()
+        with torch.no_grad():
+            states = text(encode(tokenizer, [caption(attributes[i], rng) for i in pick])).last_hidden_state
+        # Noise levels spread evenly over the batch: less variance than independent draws.
+        t = ((torch.rand(batch) + torch.arange(batch)) * (1000 / batch)).long()[torch.randperm(batch)]
+        noise = torch.randn_like(clean)
+        noisy = noise_levels.add_noise(clean, noise, t)
+        target = noise_levels.get_velocity(clean, noise, t)
+        loss = ((model(noisy, t, encoder_hidden_states=states).sample - target) ** 2).mean()
+        training.update(loss)
+        losses.append(loss.item())
+        if training.step % 50 == 0:
+            rate = (training.step - first) / (time.time() - start)
+            print(f"unet {training.step} loss {np.mean(losses[-50:]):.4f} {rate:.2f} steps/s", flush=True)
+        if training.step % 100 == 0:
+            with torch.no_grad():
+                shuffled = states[torch.roll(torch.arange(batch), batch // 2)]
+                wrong = ((model(noisy, t, encoder_hidden_states=shuffled).sample - target) ** 2).mean()
+            print(f"unet {training.step} right captions {loss.item():.4f}, shuffled {wrong.item():.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+//! Benchmarks of t2v: see `benches/`.

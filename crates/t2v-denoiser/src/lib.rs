@@ -1,0 +1,58 @@
+//! Denoising models for video latents, behind one trait.
+//!
+//! [`UNet3d`] is `UNet3DConditionModel` of diffusers, the network of ModelScope's text-to-video and of Zeroscope
+//! ([Wang et al., 2023](https://arxiv.org/abs/2308.06571)): the two-dimensional U-Net of Stable Diffusion with a temporal
+//! convolution after every residual block and a temporal transformer after every spatial one.
+//!
+//! The key decision: inside the network frames are a part of the batch, `[batch * frames, channels, height, width]`, as
+//! in diffusers, so spatial layers are the image model's. Text is *not* repeated for each frame: the queries of all
+//! frames of a clip attend to one set of keys and values, which is the same sum.
+//!
+//! Upstream: `diffusers/models/unets/unet_3d_condition.py` and `unet_3d_blocks.py`.
+
+mod config;
+mod error;
+#[cfg(test)]
+mod golden_tests;
+mod keys;
+mod temporal_conv;
+mod timesteps;
+mod transformer_2d;
+mod transformer_block;
+mod transformer_temporal;
+mod unet_3d;
+mod unet_blocks;
+
+use burn::tensor::Tensor;
+pub use config::{DownBlockType, UNet3dConfig, UpBlockType};
+pub use error::DenoiserError;
+pub use temporal_conv::TemporalConv;
+pub use timesteps::{TimestepEmbedding, sinusoidal_embedding};
+pub use transformer_2d::Transformer2d;
+pub use transformer_block::{Attention, FeedForward, TransformerBlock};
+pub use transformer_temporal::TransformerTemporal;
+pub use unet_3d::UNet3d;
+pub use unet_blocks::{BlockConfig, DownBlock3d, MidBlock3d, UpBlock3d};
+
+/// A network that predicts noise, velocity or the clean sample from noisy latents.
+pub trait Denoiser: Send {
+    /// One call of the network.
+    ///
+    /// # Shapes
+    /// - latents: `[batch, in_channels, frames, height, width]`
+    /// - text: `[batch, tokens, cross_attention_dim]`
+    /// - output: `[batch, out_channels, frames, height, width]`
+    fn forward(&self, latents: Tensor<5>, timestep: f64, text: Tensor<3>) -> Tensor<5>;
+
+    /// Channels of the latents.
+    fn in_channels(&self) -> usize;
+
+    /// Channels of the prediction.
+    fn out_channels(&self) -> usize;
+
+    /// Width of the text embeddings.
+    fn cross_attention_dim(&self) -> usize;
+
+    /// Height and width of the latents it was trained at, where its configuration says so.
+    fn sample_size(&self) -> Option<[usize; 2]>;
+}

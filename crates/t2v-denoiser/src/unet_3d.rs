@@ -1,0 +1,183 @@
+//! `UNet3DConditionModel` (`diffusers/models/unets/unet_3d_condition.py`).
+
+use burn::{
+    module::Module,
+    nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
+    tensor::{DType, Device, Tensor, activation::silu},
+};
+use t2v_kernels::{MultiHead, conv3x3};
+use t2v_weights::{Component, Weights};
+
+use crate::{
+    BlockConfig, Denoiser, DenoiserError, DownBlock3d, DownBlockType, MidBlock3d, TimestepEmbedding,
+    TransformerTemporal, UNet3dConfig, UpBlock3d, UpBlockType, keys, sinusoidal_embedding,
+    unet_blocks::{Condition, merge_frames, split_frames},
+};
+
+/// Heads of the transformer before the first block, whatever the configuration says.
+const TRANSFORMER_IN_HEADS: usize = 8;
+
+/// The denoiser of ModelScope's text-to-video models.
+#[derive(Module, Debug)]
+pub struct UNet3d {
+    conv_in: Conv2d,
+    time_embedding: TimestepEmbedding,
+    transformer_in: TransformerTemporal,
+    down_blocks: Vec<DownBlock3d>,
+    mid_block: MidBlock3d,
+    up_blocks: Vec<UpBlock3d>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+    #[module(skip)]
+    config: UNet3dConfig,
+}
+
+impl UNet3d {
+    /// Reads `config.json` and the weights of a model folder's `unet`.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
+    pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, DenoiserError> {
+        let config: UNet3dConfig = component.config(&["UNet3DConditionModel"])?;
+        Self::from_weights(config, &component.weights()?, dtype, device)
+    }
+
+    /// A network with the given weights, in `dtype`.
+    ///
+    /// # Errors
+    /// As for [`from_component`](Self::from_component).
+    pub fn from_weights(
+        config: UNet3dConfig,
+        weights: &Weights,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self, DenoiserError> {
+        let mut model = Self::new(config, device)?;
+        weights.load(&mut model, &keys::unet_3d(), dtype)?;
+        Ok(model)
+    }
+
+    fn new(config: UNet3dConfig, device: &Device) -> Result<Self, DenoiserError> {
+        config.check()?;
+        let channels = &config.block_out_channels;
+        let block = BlockConfig {
+            time_embed_dim: config.time_embed_dim(),
+            eps: config.norm_eps,
+            activation: config.act_fn,
+            groups: config.norm_num_groups,
+            cross_attention_dim: config.cross_attention_dim,
+            head_dim: config.attention_head_dim,
+        };
+        let split_in = MultiHead {
+            heads: TRANSFORMER_IN_HEADS,
+            head_dim: config.attention_head_dim,
+        };
+        let deepest = channels[channels.len() - 1];
+        Ok(Self {
+            conv_in: conv3x3(config.in_channels, channels[0], device),
+            time_embedding: TimestepEmbedding::new(
+                channels[0],
+                config.time_embed_dim(),
+                config.time_cond_proj_dim,
+                config.act_fn,
+                device,
+            ),
+            transformer_in: TransformerTemporal::new(channels[0], split_in, config.norm_num_groups, device),
+            down_blocks: down_blocks(&config, &block, device),
+            mid_block: MidBlock3d::new(&block, deepest, config.mid_block_scale_factor, device),
+            up_blocks: up_blocks(&config, &block, device),
+            conv_norm_out: GroupNormConfig::new(config.norm_num_groups, channels[0])
+                .with_epsilon(config.norm_eps)
+                .init(device),
+            conv_out: conv3x3(channels[0], config.out_channels, device),
+            config,
+        })
+    }
+
+    /// The configuration the network was built from.
+    #[must_use]
+    pub fn config(&self) -> &UNet3dConfig {
+        &self.config
+    }
+
+    fn condition(&self, timestep: f64, text: Tensor<3>, rows: usize, frames: usize) -> Condition {
+        let embedding = sinusoidal_embedding(timestep, self.config.block_out_channels[0], &text.device());
+        let time = self.time_embedding.forward(embedding.cast(text.dtype()));
+        Condition {
+            time: time.repeat_dim(0, rows),
+            text,
+            frames,
+        }
+    }
+}
+
+fn down_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec<DownBlock3d> {
+    let channels = &config.block_out_channels;
+    let layers = config.layers_per_block;
+    (0..channels.len())
+        .map(|i| {
+            let io = [channels[i.saturating_sub(1)], channels[i]];
+            let transformers = config.down_block_types[i] == DownBlockType::CrossAttention;
+            let padding = (i + 1 < channels.len()).then_some(config.downsample_padding);
+            DownBlock3d::new(block, io, layers, transformers, padding, device)
+        })
+        .collect()
+}
+
+fn up_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec<UpBlock3d> {
+    let mut channels = config.block_out_channels.clone();
+    channels.reverse();
+    let last = channels.len() - 1;
+    let layers = config.layers_per_block + 1;
+    (0..=last)
+        .map(|i| {
+            let io = [channels[(i + 1).min(last)], channels[i.saturating_sub(1)], channels[i]];
+            let transformers = config.up_block_types[i] == UpBlockType::CrossAttention;
+            UpBlock3d::new(block, io, layers, transformers, i < last, device)
+        })
+        .collect()
+}
+
+impl Denoiser for UNet3d {
+    fn forward(&self, latents: Tensor<5>, timestep: f64, text: Tensor<3>) -> Tensor<5> {
+        let [batch, _, frames, height, width] = latents.dims();
+        let condition = self.condition(timestep, text, batch * frames, frames);
+        let x = self.conv_in.forward(merge_frames(latents));
+        let mut x = self.transformer_in.forward(x, frames);
+        let mut states = vec![x.clone()];
+        for block in &self.down_blocks {
+            states.extend(block.forward(x, &condition));
+            x = states[states.len() - 1].clone();
+        }
+        x = self.mid_block.forward(x, &condition);
+        // Sizes that were rounded up on the way down are met again on the way up.
+        let halvings = self.up_blocks.len() - 1;
+        let uneven = height % (1 << halvings) != 0 || width % (1 << halvings) != 0;
+        for (i, block) in self.up_blocks.iter().enumerate() {
+            let left = states.len() - (self.config.layers_per_block + 1);
+            let size = (uneven && i < halvings).then(|| {
+                let [_, _, height, width] = states[left - 1].dims();
+                [height, width]
+            });
+            x = block.forward(x, &mut states, &condition, size);
+        }
+        let x = self.conv_out.forward(silu(self.conv_norm_out.forward(x)));
+        split_frames(x, frames)
+    }
+
+    fn in_channels(&self) -> usize {
+        self.config.in_channels
+    }
+
+    fn out_channels(&self) -> usize {
+        self.config.out_channels
+    }
+
+    fn cross_attention_dim(&self) -> usize {
+        self.config.cross_attention_dim
+    }
+
+    fn sample_size(&self) -> Option<[usize; 2]> {
+        self.config.sample_size()
+    }
+}

@@ -1,0 +1,77 @@
+//! Activation functions by the names that model configurations give them.
+
+use burn::tensor::{
+    Tensor,
+    activation::{gelu, mish, relu, sigmoid, silu},
+};
+use serde::Deserialize;
+
+/// An activation function; the names are those of diffusers' and transformers' configurations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x * sigmoid(x)`, also called swish.
+    #[default]
+    #[serde(alias = "swish")]
+    Silu,
+    /// The exact Gaussian error linear unit.
+    Gelu,
+    /// `x * sigmoid(1.702 x)`, OpenAI's approximation.
+    QuickGelu,
+    /// `x * tanh(softplus(x))`.
+    Mish,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+impl Activation {
+    /// Applies the function element by element.
+    #[must_use]
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Activation::Silu => silu(x),
+            Activation::Gelu => gelu(x),
+            Activation::QuickGelu => x.clone() * sigmoid(x * 1.702),
+            Activation::Mish => mish(x),
+            Activation::Relu => relu(x),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData, Tolerance};
+
+    use super::*;
+
+    /// Values of torch.nn.functional at -1, 0.5 and 2.
+    #[test]
+    fn equals_torch() {
+        let cases = [
+            (Activation::Silu, [-0.268_941_43, 0.311_229_67, 1.761_594_2]),
+            (Activation::Gelu, [-0.158_655_26, 0.345_731_23, 1.954_499_7]),
+            (Activation::QuickGelu, [-0.154_204_27, 0.350_388_47, 1.935_658]),
+            (Activation::Mish, [-0.303_401_46, 0.375_244_76, 1.943_959]),
+            (Activation::Relu, [0.0, 0.5, 2.0]),
+        ];
+        for (activation, expected) in cases {
+            let x = Tensor::<1>::from_floats([-1.0, 0.5, 2.0], &Device::flex());
+            let expected = TensorData::from(expected.map(|v: f64| v as f32));
+            let tolerance = Tolerance::rel_abs(1e-5, 1e-6);
+            activation
+                .forward(x)
+                .into_data()
+                .assert_approx_eq::<f32>(&expected, tolerance);
+        }
+    }
+
+    #[test]
+    fn swish_is_silu() {
+        let parsed: Activation = serde::Deserialize::deserialize(serde::de::value::StrDeserializer::<
+            serde::de::value::Error,
+        >::new("swish"))
+        .unwrap();
+        assert_eq!(parsed, Activation::Silu);
+    }
+}

@@ -1,0 +1,159 @@
+//! What can go wrong.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::spec::FrameRate;
+
+/// A [`std::result::Result`] with this crate's error.
+pub type Result<T, E = Mp4Error> = std::result::Result<T, E>;
+
+/// Why a video could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mp4Error {
+    /// The encoder cannot code pictures of this size.
+    #[error("a video of {width}x{height} pixels cannot be encoded: {reason}")]
+    Size {
+        /// The width asked for.
+        width: u32,
+        /// The height asked for.
+        height: u32,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+
+    /// The frame rate has a zero in it.
+    #[error("a frame rate of {rate} is not a positive number")]
+    FrameRate {
+        /// The rate asked for.
+        rate: FrameRate,
+    },
+
+    /// The quality lies outside `0..=100`.
+    #[error("a quality of {quality} is not between 0 and 100")]
+    Quality {
+        /// The quality asked for.
+        quality: u8,
+    },
+
+    /// The path to write to is empty.
+    #[error("the path of the video to write is empty")]
+    EmptyPath,
+
+    /// The folder to write into does not exist.
+    #[error("cannot write {path:?}: there is no folder {folder:?}")]
+    MissingFolder {
+        /// The path to write to.
+        path: PathBuf,
+        /// Its parent.
+        folder: PathBuf,
+    },
+
+    /// Something other than a regular file, such as a folder or a device, has this path.
+    #[error("cannot write {path:?}: it names a folder or a device, not a file")]
+    NotAFile {
+        /// The path to write to.
+        path: PathBuf,
+    },
+
+    /// A write-protected file has this path.
+    #[error("cannot write {path:?}: the file there is write-protected")]
+    WriteProtected {
+        /// The path to write to.
+        path: PathBuf,
+    },
+
+    /// The file system refused.
+    #[error("cannot {action} {path:?}: {source}")]
+    Io {
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// The path to write to.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+
+    /// A frame has the wrong number of bytes. The writer can still be used.
+    #[error("frame {frame} has {actual} bytes, but {width}x{height} pixels of RGB8 take {expected}")]
+    FrameLength {
+        /// The frame's number, from 0.
+        frame: u32,
+        /// The width of the video.
+        width: u32,
+        /// The height of the video.
+        height: u32,
+        /// The bytes a frame must have.
+        expected: usize,
+        /// The bytes it has.
+        actual: usize,
+    },
+
+    /// The encoder yielded no picture for a frame.
+    #[error("the encoder dropped frame {frame}")]
+    FrameDropped {
+        /// The frame's number, from 0.
+        frame: u32,
+    },
+
+    /// The encoder failed.
+    #[error("the encoder failed at frame {frame}: {source}")]
+    Encoder {
+        /// The frame's number, from 0.
+        frame: u32,
+        /// What it reported.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+
+    /// The encoder's output cannot be put into an MP4 file.
+    #[error("the encoder's output for frame {frame} is unusable: {reason}")]
+    Bitstream {
+        /// The frame's number, from 0.
+        frame: u32,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// The boxes that describe the video could not be made.
+    #[error("cannot describe the video in {box_type:?} boxes: {reason}")]
+    Boxes {
+        /// The box at fault.
+        box_type: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// An MP4 file cannot hold more frames.
+    #[error("the video has reached the {limit} frames that an MP4 file can hold")]
+    TooManyFrames {
+        /// The highest possible number of frames.
+        limit: u32,
+    },
+
+    /// [`Writer::finish`](crate::Writer::finish) was called before any frame was pushed.
+    #[error("cannot write {path:?}: a video needs at least one frame")]
+    NoFrames {
+        /// The path to write to.
+        path: PathBuf,
+    },
+
+    /// An earlier call failed half-way, so that the video would lack a frame.
+    #[error("cannot go on with {path:?}: writing an earlier frame failed")]
+    Broken {
+        /// The path to write to.
+        path: PathBuf,
+    },
+}
+
+impl Mp4Error {
+    /// For `map_err`: an input or output error with what was attempted, on which path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Text to video in Rust: from a prompt to an MP4 with a diffusion model, on [Burn](https://burn.dev).
+//!
+//! ```no_run
+//! use t2v_pipeline::{Device, Pipeline, TextToVideoRequest};
+//!
+//! # fn main() -> Result<(), t2v_pipeline::PipelineError> {
+//! let pipeline = Pipeline::embedded(&Device::flex())?;
+//! let request = TextToVideoRequest::new("a red ball bouncing in a blue sky").with_seed(7);
+//! let video = pipeline.generate(&request)?;
+//! video.save_mp4("ball.mp4")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The key decision: this crate composes and decides nothing that a component could. It owns the request, which mirrors
+//! the body of the Stable Diffusion API's `text2video` endpoint, and the order in which text encoder, scheduler,
+//! denoiser and autoencoder are called, which is that of diffusers' `TextToVideoSDPipeline` and
+//! `VideoToVideoSDPipeline`; so the same checkpoint, request and seed give the same frames as there.
+
+mod conditioning;
+mod defaults;
+mod denoise;
+mod device;
+mod error;
+mod init_media;
+mod model;
+mod pipeline;
+mod progress;
+mod request;
+mod response;
+mod video;
+
+pub use burn::tensor::Device;
+pub use device::DeviceName;
+pub use error::PipelineError;
+pub use init_media::InitMedia;
+pub use pipeline::{GenerateOptions, Pipeline};
+pub use progress::{CancelToken, Progress, Stage, StageTimes};
+pub use request::{TextToVideoRequest, ValidationError};
+pub use response::TextToVideoResponse;
+pub use t2v_mp4::FrameRate;
+pub use t2v_schedulers::SchedulerKind;
+pub use video::{Report, Video, check_output};

@@ -1,0 +1,149 @@
+//! The request: the body of the API's `text2video` endpoint.
+
+mod parse;
+mod validate;
+
+use serde::Serialize;
+use serde_json::Value;
+pub use validate::ValidationError;
+
+/// A request, field by field the body of the Stable Diffusion API's `text2video` endpoint, with `num_frames`, `fps`
+/// and `clip_skip` of its later versions.
+///
+/// What is `None` is the checkpoint's own default. [`from_json`](Self::from_json) takes numbers as numbers or as
+/// strings and switches as `"yes"`, `"no"` or booleans, as the API's clients send them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TextToVideoRequest {
+    /// Authorises the request at a server; the library does not look at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The model, where several can be chosen from.
+    pub model_id: Option<String>,
+    /// What the video should show.
+    pub prompt: String,
+    /// What it should not show; it takes the place of the empty prompt in guidance.
+    pub negative_prompt: Option<String>,
+    /// Pixels, at most 1024 and a multiple of the model's factor.
+    pub width: Option<u32>,
+    /// Pixels, at most 1024 and a multiple of the model's factor.
+    pub height: Option<u32>,
+    /// Name of a scheduler, with or without the suffix `Scheduler`.
+    pub scheduler: Option<String>,
+    /// Denoising steps, 1 to 50.
+    pub num_inference_steps: Option<u32>,
+    /// Whether the prompt may be completed. No enhancer is built in yet: the prompt is used as it stands.
+    pub enhance_prompt: Option<bool>,
+    /// Weight of the prompt against the negative prompt, 1 to 20; at 1 the negative prompt is not used.
+    pub guidance_scale: Option<f64>,
+    /// With pictures to start from: how much of them is replaced, 0 to 1.
+    pub strength: Option<f64>,
+    /// 0 to 4294967295; `None` draws one.
+    pub seed: Option<u32>,
+    /// Told about the result by a server; the library does not look at it.
+    pub webhook: Option<String>,
+    /// Given back to the webhook.
+    pub track_id: Option<Value>,
+    /// Whether a server may pass the request on; the library does not look at it.
+    pub loadbalancer: Option<bool>,
+    /// Frames of the video, 1 to 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_frames: Option<u32>,
+    /// Last layers of the text encoder to leave out for the prompt (not for the negative prompt), 0 to 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_skip: Option<u32>,
+    /// Frames a second of the video, 1 to 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<u32>,
+}
+
+impl TextToVideoRequest {
+    /// A request for `prompt`, all else at the checkpoint's defaults.
+    #[must_use]
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Sets what the video should not show.
+    #[must_use]
+    pub fn with_negative_prompt(mut self, negative_prompt: impl Into<String>) -> Self {
+        self.negative_prompt = Some(negative_prompt.into());
+        self
+    }
+
+    /// Sets the size in pixels.
+    #[must_use]
+    pub fn with_size(mut self, width: u32, height: u32) -> Self {
+        (self.width, self.height) = (Some(width), Some(height));
+        self
+    }
+
+    /// Sets the number of frames.
+    #[must_use]
+    pub fn with_num_frames(mut self, num_frames: u32) -> Self {
+        self.num_frames = Some(num_frames);
+        self
+    }
+
+    /// Sets the scheduler by name.
+    #[must_use]
+    pub fn with_scheduler(mut self, scheduler: impl Into<String>) -> Self {
+        self.scheduler = Some(scheduler.into());
+        self
+    }
+
+    /// Sets the number of denoising steps.
+    #[must_use]
+    pub fn with_num_inference_steps(mut self, steps: u32) -> Self {
+        self.num_inference_steps = Some(steps);
+        self
+    }
+
+    /// Sets the weight of the prompt.
+    #[must_use]
+    pub fn with_guidance_scale(mut self, scale: f64) -> Self {
+        self.guidance_scale = Some(scale);
+        self
+    }
+
+    /// Sets how much of the pictures to start from is replaced.
+    #[must_use]
+    pub fn with_strength(mut self, strength: f64) -> Self {
+        self.strength = Some(strength);
+        self
+    }
+
+    /// Sets the seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u32) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Checks every field against the API's limits.
+    ///
+    /// # Errors
+    /// All faults at once, by field.
+    pub fn validate(&self) -> Result<(), ValidationError> {
+        ValidationError::of(validate::faults(self))
+    }
+
+    /// Reads a request from the API's JSON body and validates it; unknown fields are ignored, as the API does.
+    ///
+    /// # Errors
+    /// All faults at once, by field: wrong types, values out of range, a missing prompt.
+    pub fn from_json(body: &Value) -> Result<Self, ValidationError> {
+        parse::request(body, false)
+    }
+
+    /// Like [`from_json`](Self::from_json), but an unknown field is a fault: for bodies that a person writes.
+    ///
+    /// # Errors
+    /// As for `from_json`.
+    pub fn from_json_strict(body: &Value) -> Result<Self, ValidationError> {
+        parse::request(body, true)
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests: what is accepted, what is refused and how it is said.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use t2v_pipeline::{TextToVideoRequest, ValidationError};
+
+fn faults(error: &ValidationError) -> Value {
+    serde_json::to_value(error).unwrap()
+}
+
+#[test]
+fn the_example_body_of_the_api_is_accepted() {
+    let body = json!({
+        "key": "enterprise_api_key", "model_id": "model_id",
+        "prompt": "Girl smiling and sitting on bench, ultra HD video", "negative_prompt": "Low Quality",
+        "width": "512", "height": "512", "scheduler": "UniPCMultistepScheduler", "num_inference_steps": "30",
+        "enhance_prompt": "yes", "guidance_scale": 7.5, "strength": 0.7,
+        "seed": null, "webhook": null, "track_id": null,
+    });
+    let mut body = body;
+    body["scheduler"] = json!("DDIMScheduler");
+    for parse in [TextToVideoRequest::from_json, TextToVideoRequest::from_json_strict] {
+        let request = parse(&body).unwrap();
+        assert_eq!((request.width, request.height), (Some(512), Some(512)));
+        assert_eq!(request.num_inference_steps, Some(30));
+        assert_eq!(request.enhance_prompt, Some(true));
+        assert_eq!(request.seed, None);
+    }
+}
+
+#[test]
+fn numbers_and_numeric_strings_are_the_same() {
+    let numbers = json!({"prompt": "x", "width": 64, "guidance_scale": 2.5, "seed": 4294967295u32, "fps": 8});
+    let strings = json!({"prompt": "x", "width": "64", "guidance_scale": "2.5", "seed": "4294967295", "fps": " 8 "});
+    let parsed = TextToVideoRequest::from_json(&numbers).unwrap();
+    assert_eq!(parsed, TextToVideoRequest::from_json(&strings).unwrap());
+    assert_eq!(parsed.seed, Some(u32::MAX));
+}
+
+#[test]
+fn every_fault_is_reported_at_once() {
+    let body = json!({
+        "width": 2000, "height": 0, "num_inference_steps": 51, "guidance_scale": 21, "strength": 1.5,
+        "scheduler": "Nonesuch", "seed": -1, "enhance_prompt": "maybe", "track_id": [1], "num_frames": "x", "fps": 0,
+    });
+    let faults = faults(&TextToVideoRequest::from_json(&body).unwrap_err());
+    for field in [
+        "prompt",
+        "width",
+        "height",
+        "num_inference_steps",
+        "guidance_scale",
+        "strength",
+        "scheduler",
+        "seed",
+        "enhance_prompt",
+        "track_id",
+        "num_frames",
+        "fps",
+    ] {
+        assert_eq!(faults[field].as_array().map(Vec::len), Some(1), "{field}: {faults}");
+    }
+    assert_eq!(faults["prompt"], json!(["The prompt field is required."]));
+    assert_eq!(
+        faults["width"],
+        json!(["The width may not be greater than 1024, not 2000."])
+    );
+    let scheduler = faults["scheduler"][0].as_str().unwrap();
+    assert!(
+        scheduler.contains("Nonesuch") && scheduler.contains("DDIM"),
+        "{scheduler}"
+    );
+}
+
+#[test]
+fn limits_are_inclusive() {
+    let base = TextToVideoRequest::new("x");
+    for (steps, guidance, strength) in [(1, 1.0, 0.0), (50, 20.0, 1.0)] {
+        let request = base
+            .clone()
+            .with_num_inference_steps(steps)
+            .with_guidance_scale(guidance);
+        request.with_strength(strength).validate().unwrap();
+    }
+    assert!(base.clone().with_num_inference_steps(0).validate().is_err());
+    assert!(base.clone().with_guidance_scale(0.99).validate().is_err());
+    assert!(base.clone().with_guidance_scale(f64::NAN).validate().is_err());
+    assert!(base.with_strength(-0.1).validate().is_err());
+}
+
+#[test]
+fn only_the_strict_parser_refuses_unknown_fields() {
+    let body = json!({"prompt": "x", "samples": 1});
+    assert!(TextToVideoRequest::from_json(&body).is_ok());
+    let faults = faults(&TextToVideoRequest::from_json_strict(&body).unwrap_err());
+    assert!(faults["samples"][0].as_str().unwrap().contains("unknown"));
+}
+
+#[test]
+fn a_request_survives_json() {
+    let request = TextToVideoRequest::new("a \"ball\" ⚽")
+        .with_size(64, 32)
+        .with_seed(7)
+        .with_scheduler("DDIM");
+    let json = serde_json::to_value(&request).unwrap();
+    assert_eq!(TextToVideoRequest::from_json_strict(&json).unwrap(), request);
+}

@@ -1,0 +1,213 @@
+//! Multistep DPM-Solver: Lu et al., "DPM-Solver", <https://arxiv.org/abs/2206.00927>, and "DPM-Solver++",
+//! <https://arxiv.org/abs/2211.01095>, of orders 1 to 3, as ODE and (up to order 2 for the former) as SDE.
+//!
+//! Follows diffusers' `scheduling_dpmsolver_multistep.py`.
+
+mod config;
+mod table;
+mod update;
+
+use std::collections::VecDeque;
+
+use burn::tensor::{DType, Tensor};
+use serde_json::Value;
+
+use self::config::Config;
+use self::table::Training;
+use self::update::{Level, Step};
+use crate::prediction::PredictionType;
+use crate::progress::Progress;
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::sigmas::FinalSigma;
+use crate::{SchedulerError, SchedulerKind};
+
+const KIND: SchedulerKind = SchedulerKind::DpmSolverMultistep;
+
+/// With `lower_order_final`, runs of fewer timesteps than this end in steps of lower order.
+const SHORT_RUN: usize = 15;
+
+/// The option `algorithm_type`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Algorithm {
+    Dpm,
+    DpmPlusPlus,
+    SdeDpm,
+    SdeDpmPlusPlus,
+}
+
+/// The option `solver_type`, which matters to order 2.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SolverType {
+    Midpoint,
+    Heun,
+}
+
+/// `DPMSolverMultistepScheduler`.
+#[derive(Debug)]
+pub(crate) struct DpmSolverMultistep {
+    config: Config,
+    training: Training,
+    timesteps: Vec<f64>,
+    sigmas: Vec<f32>,
+    /// Converted model outputs, latest first.
+    outputs: VecDeque<Tensor<5>>,
+    progress: Progress,
+}
+
+impl DpmSolverMultistep {
+    pub(crate) fn from_config(config: &Value) -> Result<Self, SchedulerError> {
+        let config = Config::read(config)?;
+        Ok(Self {
+            training: Training::new(&config)?,
+            config,
+            timesteps: Vec::new(),
+            sigmas: Vec::new(),
+            outputs: VecDeque::new(),
+            progress: Progress::new(KIND),
+        })
+    }
+
+    fn level(&self, index: usize) -> Level {
+        let sigma = self.sigmas[index];
+        if self.config.flow_sigmas {
+            return Level {
+                alpha: 1.0 - sigma,
+                sigma,
+            };
+        }
+        let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
+        Level {
+            alpha,
+            sigma: sigma * alpha,
+        }
+    }
+
+    /// The order of a step, for which there are `known` model outputs.
+    fn order_at(&self, index: usize, known: usize) -> usize {
+        let (config, count) = (&self.config, self.timesteps.len());
+        let lowers = config.lower_order_final && count < SHORT_RUN;
+        let last = index + 1 == count;
+        let order = config.order.min(known);
+        if last && (config.euler_at_final || lowers || config.final_sigma == FinalSigma::Zero) {
+            return 1;
+        }
+        if index + 2 == count && lowers {
+            order.min(2)
+        } else {
+            order
+        }
+    }
+
+    /// The estimate that the algorithm works on, of the clean sample or of the noise.
+    fn convert(&self, model_output: Tensor<5>, sample: Tensor<5>, index: usize) -> Tensor<5> {
+        let Config {
+            prediction,
+            threshold,
+            algorithm,
+            ..
+        } = self.config;
+        let Level { alpha, sigma } = self.level(index);
+        let threshold = |original| match threshold {
+            Some(threshold) => threshold.apply(original),
+            None => original,
+        };
+        if algorithm.predicts_original() {
+            // A flow is in the sigmas as they are.
+            let sigma = if prediction == PredictionType::Flow {
+                self.sigmas[index]
+            } else {
+                sigma
+            };
+            return threshold(prediction.original(model_output, sample, alpha, sigma));
+        }
+        let epsilon = prediction.epsilon(model_output, sample.clone(), alpha, sigma);
+        if self.config.threshold.is_none() {
+            return epsilon;
+        }
+        let original = threshold((sample.clone() - epsilon * sigma) / alpha);
+        (sample - original * alpha) / sigma
+    }
+
+    /// Drops the channels of a learned variance.
+    fn without_variance(&self, model_output: Tensor<5>, channels: usize) -> Tensor<5> {
+        let predicts_noise = self.config.prediction == PredictionType::Epsilon;
+        match self.config.learned_variance && predicts_noise {
+            true => model_output.narrow(1, 0, channels),
+            false => model_output,
+        }
+    }
+}
+
+impl Scheduler for DpmSolverMultistep {
+    fn kind(&self) -> SchedulerKind {
+        KIND
+    }
+
+    fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
+        (self.timesteps, self.sigmas) = self.training.table(&self.config, schedule)?;
+        self.outputs.clear();
+        self.progress.restart(self.timesteps.len());
+        Ok(())
+    }
+
+    fn set_step_options(&mut self, _options: StepOptions) {}
+
+    fn timesteps(&self) -> &[f64] {
+        &self.timesteps
+    }
+
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
+
+    fn set_begin_index(&mut self, index: usize) {
+        self.progress.begin_at(index);
+    }
+
+    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
+        sample
+    }
+
+    fn step(
+        &mut self,
+        model_output: Tensor<5>,
+        sample: Tensor<5>,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<StepOutput, SchedulerError> {
+        let index = self.progress.current()?;
+        let (dtype, algorithm) = (model_output.dtype(), self.config.algorithm);
+        let sample = sample.cast(DType::F32);
+        let output = self.without_variance(model_output.cast(DType::F32), sample.dims()[1]);
+        let output = self.convert(output, sample.clone(), index);
+        let fresh = algorithm.is_stochastic();
+        let fresh = fresh.then(|| noise.normal(sample.dims(), &sample.device()).cast(DType::F32));
+        self.outputs.truncate(self.config.order - 1);
+        self.outputs.push_front(output.clone());
+        let order = self.order_at(index, self.outputs.len());
+        let levels: Vec<Level> = (0..order).map(|back| self.level(index - back)).collect();
+        let step = Step {
+            algorithm,
+            solver: self.config.solver,
+            target: self.level(index + 1),
+            levels: &levels,
+        };
+        let prev_sample = step.update(sample, self.outputs.make_contiguous(), fresh).cast(dtype);
+        self.progress.advance();
+        let pred_original_sample = algorithm.predicts_original().then_some(output);
+        Ok(StepOutput {
+            prev_sample,
+            pred_original_sample,
+        })
+    }
+
+    fn add_noise(
+        &self,
+        original: Tensor<5>,
+        noise: Tensor<5>,
+        timestep_index: usize,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let Level { alpha, sigma } = self.level(self.progress.check(timestep_index)?);
+        let noise = noise.cast(original.dtype());
+        Ok(original * alpha + noise * sigma)
+    }
+}

@@ -1,0 +1,136 @@
+//! The options of the multistep DPM-Solver.
+
+use serde_json::Value;
+
+use super::{Algorithm, KIND, SolverType};
+use crate::SchedulerError;
+use crate::betas::{BetaOptions, BetaSchedule};
+use crate::config::ConfigReader;
+use crate::prediction::PredictionType;
+use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
+use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
+use crate::thresholding::DynamicThreshold;
+
+const PREDICTION_TYPES: &[(&str, PredictionType)] = &[
+    ("epsilon", PredictionType::Epsilon),
+    ("sample", PredictionType::Sample),
+    ("v_prediction", PredictionType::Velocity),
+    ("flow_prediction", PredictionType::Flow),
+];
+
+/// Another scheduler's `deis` stands for its nearest relative.
+const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("dpmsolver", Algorithm::Dpm),
+    ("dpmsolver++", Algorithm::DpmPlusPlus),
+    ("sde-dpmsolver", Algorithm::SdeDpm),
+    ("sde-dpmsolver++", Algorithm::SdeDpmPlusPlus),
+    ("deis", Algorithm::DpmPlusPlus),
+];
+
+/// Other schedulers' types stand for `midpoint`.
+const SOLVER_TYPES: &[(&str, SolverType)] = &[
+    ("midpoint", SolverType::Midpoint),
+    ("heun", SolverType::Heun),
+    ("logrho", SolverType::Midpoint),
+    ("bh1", SolverType::Midpoint),
+    ("bh2", SolverType::Midpoint),
+];
+
+/// Whether a model's output has the variance in its second half of channels. DDPM's other types mean that it has not.
+const VARIANCE_TYPES: &[(&str, bool)] = &[
+    ("learned", true),
+    ("learned_range", true),
+    ("fixed_small", false),
+    ("fixed_small_log", false),
+    ("fixed_large", false),
+    ("fixed_large_log", false),
+];
+
+/// The options of a `scheduler_config.json`, checked.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) betas: BetaOptions,
+    pub(super) order: usize,
+    pub(super) prediction: PredictionType,
+    pub(super) threshold: Option<DynamicThreshold>,
+    pub(super) algorithm: Algorithm,
+    pub(super) solver: SolverType,
+    pub(super) lower_order_final: bool,
+    pub(super) euler_at_final: bool,
+    pub(super) shape: Option<SigmaShape>,
+    pub(super) lu_lambdas: bool,
+    pub(super) flow_sigmas: bool,
+    pub(super) flow_shift: f64,
+    pub(super) dynamic_shifting: bool,
+    /// Not options of this scheduler in diffusers, but it heeds them if another one's configuration has them.
+    pub(super) sigma_min: Option<f64>,
+    pub(super) sigma_max: Option<f64>,
+    pub(super) final_sigma: FinalSigma,
+    pub(super) lambda_min_clipped: f64,
+    pub(super) learned_variance: bool,
+    pub(super) spacing: TimestepSpacing,
+    pub(super) steps_offset: usize,
+}
+
+impl Config {
+    pub(super) fn read(config: &Value) -> Result<Self, SchedulerError> {
+        let reader = ConfigReader::new(KIND, config)?;
+        reader.choice("time_shift_type", (), &[("exponential", ())])?;
+        let config = Self {
+            betas: BetaOptions::read(&reader)?,
+            order: reader.count("solver_order", 2, 1)?,
+            prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
+            threshold: DynamicThreshold::read(&reader)?,
+            algorithm: reader.choice("algorithm_type", Algorithm::DpmPlusPlus, ALGORITHMS)?,
+            solver: reader.choice("solver_type", SolverType::Midpoint, SOLVER_TYPES)?,
+            lower_order_final: reader.flag("lower_order_final", true)?,
+            euler_at_final: reader.flag("euler_at_final", false)?,
+            shape: SigmaShape::read(&reader)?,
+            lu_lambdas: reader.flag("use_lu_lambdas", false)?,
+            flow_sigmas: reader.flag("use_flow_sigmas", false)?,
+            flow_shift: reader.number("flow_shift", 1.0)?,
+            dynamic_shifting: reader.flag("use_dynamic_shifting", false)?,
+            sigma_min: reader.optional_number("sigma_min")?,
+            sigma_max: reader.optional_number("sigma_max")?,
+            final_sigma: reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?,
+            lambda_min_clipped: reader.number_or_minus_infinity("lambda_min_clipped")?,
+            learned_variance: reader
+                .optional_choice("variance_type", VARIANCE_TYPES)?
+                .unwrap_or(false),
+            spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
+            steps_offset: reader.count("steps_offset", 0, 0)?,
+        };
+        config.check(&reader)?;
+        Ok(config)
+    }
+
+    /// Refuses combinations for which there is no formula.
+    fn check(&self, reader: &ConfigReader) -> Result<(), SchedulerError> {
+        if self.order > 3 {
+            let reason = format!("is {}, expected 1, 2 or 3", self.order);
+            return Err(reader.unsupported("solver_order", reason));
+        }
+        if self.order == 3 && self.algorithm == Algorithm::SdeDpm {
+            let reason = "is 3, \"sde-dpmsolver\" has orders 1 and 2 only";
+            return Err(reader.unsupported("solver_order", reason));
+        }
+        if self.algorithm.predicts_original() {
+            return Ok(());
+        }
+        if self.final_sigma == FinalSigma::Zero {
+            let reason =
+                "\"zero\" needs `algorithm_type` \"dpmsolver++\" or \"sde-dpmsolver++\"; expected \"sigma_min\"";
+            return Err(reader.unsupported("final_sigmas_type", reason));
+        }
+        if self.prediction == PredictionType::Flow {
+            let reason = "\"flow_prediction\" needs `algorithm_type` \"dpmsolver++\" or \"sde-dpmsolver++\"";
+            return Err(reader.unsupported("prediction_type", reason));
+        }
+        Ok(())
+    }
+
+    /// Whether timesteps found from sigmas are rounded.
+    pub(super) fn rounds_timesteps(&self) -> bool {
+        self.betas.schedule != BetaSchedule::SquaredCosine
+    }
+}

@@ -1,0 +1,42 @@
+//! Diffusion schedulers behind one object-safe trait, equal to those of Hugging Face diffusers 0.42.1.
+//!
+//! [`from_config`] makes a [`Scheduler`] from a `scheduler_config.json`; a loop then calls the model once for each entry
+//! of [`Scheduler::timesteps`]:
+//!
+//! ```text
+//! x = noise * init_noise_sigma
+//! for t in timesteps:
+//!     out = model(scale_model_input(x), t)
+//!     x = step(out, x).prev_sample
+//! ```
+//!
+//! Key decision: all tables lie on the host and are rounded to `f32` at the points where diffusers rounds them, so that a
+//! trajectory agrees with diffusers' to single precision. A step is tensor operations only, and its noise comes from
+//! outside, through [`NoiseSource`]; [`TorchGenerator`] is a source equal to torch's CPU generator.
+//!
+//! Each solver's file names its algorithm and paper. What several solvers share are free functions: `betas`, `spacing`,
+//! `sigmas`, `prediction`, `thresholding`.
+
+mod beta_quantile;
+mod betas;
+mod config;
+mod ddim;
+mod dpmsolver_multistep;
+mod error;
+mod euler_discrete;
+mod float32;
+mod generator;
+mod kind;
+mod prediction;
+mod progress;
+mod registry;
+mod scheduler;
+mod sigmas;
+mod spacing;
+mod thresholding;
+
+pub use error::SchedulerError;
+pub use generator::TorchGenerator;
+pub use kind::SchedulerKind;
+pub use registry::{from_config, kind_of_config};
+pub use scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput};

@@ -1,0 +1,33 @@
+//! Makes schedulers by name and configuration.
+
+use serde_json::Value;
+
+use crate::ddim::Ddim;
+use crate::dpmsolver_multistep::DpmSolverMultistep;
+use crate::euler_discrete::EulerDiscrete;
+use crate::{Scheduler, SchedulerError, SchedulerKind};
+
+/// A scheduler from a `scheduler_config.json`, which may be that of another scheduler.
+///
+/// As in diffusers' `from_config`: options that the two share keep their values, the target's other options have its
+/// defaults, keys that it does not know are ignored. A key of the wrong type, an unknown value or an option that cannot be
+/// honoured is an error that names it. JSON cannot write diffusers' `-Infinity` (the default of `lambda_min_clipped`):
+/// `null`, `"-inf"` and `"-Infinity"` stand for it.
+pub fn from_config(kind: SchedulerKind, config: &Value) -> Result<Box<dyn Scheduler>, SchedulerError> {
+    Ok(match kind {
+        SchedulerKind::Ddim => Box::new(Ddim::from_config(config)?),
+        SchedulerKind::EulerDiscrete => Box::new(EulerDiscrete::from_config(config)?),
+        SchedulerKind::DpmSolverMultistep => Box::new(DpmSolverMultistep::from_config(config)?),
+    })
+}
+
+/// The scheduler that a `scheduler_config.json` names as its `_class_name`.
+pub fn kind_of_config(config: &Value) -> Result<SchedulerKind, SchedulerError> {
+    match config.get("_class_name") {
+        Some(Value::String(name)) => name.parse(),
+        Some(other) => Err(SchedulerError::Config(format!(
+            "`_class_name` is {other}, expected a string"
+        ))),
+        None => Err(SchedulerError::Config("`_class_name` is missing".to_owned())),
+    }
+}

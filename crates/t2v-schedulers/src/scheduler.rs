@@ -1,0 +1,206 @@
+//! The trait that every scheduler implements, and what goes in and out of it.
+
+use std::fmt;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::{SchedulerError, SchedulerKind};
+
+/// A diffusion sampler: it chooses the timesteps, and turns a model's outputs into less and less noisy samples.
+///
+/// Samples are `[batch, channels, frames, height, width]`. Noise and thresholds are taken over a sample as it is given:
+/// a caller that follows a diffusers pipeline which folds the frames into the batch while it steps passes
+/// `[batch * frames, channels, 1, height, width]`.
+///
+/// The scheduler counts the steps itself: calls of [`step`](Self::step) belong to the entries of
+/// [`timesteps`](Self::timesteps) in order, from the begin index on.
+pub trait Scheduler: Send + fmt::Debug {
+    /// Which scheduler this is.
+    fn kind(&self) -> SchedulerKind;
+
+    /// Computes the timesteps and forgets all state of an earlier run, the begin index too.
+    fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError>;
+
+    /// [`set_schedule`](Self::set_schedule) for a number of steps.
+    fn set_timesteps(&mut self, num_inference_steps: usize) -> Result<(), SchedulerError> {
+        self.set_schedule(&Schedule::steps(num_inference_steps))
+    }
+
+    /// Sets the options of a step, those that diffusers takes as arguments of `step`. They outlive
+    /// [`set_schedule`](Self::set_schedule); a scheduler ignores the ones that it does not know.
+    fn set_step_options(&mut self, options: StepOptions);
+
+    /// One entry a model call, in diffusers' values, which some schedulers make fractional. Empty before
+    /// [`set_schedule`](Self::set_schedule).
+    fn timesteps(&self) -> &[f64];
+
+    /// Model calls a step.
+    fn order(&self) -> usize {
+        1
+    }
+
+    /// The standard deviation of the noise to start from.
+    fn init_noise_sigma(&self) -> f64;
+
+    /// Starts at this entry of [`timesteps`](Self::timesteps) instead of the first, as image-to-video does.
+    fn set_begin_index(&mut self, index: usize);
+
+    /// The sample to feed to the model for the current call. A scheduler that adds noise before a call draws it here.
+    fn scale_model_input(&mut self, sample: Tensor<5>, noise: &mut dyn NoiseSource) -> Tensor<5>;
+
+    /// Turns the model's output for `sample` into the sample of the next timestep, and goes on to that.
+    ///
+    /// `sample` is the unscaled sample, not the one from [`scale_model_input`](Self::scale_model_input).
+    fn step(
+        &mut self,
+        model_output: Tensor<5>,
+        sample: Tensor<5>,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<StepOutput, SchedulerError>;
+
+    /// `original` with as much of `noise` as there is at an entry of [`timesteps`](Self::timesteps).
+    fn add_noise(
+        &self,
+        original: Tensor<5>,
+        noise: Tensor<5>,
+        timestep_index: usize,
+    ) -> Result<Tensor<5>, SchedulerError>;
+}
+
+/// What a step returns.
+#[derive(Clone, Debug)]
+pub struct StepOutput {
+    /// The sample of the next timestep.
+    pub prev_sample: Tensor<5>,
+    /// The step's estimate of the clean sample, where the algorithm has one.
+    pub pred_original_sample: Option<Tensor<5>>,
+}
+
+/// Where schedulers take their noise from.
+pub trait NoiseSource {
+    /// Independent standard normal values.
+    fn normal(&mut self, shape: [usize; 5], device: &Device) -> Tensor<5>;
+}
+
+/// A request for timesteps: a number of steps, or explicit timesteps, or explicit sigmas.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Schedule {
+    /// What the timesteps are made from.
+    pub points: SchedulePoints,
+    /// The exponent of the time shift of flow models, for `use_dynamic_shifting`; it replaces `flow_shift` by `e^mu`.
+    pub mu: Option<f64>,
+}
+
+/// What the timesteps are made from.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SchedulePoints {
+    /// A number of steps, spaced as the configuration says.
+    Steps(usize),
+    /// These timesteps, descending.
+    Timesteps(Vec<f64>),
+    /// These noise levels, descending, the final one included.
+    Sigmas(Vec<f64>),
+}
+
+impl Schedule {
+    /// This many steps, spaced as the configuration says.
+    pub fn steps(count: usize) -> Self {
+        Self {
+            points: SchedulePoints::Steps(count),
+            mu: None,
+        }
+    }
+
+    /// Exactly these timesteps, descending.
+    pub fn timesteps(timesteps: impl Into<Vec<f64>>) -> Self {
+        Self {
+            points: SchedulePoints::Timesteps(timesteps.into()),
+            mu: None,
+        }
+    }
+
+    /// Exactly these noise levels, descending, the final one (usually 0) included.
+    pub fn sigmas(sigmas: impl Into<Vec<f64>>) -> Self {
+        Self {
+            points: SchedulePoints::Sigmas(sigmas.into()),
+            mu: None,
+        }
+    }
+
+    /// Sets the exponent of the time shift, for a configuration with `use_dynamic_shifting`.
+    #[must_use]
+    pub fn with_mu(mut self, mu: f64) -> Self {
+        self.mu = Some(mu);
+        self
+    }
+}
+
+impl Schedule {
+    /// The number of steps, for schedulers that take nothing else.
+    pub(crate) fn only_steps(&self, kind: SchedulerKind) -> Result<usize, SchedulerError> {
+        self.no_mu(kind)?;
+        match &self.points {
+            SchedulePoints::Steps(steps) => positive(kind, *steps),
+            SchedulePoints::Timesteps(_) => Err(unsupported(kind, "timesteps", "cannot be given explicitly")),
+            SchedulePoints::Sigmas(_) => Err(unsupported(kind, "sigmas", "cannot be given explicitly")),
+        }
+    }
+
+    /// Refuses `mu`, for schedulers without a time shift.
+    pub(crate) fn no_mu(&self, kind: SchedulerKind) -> Result<(), SchedulerError> {
+        match self.mu {
+            None => Ok(()),
+            Some(_) => Err(unsupported(kind, "mu", "needs a scheduler with `use_dynamic_shifting`")),
+        }
+    }
+}
+
+/// Passes on a number of steps that is not 0.
+pub(crate) fn positive(kind: SchedulerKind, steps: usize) -> Result<usize, SchedulerError> {
+    let reason = "at least one step is needed".to_owned();
+    (steps > 0)
+        .then_some(steps)
+        .ok_or(SchedulerError::Schedule { kind, reason })
+}
+
+/// An error for something that a scheduler cannot honour.
+pub(crate) fn unsupported(kind: SchedulerKind, option: &str, reason: impl Into<String>) -> SchedulerError {
+    SchedulerError::Unsupported {
+        kind,
+        option: option.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+/// What diffusers takes as arguments of `step`. The defaults are diffusers'.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StepOptions {
+    /// DDIM: the share of fresh noise, from 0 (deterministic) to 1 (as DDPM).
+    pub eta: f64,
+    /// DDIM: derive the noise estimate anew from the clipped estimate of the clean sample.
+    pub use_clipped_model_output: bool,
+    /// Euler: how much noise to add before a step, over all steps.
+    pub s_churn: f64,
+    /// Euler: the least noise level at which noise is added.
+    pub s_tmin: f64,
+    /// Euler: the greatest noise level at which noise is added.
+    pub s_tmax: f64,
+    /// Euler: the standard deviation of the added noise.
+    pub s_noise: f64,
+}
+
+impl Default for StepOptions {
+    fn default() -> Self {
+        Self {
+            eta: 0.0,
+            use_clipped_model_output: false,
+            s_churn: 0.0,
+            s_tmin: 0.0,
+            s_tmax: f64::INFINITY,
+            s_noise: 1.0,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! What every scheduler must do, whatever its algorithm.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use burn::tensor::{DType, Device, Tensor};
+use common::{fake_model, values};
+use serde_json::{Value, json};
+use t2v_schedulers::{
+    NoiseSource, Schedule, Scheduler, SchedulerError, SchedulerKind, TorchGenerator, from_config, kind_of_config,
+};
+
+const SHAPE: [usize; 5] = [1, 2, 2, 2, 2];
+
+fn zeroscope() -> Value {
+    json!({
+        "_class_name": "DDIMScheduler", "_diffusers_version": "0.17.0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085, "clip_sample": false, "num_train_timesteps": 1000, "prediction_type": "epsilon",
+        "set_alpha_to_one": false, "skip_prk_steps": true, "steps_offset": 1, "trained_betas": null,
+    })
+}
+
+fn all() -> impl Iterator<Item = Box<dyn Scheduler>> {
+    SchedulerKind::ALL
+        .iter()
+        .map(|&kind| from_config(kind, &zeroscope()).unwrap())
+}
+
+fn run(scheduler: &mut dyn Scheduler, dtype: DType) -> Vec<f32> {
+    let device = Device::flex();
+    let mut noise = TorchGenerator::new(5);
+    let mut sample = (noise.normal(SHAPE, &device) * scheduler.init_noise_sigma()).cast(dtype);
+    for t in scheduler.timesteps().to_vec() {
+        let input = scheduler.scale_model_input(sample.clone(), &mut noise);
+        sample = scheduler
+            .step(fake_model(input, t), sample, &mut noise)
+            .unwrap()
+            .prev_sample;
+        assert_eq!(sample.dtype(), dtype);
+    }
+    let data = sample.cast(DType::F32);
+    values(&data)
+}
+
+#[test]
+fn every_number_of_steps_ends_in_finite_values() {
+    for mut scheduler in all() {
+        for steps in 1..=50 {
+            scheduler.set_timesteps(steps).unwrap();
+            assert!(
+                run(scheduler.as_mut(), DType::F32).iter().all(|v| v.is_finite()),
+                "{scheduler:?} {steps}"
+            );
+        }
+    }
+}
+
+#[test]
+fn timesteps_fall_and_number_the_calls() {
+    for mut scheduler in all() {
+        assert!(scheduler.timesteps().is_empty());
+        for steps in [1, 2, 7, 25, 50] {
+            scheduler.set_timesteps(steps).unwrap();
+            let timesteps = scheduler.timesteps();
+            assert_eq!(timesteps.len(), steps);
+            assert!(timesteps.windows(2).all(|pair| pair[0] > pair[1]), "{timesteps:?}");
+            assert!(timesteps.iter().all(|t| (0.0..1000.0).contains(t)), "{timesteps:?}");
+        }
+    }
+}
+
+#[test]
+fn setting_timesteps_anew_forgets_everything() {
+    for mut scheduler in all() {
+        scheduler.set_timesteps(7).unwrap();
+        let first = run(scheduler.as_mut(), DType::F32);
+        scheduler.set_timesteps(12).unwrap();
+        scheduler.set_begin_index(3);
+        scheduler.set_timesteps(7).unwrap();
+        scheduler.set_timesteps(7).unwrap();
+        assert_eq!(run(scheduler.as_mut(), DType::F32), first, "{}", scheduler.kind());
+    }
+}
+
+#[test]
+fn half_precision_stays_half_precision() {
+    for mut scheduler in all() {
+        scheduler.set_timesteps(6).unwrap();
+        let full = run(scheduler.as_mut(), DType::F32);
+        scheduler.set_timesteps(6).unwrap();
+        let half = run(scheduler.as_mut(), DType::F16);
+        for (a, b) in full.iter().zip(half) {
+            assert!((a - b).abs() < 0.02 * a.abs().max(1.0), "{} {a} {b}", scheduler.kind());
+        }
+    }
+}
+
+#[test]
+fn noise_grows_with_the_timestep() {
+    let device = Device::flex();
+    let (zeros, ones) = (Tensor::<5>::zeros(SHAPE, &device), Tensor::<5>::ones(SHAPE, &device));
+    for mut scheduler in all() {
+        scheduler.set_timesteps(10).unwrap();
+        let at = |index| values(&scheduler.add_noise(zeros.clone(), ones.clone(), index).unwrap())[0];
+        let levels: Vec<f32> = (0..10).map(at).collect();
+        assert!(levels.windows(2).all(|pair| pair[0] > pair[1]), "{levels:?}");
+    }
+}
+
+#[test]
+fn too_many_steps_and_missing_timesteps_are_errors() {
+    let x = Tensor::<5>::ones(SHAPE, &Device::flex());
+    let mut noise = TorchGenerator::new(0);
+    for mut scheduler in all() {
+        let kind = scheduler.kind();
+        let missing = SchedulerError::NoTimesteps { kind };
+        assert_eq!(scheduler.step(x.clone(), x.clone(), &mut noise).unwrap_err(), missing);
+        assert_eq!(scheduler.add_noise(x.clone(), x.clone(), 0).unwrap_err(), missing);
+        let _ = scheduler.scale_model_input(x.clone(), &mut noise);
+        assert!(matches!(
+            scheduler.set_timesteps(0),
+            Err(SchedulerError::Schedule { .. })
+        ));
+        scheduler.set_timesteps(2).unwrap();
+        run(scheduler.as_mut(), DType::F32);
+        let beyond = SchedulerError::IndexOutOfRange { kind, index: 2, len: 2 };
+        assert_eq!(scheduler.step(x.clone(), x.clone(), &mut noise).unwrap_err(), beyond);
+        assert_eq!(scheduler.add_noise(x.clone(), x.clone(), 2).unwrap_err(), beyond);
+    }
+}
+
+#[test]
+fn a_configuration_names_its_scheduler() {
+    assert_eq!(kind_of_config(&zeroscope()), Ok(SchedulerKind::Ddim));
+    for (config, part) in [
+        (json!({}), "`_class_name` is missing"),
+        (json!({"_class_name": 3}), "`_class_name` is 3"),
+        (
+            json!({"_class_name": "PNDMScheduler"}),
+            "`PNDMScheduler` is not built yet",
+        ),
+        (
+            json!({"_class_name": "FooScheduler"}),
+            "unknown scheduler `FooScheduler`",
+        ),
+    ] {
+        let text = kind_of_config(&config).unwrap_err().to_string();
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn wrong_options_are_errors_that_name_them() {
+    use SchedulerKind::{Ddim, DpmSolverMultistep, EulerDiscrete};
+    for (kind, config, parts) in [
+        (Ddim, json!([]), ["JSON object", "[]"]),
+        (
+            Ddim,
+            json!({"num_train_timesteps": 0}),
+            ["num_train_timesteps", "at least 1"],
+        ),
+        (
+            Ddim,
+            json!({"num_train_timesteps": 10.5}),
+            ["num_train_timesteps", "10.5"],
+        ),
+        (
+            Ddim,
+            json!({"beta_schedule": "sigmoid"}),
+            ["beta_schedule", "\"squaredcos_cap_v2\""],
+        ),
+        (Ddim, json!({"beta_schedule": null}), ["beta_schedule", "\"linear\""]),
+        (Ddim, json!({"clip_sample": "yes"}), ["clip_sample", "true or false"]),
+        (
+            Ddim,
+            json!({"prediction_type": "flow_prediction"}),
+            ["prediction_type", "\"epsilon\""],
+        ),
+        (
+            Ddim,
+            json!({"trained_betas": [0.1, "x"]}),
+            ["trained_betas", "list of numbers"],
+        ),
+        (
+            Ddim,
+            json!({"trained_betas": [0.1, 0.2]}),
+            ["trained_betas", "num_train_timesteps"],
+        ),
+        (
+            Ddim,
+            json!({"thresholding": true, "dynamic_thresholding_ratio": 2}),
+            ["dynamic_thresholding_ratio", "quantile"],
+        ),
+        (EulerDiscrete, json!({"beta_start": "0.1"}), ["beta_start", "a number"]),
+        (
+            EulerDiscrete,
+            json!({"timestep_type": "x"}),
+            ["timestep_type", "\"continuous\""],
+        ),
+        (
+            EulerDiscrete,
+            json!({"interpolation_type": "x"}),
+            ["interpolation_type", "\"log_linear\""],
+        ),
+        (
+            EulerDiscrete,
+            json!({"use_karras_sigmas": true, "use_beta_sigmas": true}),
+            ["use_beta_sigmas", "use_karras_sigmas"],
+        ),
+        (DpmSolverMultistep, json!({"solver_order": 4}), ["solver_order", "4"]),
+        (
+            DpmSolverMultistep,
+            json!({"algorithm_type": "dpmsolver"}),
+            ["final_sigmas_type", "\"sigma_min\""],
+        ),
+        (
+            DpmSolverMultistep,
+            json!({"algorithm_type": "sde-dpmsolver", "solver_order": 3, "final_sigmas_type": "sigma_min"}),
+            ["solver_order", "sde-dpmsolver"],
+        ),
+        (
+            DpmSolverMultistep,
+            json!({"algorithm_type": "dpmsolver", "prediction_type": "flow_prediction", "final_sigmas_type": "sigma_min"}),
+            ["prediction_type", "flow_prediction"],
+        ),
+        (
+            DpmSolverMultistep,
+            json!({"time_shift_type": "linear"}),
+            ["time_shift_type", "\"exponential\""],
+        ),
+        (
+            DpmSolverMultistep,
+            json!({"variance_type": "odd"}),
+            ["variance_type", "\"learned\""],
+        ),
+        (
+            DpmSolverMultistep,
+            json!({"lambda_min_clipped": "x"}),
+            ["lambda_min_clipped", "-Infinity"],
+        ),
+        (
+            DpmSolverMultistep,
+            json!({"lambda_min_clipped": 99}),
+            ["lambda_min_clipped", "no timesteps"],
+        ),
+    ] {
+        let text = from_config(kind, &config).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+}
+
+#[test]
+fn schedules_that_cannot_be_made_are_errors() {
+    use SchedulerKind::{Ddim, DpmSolverMultistep, EulerDiscrete};
+    let karras = json!({"use_karras_sigmas": true});
+    let video = json!({"timestep_type": "continuous", "prediction_type": "v_prediction"});
+    for (kind, config, schedule, part) in [
+        (Ddim, json!({}), Schedule::steps(1001), "num_train_timesteps"),
+        (Ddim, json!({"steps_offset": 5}), Schedule::steps(1000), "steps_offset"),
+        (Ddim, json!({}), Schedule::timesteps([999.0]), "timesteps"),
+        (Ddim, json!({}), Schedule::sigmas([9.0, 0.0]), "sigmas"),
+        (Ddim, json!({}), Schedule::steps(5).with_mu(1.0), "mu"),
+        (EulerDiscrete, json!({}), Schedule::timesteps([]), "at least one step"),
+        (EulerDiscrete, json!({}), Schedule::sigmas([0.0]), "at least one step"),
+        (
+            EulerDiscrete,
+            karras.clone(),
+            Schedule::timesteps([999.0]),
+            "use_karras_sigmas",
+        ),
+        (EulerDiscrete, video, Schedule::timesteps([999.0]), "timestep_type"),
+        (
+            DpmSolverMultistep,
+            karras,
+            Schedule::timesteps([999.0]),
+            "use_karras_sigmas",
+        ),
+        (
+            DpmSolverMultistep,
+            json!({"use_lu_lambdas": true}),
+            Schedule::timesteps([9.0]),
+            "use_lu_lambdas",
+        ),
+        (
+            DpmSolverMultistep,
+            json!({"use_flow_sigmas": true}),
+            Schedule::timesteps([9.0]),
+            "use_flow_sigmas",
+        ),
+        (DpmSolverMultistep, json!({}), Schedule::sigmas([9.0, 0.0]), "sigmas"),
+        (
+            DpmSolverMultistep,
+            json!({}),
+            Schedule::steps(5).with_mu(1.0),
+            "use_dynamic_shifting",
+        ),
+    ] {
+        let text = from_config(kind, &config)
+            .unwrap()
+            .set_schedule(&schedule)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn other_schedulers_configurations_are_taken() {
+    let deis = json!({
+        "_class_name": "DEISMultistepScheduler", "algorithm_type": "deis", "solver_type": "logrho", "solver_order": 2,
+    });
+    let ddpm = json!({"_class_name": "DDPMScheduler", "variance_type": "fixed_small", "clip_sample": true, "foo": [1]});
+    for config in [
+        deis,
+        ddpm,
+        json!({"lambda_min_clipped": "-Infinity", "use_karras_sigmas": null}),
+    ] {
+        for &kind in SchedulerKind::ALL {
+            let mut scheduler = from_config(kind, &config).unwrap();
+            scheduler.set_timesteps(3).unwrap();
+            assert_eq!(scheduler.kind(), kind);
+        }
+    }
+}

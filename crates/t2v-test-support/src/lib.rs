@@ -1,0 +1,117 @@
+//! Golden fixtures for tests: weights, inputs and outputs of a module, written by the scripts in `scripts/`.
+//!
+//! A fixture is one safetensors file with tensors `weights.<key>`, `input.<name>` and `output.<name>`, and JSON texts
+//! in its metadata: `config` holds the parameters of the module, `call` the arguments that are no tensors. Everything
+//! here panics where a fixture is not as a test expects it.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
+use safetensors::{SafeTensors, tensor::TensorView};
+use serde::de::DeserializeOwned;
+use t2v_weights::Weights;
+
+/// A fixture file in memory.
+pub struct Fixture {
+    name: String,
+    bytes: Vec<u8>,
+    metadata: HashMap<String, String>,
+}
+
+impl Fixture {
+    /// Reads `path`.
+    pub fn open(path: &str) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().clone().unwrap_or_default();
+        Self {
+            name: path.into(),
+            bytes,
+            metadata,
+        }
+    }
+
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).unwrap()
+    }
+
+    /// A JSON text of the metadata.
+    pub fn metadata<T: DeserializeOwned>(&self, key: &str) -> T {
+        let text = self
+            .metadata
+            .get(key)
+            .unwrap_or_else(|| panic!("{}: no `{key}`", self.name));
+        serde_json::from_str(text).unwrap_or_else(|e| panic!("{}: `{key}`: {e}", self.name))
+    }
+
+    /// The module's parameters.
+    pub fn config<T: DeserializeOwned>(&self) -> T {
+        self.metadata("config")
+    }
+
+    /// Names of all tensors.
+    pub fn names(&self) -> Vec<String> {
+        self.tensors().names().iter().map(|name| name.to_string()).collect()
+    }
+
+    /// The module's weights, under their own keys.
+    pub fn weights(&self) -> Weights {
+        let tensors = self.tensors();
+        let weights = tensors.iter().filter_map(|(name, view)| {
+            let key = name.strip_prefix("weights.")?.to_string();
+            let view = TensorView::new(view.dtype(), view.shape().to_vec(), view.data()).unwrap();
+            Some((key, view))
+        });
+        Weights::from_safetensors(&self.name, safetensors::serialize(weights, None).unwrap())
+    }
+
+    /// An f32 tensor's shape and values.
+    pub fn values(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+        let tensors = self.tensors();
+        let view = tensors
+            .tensor(name)
+            .unwrap_or_else(|e| panic!("{}: {name}: {e}", self.name));
+        assert_eq!(view.dtype(), safetensors::Dtype::F32, "{}: {name}", self.name);
+        let values = view
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        (view.shape().to_vec(), values.collect())
+    }
+
+    /// An f32 tensor.
+    pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+        let (shape, values) = self.values(name);
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// An i64 tensor.
+    pub fn int_tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D, Int> {
+        let tensors = self.tensors();
+        let view = tensors
+            .tensor(name)
+            .unwrap_or_else(|e| panic!("{}: {name}: {e}", self.name));
+        assert_eq!(view.dtype(), safetensors::Dtype::I64, "{}: {name}", self.name);
+        let values = view
+            .data()
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()));
+        let values: Vec<i64> = values.collect();
+        Tensor::from_data(TensorData::new(values, view.shape().to_vec()), device)
+    }
+
+    /// Compares with the tensor `name`: each value within 1e-4, relative above 1.
+    pub fn assert_close<const D: usize>(&self, name: &str, actual: Tensor<D>) {
+        let (shape, expected) = self.values(name);
+        assert_eq!(
+            actual.dims().as_slice(),
+            shape.as_slice(),
+            "{}: shape of {name}",
+            self.name
+        );
+        let expected = TensorData::new(expected, shape);
+        actual
+            .into_data()
+            .assert_approx_eq::<f32>(&expected, Tolerance::rel_abs(1e-4, 1e-4));
+    }
+}

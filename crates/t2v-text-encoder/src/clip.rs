@@ -1,0 +1,179 @@
+//! `CLIPTextModel` (`transformers/models/clip/modeling_clip.py`).
+
+use burn::{
+    module::Module,
+    nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear},
+    tensor::{DType, Device, Int, Tensor},
+};
+use t2v_kernels::{Activation, MultiHead, attention, linear};
+use t2v_weights::{Component, KeyMap, Weights};
+
+use crate::{ClipTextConfig, TextEncoderError};
+
+#[derive(Module, Debug)]
+struct Embeddings {
+    token_embedding: Embedding,
+    position_embedding: Embedding,
+}
+
+#[derive(Module, Debug)]
+struct SelfAttention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    #[module(skip)]
+    split: MultiHead,
+}
+
+#[derive(Module, Debug)]
+struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+#[derive(Module, Debug)]
+struct Layer {
+    layer_norm1: LayerNorm,
+    self_attn: SelfAttention,
+    layer_norm2: LayerNorm,
+    mlp: Mlp,
+}
+
+impl Layer {
+    fn new(config: &ClipTextConfig, device: &Device) -> Self {
+        let width = config.hidden_size;
+        let norm = || {
+            LayerNormConfig::new(width)
+                .with_epsilon(config.layer_norm_eps)
+                .init(device)
+        };
+        let project = || linear(width, width, true, device);
+        Self {
+            layer_norm1: norm(),
+            self_attn: SelfAttention {
+                q_proj: project(),
+                k_proj: project(),
+                v_proj: project(),
+                out_proj: project(),
+                split: MultiHead {
+                    heads: config.num_attention_heads,
+                    head_dim: width / config.num_attention_heads,
+                },
+            },
+            layer_norm2: norm(),
+            mlp: Mlp {
+                fc1: linear(width, config.intermediate_size, true, device),
+                fc2: linear(config.intermediate_size, width, true, device),
+                activation: config.hidden_act,
+            },
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let normed = self.layer_norm1.forward(x.clone());
+        let query = self.self_attn.q_proj.forward(normed.clone());
+        let key = self.self_attn.k_proj.forward(normed.clone());
+        let value = self.self_attn.v_proj.forward(normed);
+        let attended = attention(query, key, value, self.self_attn.split, true);
+        let x = x + self.self_attn.out_proj.forward(attended);
+        let hidden = self.mlp.fc1.forward(self.layer_norm2.forward(x.clone()));
+        x + self.mlp.fc2.forward(self.mlp.activation.forward(hidden))
+    }
+}
+
+#[derive(Module, Debug)]
+struct Encoder {
+    layers: Vec<Layer>,
+}
+
+/// The text tower of CLIP: a transformer in which each token sees the tokens before it.
+#[derive(Module, Debug)]
+pub struct ClipTextModel {
+    embeddings: Embeddings,
+    encoder: Encoder,
+    final_layer_norm: LayerNorm,
+    #[module(skip)]
+    config: ClipTextConfig,
+}
+
+impl ClipTextModel {
+    /// Reads `config.json` and the weights of a model folder's `text_encoder`.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
+    pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, TextEncoderError> {
+        let config: ClipTextConfig = component.config(&["CLIPTextModel", "CLIPTextModelWithProjection"])?;
+        Self::from_weights(config, &component.weights()?, dtype, device)
+    }
+
+    /// An encoder with the given weights, in `dtype`.
+    ///
+    /// # Errors
+    /// As for [`from_component`](Self::from_component).
+    pub fn from_weights(
+        config: ClipTextConfig,
+        weights: &Weights,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self, TextEncoderError> {
+        config.check()?;
+        let width = config.hidden_size;
+        let mut model = Self {
+            embeddings: Embeddings {
+                token_embedding: EmbeddingConfig::new(config.vocab_size, width).init(device),
+                position_embedding: EmbeddingConfig::new(config.max_position_embeddings, width).init(device),
+            },
+            encoder: Encoder {
+                layers: (0..config.num_hidden_layers)
+                    .map(|_| Layer::new(&config, device))
+                    .collect(),
+            },
+            final_layer_norm: LayerNormConfig::new(width)
+                .with_epsilon(config.layer_norm_eps)
+                .init(device),
+            config,
+        };
+        weights.load(&mut model, &keys(), dtype)?;
+        Ok(model)
+    }
+
+    /// The configuration it was built from.
+    #[must_use]
+    pub fn config(&self) -> &ClipTextConfig {
+        &self.config
+    }
+
+    /// Embeddings of each token. `clip_skip` leaves out that many of the last layers; the final norm is always applied.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, tokens]`, at most `max_position_embeddings` of them
+    /// - output: `[batch, tokens, hidden_size]`
+    ///
+    /// # Errors
+    /// More layers to leave out than there are.
+    pub fn forward(&self, tokens: Tensor<2, Int>, clip_skip: usize) -> Result<Tensor<3>, TextEncoderError> {
+        let layers = self.encoder.layers.len();
+        if clip_skip > layers {
+            return Err(TextEncoderError::ClipSkip { clip_skip, layers });
+        }
+        let [_, len] = tokens.dims();
+        let positions = Tensor::<1, Int>::arange(0..len as i64, &tokens.device()).unsqueeze::<2>();
+        let mut hidden =
+            self.embeddings.token_embedding.forward(tokens) + self.embeddings.position_embedding.forward(positions);
+        for layer in &self.encoder.layers[..layers - clip_skip] {
+            hidden = layer.forward(hidden);
+        }
+        Ok(self.final_layer_norm.forward(hidden))
+    }
+}
+
+/// Older checkpoints hold a constant table of positions; `…WithProjection` a projection that diffusion does not use.
+fn keys() -> KeyMap {
+    KeyMap::new()
+        .rename(r"^text_model\.", "")
+        .ignore(r"^embeddings\.position_ids$")
+        .ignore(r"^text_projection\.weight$")
+}

@@ -1,0 +1,21 @@
+//! Prompts to text embeddings.
+//!
+//! [`ClipTokenizer`] and [`ClipTextModel`] are the tokenizer and the text tower of CLIP
+//! ([Radford et al., 2021](https://arxiv.org/abs/2103.00020)), with which Stable Diffusion and the ModelScope family are
+//! conditioned.
+//!
+//! The key decision: the tokenizer is the `tokenizers` crate with exactly the pipeline that transformers assembles, so
+//! that every Unicode corner falls as it does there; this crate adds only the reading of the files, truncation and
+//! padding.
+//!
+//! Upstream: `transformers/models/clip/modeling_clip.py` and `tokenization_clip.py`.
+
+mod clip;
+mod config;
+mod error;
+mod tokenizer;
+
+pub use clip::ClipTextModel;
+pub use config::ClipTextConfig;
+pub use error::TextEncoderError;
+pub use tokenizer::{ClipTokenizer, Tokens};

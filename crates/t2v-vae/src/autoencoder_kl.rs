@@ -1,0 +1,155 @@
+//! `AutoencoderKL` (`diffusers/models/autoencoders/autoencoder_kl.py`).
+
+use burn::{
+    module::Module,
+    nn::conv::Conv2d,
+    tensor::{DType, Device, Tensor},
+};
+use t2v_kernels::conv1x1;
+use t2v_weights::{Component, Weights};
+
+use crate::{
+    AutoencoderKlConfig, VaeError,
+    blocks::{Decoder, Encoder},
+    keys,
+};
+
+/// The normal distribution of a frame's latents.
+#[derive(Debug, Clone)]
+pub struct Posterior {
+    /// `[batch, latent_channels, height, width]`
+    pub mean: Tensor<4>,
+    /// `[batch, latent_channels, height, width]`
+    pub std: Tensor<4>,
+}
+
+/// The autoencoder of latent diffusion, for single frames.
+#[derive(Module, Debug)]
+pub struct AutoencoderKl {
+    encoder: Encoder,
+    decoder: Decoder,
+    quant_conv: Option<Conv2d>,
+    post_quant_conv: Option<Conv2d>,
+    tiled: bool,
+    #[module(skip)]
+    config: AutoencoderKlConfig,
+}
+
+impl AutoencoderKl {
+    /// Reads `config.json` and the weights of a model folder's `vae`.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
+    pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, VaeError> {
+        let config: AutoencoderKlConfig = component.config(&["AutoencoderKL"])?;
+        Self::from_weights(config, &component.weights()?, dtype, device)
+    }
+
+    /// An autoencoder with the given weights, in `dtype`.
+    ///
+    /// # Errors
+    /// As for [`from_component`](Self::from_component).
+    pub fn from_weights(
+        config: AutoencoderKlConfig,
+        weights: &Weights,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self, VaeError> {
+        config.check()?;
+        let latent = config.latent_channels;
+        let mut model = Self {
+            encoder: Encoder::new(&config, device),
+            decoder: Decoder::new(&config, device),
+            quant_conv: config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, device)),
+            post_quant_conv: config.use_post_quant_conv.then(|| conv1x1(latent, latent, device)),
+            tiled: false,
+            config,
+        };
+        weights.load(&mut model, &keys::autoencoder_kl(), dtype)?;
+        Ok(model)
+    }
+
+    /// The configuration it was built from.
+    #[must_use]
+    pub fn config(&self) -> &AutoencoderKlConfig {
+        &self.config
+    }
+
+    /// Cuts frames that are larger than the size of training into overlapping tiles: less memory, slightly different
+    /// frames. Off at first.
+    #[must_use]
+    pub fn with_tiling(mut self, tiled: bool) -> Self {
+        self.tiled = tiled;
+        self
+    }
+
+    /// A frame's distribution of latents, not scaled.
+    ///
+    /// # Shapes
+    /// - frame: `[1, 3, height, width]` in -1..1, sides multiples of the scale factor
+    #[must_use]
+    pub fn encode_frame(&self, frame: Tensor<4>) -> Posterior {
+        let whole = |x| {
+            let moments = self.encoder.forward(x);
+            match &self.quant_conv {
+                Some(conv) => conv.forward(moments),
+                None => moments,
+            }
+        };
+        let [_, _, height, width] = frame.dims();
+        let tiling = self.config.tiling();
+        let moments = if self.tiled && height.max(width) > tiling.sample_size {
+            tiling.encode(frame, whole)
+        } else {
+            whole(frame)
+        };
+        let halves = moments.chunk(2, 1);
+        Posterior {
+            mean: halves[0].clone(),
+            std: (halves[1].clone().clamp(-30.0, 20.0) * 0.5).exp(),
+        }
+    }
+
+    /// A frame from latents as the encoder gives them, not scaled.
+    ///
+    /// # Shapes
+    /// - latents: `[1, latent_channels, height, width]`
+    /// - output: `[1, 3, height * factor, width * factor]`, about -1..1
+    #[must_use]
+    pub fn decode_frame(&self, latents: Tensor<4>) -> Tensor<4> {
+        let whole = |x| {
+            let x = match &self.post_quant_conv {
+                Some(conv) => conv.forward(x),
+                None => x,
+            };
+            self.decoder.forward(x)
+        };
+        let [_, _, height, width] = latents.dims();
+        let tiling = self.config.tiling();
+        if self.tiled && height.max(width) > tiling.latent_size {
+            tiling.decode(latents, whole)
+        } else {
+            whole(latents)
+        }
+    }
+
+    /// From the encoder's latents to those of the denoiser: shifted and scaled as the configuration says.
+    #[must_use]
+    pub fn scale<const D: usize>(&self, latents: Tensor<D>) -> Tensor<D> {
+        let shifted = match self.config.shift_factor {
+            Some(shift) => latents - shift,
+            None => latents,
+        };
+        shifted * self.config.scaling_factor
+    }
+
+    /// The inverse of [`scale`](Self::scale).
+    #[must_use]
+    pub fn unscale<const D: usize>(&self, latents: Tensor<D>) -> Tensor<D> {
+        let latents = latents * (1.0 / self.config.scaling_factor);
+        match self.config.shift_factor {
+            Some(shift) => latents + shift,
+            None => latents,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What can go wrong while a model folder is read.
+
+use std::path::PathBuf;
+
+/// A model folder, configuration or weight file that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// The folder of a model does not exist.
+    #[error("there is no model folder at `{}`", .0.display())]
+    MissingFolder(PathBuf),
+    /// A file that the format asks for is absent.
+    #[error("`{file}` is missing: {hint}")]
+    MissingFile {
+        /// The file looked for.
+        file: String,
+        /// What it is for, or which names were tried.
+        hint: String,
+    },
+    /// Reading failed.
+    #[error("cannot read `{file}`: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A JSON file does not hold what it should.
+    #[error("`{file}`: {reason}")]
+    Config {
+        /// The file.
+        file: String,
+        /// The key at fault and what would be right.
+        reason: String,
+    },
+    /// A weight file is damaged or of an unknown kind.
+    #[error("`{file}` is not a usable weight file: {reason}")]
+    Format {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The weights don't fit the module that the configuration describes.
+    #[error("the weights in `{origin}` do not fit the configuration: {report}")]
+    Mismatch {
+        /// Where the weights came from.
+        origin: String,
+        /// The keys at fault.
+        report: String,
+    },
+}

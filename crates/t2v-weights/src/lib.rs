@@ -1,0 +1,42 @@
+//! Reads diffusers model folders into Burn modules.
+//!
+//! A folder holds `model_index.json` and one sub-folder a component (`unet`, `vae`, `text_encoder`, `tokenizer`,
+//! `scheduler`), each with its configuration and, where it has any, its weights: one safetensors file, several with an
+//! index, a variant such as `fp16`, or a PyTorch pickle.
+//!
+//! The key decision: weights are lists of *deferred* tensors. Opening a file reads its header alone; a tensor's bytes
+//! are read, widened and handed to the module when the module asks for that one parameter, so loading never holds a
+//! second copy of the model. The same code reads a checkpoint that is embedded in the binary.
+//!
+//! ```no_run
+//! # use burn::{module::Module, nn::Linear, tensor::DType};
+//! # fn main() -> Result<(), t2v_weights::WeightsError> {
+//! # let device = burn::tensor::Device::default();
+//! # let mut module = burn::nn::LinearConfig::new(1, 1).init(&device);
+//! use t2v_weights::{KeyMap, ModelFolder};
+//!
+//! let folder = ModelFolder::open("models/zeroscope")?;
+//! let unet = folder.component("unet")?;
+//! unet.weights()?.load(&mut module, &KeyMap::new(), DType::F32)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! File layout: <https://huggingface.co/docs/diffusers/using-diffusers/other-formats>; weights:
+//! <https://github.com/huggingface/safetensors#format>.
+
+mod component;
+mod error;
+mod folder;
+mod keys;
+mod load;
+mod safetensors;
+mod source;
+
+pub use burn_store::ModuleSnapshot;
+pub use component::Component;
+pub use error::WeightsError;
+pub use folder::ModelFolder;
+pub use keys::KeyMap;
+pub use load::Weights;
+pub use source::EmbeddedFile;

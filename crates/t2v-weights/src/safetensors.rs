@@ -1,0 +1,123 @@
+//! safetensors files as lists of deferred tensors: only the header is read here.
+//!
+//! Format: <https://github.com/huggingface/safetensors#format>.
+
+use burn::tensor::{Bytes, DType, Shape};
+use burn_store::burn_pack::{Error as PackError, Tensor as DeferredTensor};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+
+use crate::{WeightsError, source::Blob};
+
+const HEADER_CAP: u64 = 100_000_000;
+
+/// The tensors of a file; half precision is widened or kept as `float` asks, integers are left alone.
+pub(crate) fn tensors(file: &str, blob: &Blob, float: DType) -> Result<Vec<DeferredTensor>, WeightsError> {
+    let (data_start, metadata) = header(file, blob)?;
+    metadata
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| deferred(file, blob, data_start, name, info, float))
+        .collect()
+}
+
+fn header(file: &str, blob: &Blob) -> Result<(u64, Metadata), WeightsError> {
+    let bad = |reason: String| WeightsError::Format {
+        file: file.into(),
+        reason,
+    };
+    let cut = |_| bad("it ends inside its header (truncated?)".into());
+    let length = blob.read_at(0, 8).map_err(cut)?;
+    let length = u64::from_le_bytes(length.try_into().unwrap_or_default());
+    if length > HEADER_CAP {
+        return Err(bad(
+            "its first 8 bytes are not the length of a safetensors header".into()
+        ));
+    }
+    let json = blob.read_at(8, length as usize).map_err(cut)?;
+    let metadata: Metadata =
+        serde_json::from_slice(&json).map_err(|e| bad(format!("its header is not valid JSON of the format: {e}")))?;
+    let end = 8 + length + metadata.data_len() as u64;
+    if end != blob.len() {
+        return Err(bad(format!(
+            "its header describes {end} bytes but the file has {} (truncated?)",
+            blob.len()
+        )));
+    }
+    Ok((8 + length, metadata))
+}
+
+fn deferred(
+    file: &str,
+    blob: &Blob,
+    data_start: u64,
+    name: String,
+    info: &TensorInfo,
+    float: DType,
+) -> Result<DeferredTensor, WeightsError> {
+    let stored = dtype(info.dtype).ok_or_else(|| WeightsError::Format {
+        file: file.into(),
+        reason: format!("the type {:?} of `{name}` is not supported", info.dtype),
+    })?;
+    let wanted = if stored.is_float() { float } else { stored };
+    let shape = Shape::from(info.shape.clone());
+    let (start, end) = info.data_offsets;
+    let byte_len = shape.num_elements() * wanted.size();
+    let (blob, offset) = (blob.clone(), data_start + start as u64);
+    let read = move || {
+        let bytes = blob
+            .read_at(offset, end - start)
+            .map_err(|e| PackError::IoError(e.to_string()))?;
+        Ok(Bytes::from_bytes_vec(convert(bytes, stored, wanted)))
+    };
+    Ok(DeferredTensor::deferred(name, wanted, shape, None, byte_len, read))
+}
+
+fn dtype(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::F64 => DType::F64,
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::I64 => DType::I64,
+        Dtype::I32 => DType::I32,
+        Dtype::I16 => DType::I16,
+        Dtype::I8 => DType::I8,
+        Dtype::U8 => DType::U8,
+        _ => return None,
+    })
+}
+
+/// Little-endian bytes of one float type to another. Through f32, which holds every half precision value.
+pub(crate) fn convert(bytes: Vec<u8>, from: DType, to: DType) -> Vec<u8> {
+    if from == to {
+        return bytes;
+    }
+    let mut wide = vec![0f32; bytes.len() / from.size()];
+    match from {
+        DType::F16 => halves(&bytes, f16::from_bits).convert_to_f32_slice(&mut wide),
+        DType::BF16 => halves(&bytes, bf16::from_bits).convert_to_f32_slice(&mut wide),
+        DType::F64 => {
+            for (w, b) in wide.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *w = f64::from_le_bytes(*b) as f32;
+            }
+        }
+        _ => {
+            for (w, b) in wide.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *w = f32::from_le_bytes(*b);
+            }
+        }
+    }
+    drop(bytes);
+    match to {
+        DType::F16 => wide.iter().flat_map(|w| f16::from_f32(*w).to_le_bytes()).collect(),
+        DType::BF16 => wide.iter().flat_map(|w| bf16::from_f32(*w).to_le_bytes()).collect(),
+        DType::F64 => wide.iter().flat_map(|w| f64::from(*w).to_le_bytes()).collect(),
+        _ => wide.iter().flat_map(|w| w.to_le_bytes()).collect(),
+    }
+}
+
+fn halves<T>(bytes: &[u8], from_bits: impl Fn(u16) -> T) -> Vec<T> {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    pairs.iter().map(|b| from_bits(u16::from_le_bytes(*b))).collect()
+}

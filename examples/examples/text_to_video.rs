@@ -1,0 +1,266 @@
+//! Generates a video from a prompt.
+//!
+//! Run with
+//!
+//! ```text
+//! cargo run --release -p t2v-examples --example text_to_video -- "a red ball bouncing in a blue sky"
+//! ```
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use safetensors::tensor::{Dtype, TensorView};
+use t2v_pipeline::{
+    DeviceName, GenerateOptions, InitMedia, Pipeline, PipelineError, Progress, TextToVideoRequest, TextToVideoResponse,
+    Video, check_output,
+};
+
+type Error = Box<dyn std::error::Error>;
+
+/// The checkpoint inside the binary.
+const EMBEDDED: &str = "tiny-world";
+
+#[derive(Parser)]
+#[command(about = "Generates a video from a prompt", version)]
+struct Args {
+    /// What the video should show
+    prompt: Option<String>,
+    /// A model folder in diffusers' layout, or "tiny-world", the embedded model
+    #[arg(long, value_name = "DIR_OR_ID", default_value = EMBEDDED)]
+    model: String,
+    /// What the video should not show
+    #[arg(long)]
+    negative_prompt: Option<String>,
+    #[arg(long)]
+    width: Option<u32>,
+    #[arg(long)]
+    height: Option<u32>,
+    #[arg(long)]
+    num_frames: Option<u32>,
+    /// Frames a second
+    #[arg(long)]
+    fps: Option<u32>,
+    /// Scheduler, with or without the suffix "Scheduler"
+    #[arg(long)]
+    scheduler: Option<String>,
+    #[arg(long)]
+    num_inference_steps: Option<u32>,
+    #[arg(long)]
+    guidance_scale: Option<f64>,
+    /// Random if not given; printed at the end
+    #[arg(long)]
+    seed: Option<u32>,
+    /// How much of the init media is replaced, 0 to 1
+    #[arg(long)]
+    strength: Option<f64>,
+    /// Last layers of the text encoder to leave out
+    #[arg(long)]
+    clip_skip: Option<u32>,
+    /// A picture to start from
+    #[arg(long, value_name = "FILE", conflicts_with = "init_video")]
+    init_image: Option<PathBuf>,
+    /// A video to start from: a folder of PNGs in the order of their names, or a GIF
+    #[arg(long, value_name = "FOLDER_OR_GIF")]
+    init_video: Option<PathBuf>,
+    /// Whether the prompt may be completed (no enhancer is built in yet: the prompt is used as it stands)
+    #[arg(long)]
+    enhance_prompt: Option<Switch>,
+    /// flex (the CPU), wgpu, vulkan or cuda; all but flex need the Cargo feature of the same name
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// The video; "t2v.mp4" unless only frames are asked for
+    #[arg(long, value_name = "FILE.mp4")]
+    out: Option<PathBuf>,
+    /// Decoded frames before video encoding: one f32 tensor "frames" [frames, height, width, 3] in 0..1
+    #[arg(long, value_name = "FILE.safetensors")]
+    frames_out: Option<PathBuf>,
+    /// A body of the API's text2video endpoint; other options override its fields
+    #[arg(long, value_name = "FILE.json")]
+    request: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Switch {
+    Yes,
+    No,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Error> {
+    let start = Instant::now();
+    let request = request(args)?;
+    request.validate()?;
+    let out = match (&args.out, &args.frames_out) {
+        (None, Some(_)) => None,
+        (out, _) => Some(out.clone().unwrap_or_else(|| "t2v.mp4".into())),
+    };
+    for path in out.iter().chain(&args.frames_out) {
+        check_output(path)?;
+    }
+    let mut options = GenerateOptions::default();
+    options.init = match (&args.init_image, &args.init_video) {
+        (Some(path), _) => Some(InitMedia::open_image(path)?),
+        (_, Some(path)) => Some(InitMedia::open_video(path)?),
+        _ => None,
+    };
+    let pipeline = load(args)?;
+    let loaded = start.elapsed();
+    let mut bars = Bars::default();
+    options.on_progress = Some(Box::new(move |progress| bars.show(progress)));
+    let video = pipeline.generate_with(&request, options)?;
+
+    let writing = Instant::now();
+    let mut output = Vec::new();
+    if let Some(path) = &args.frames_out {
+        save_frames(&video, path)?;
+        output.push(path.display().to_string());
+    }
+    if let Some(path) = &out {
+        video.save_mp4(path)?;
+        output.push(path.display().to_string());
+    }
+    summary(&video, loaded.as_secs_f64(), writing.elapsed().as_secs_f64());
+    let response = TextToVideoResponse::success(1, start.elapsed().as_secs_f64(), output);
+    println!("{}", serde_json::to_string(&response)?);
+    Ok(())
+}
+
+fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
+    let mut request = match &args.request {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))?;
+            let body = serde_json::from_str(&text).map_err(|e| format!("`{}` is not JSON: {e}", path.display()))?;
+            TextToVideoRequest::from_json_strict(&body)?
+        }
+        None => TextToVideoRequest::default(),
+    };
+    match (&args.prompt, &args.request) {
+        (Some(prompt), _) => request.prompt = prompt.clone(),
+        (None, None) => return Err("give a prompt, as in: text_to_video \"a red ball\"".into()),
+        (None, Some(_)) => {}
+    }
+    fn set<T: Clone>(field: &mut Option<T>, option: &Option<T>) {
+        if option.is_some() {
+            field.clone_from(option);
+        }
+    }
+    set(&mut request.negative_prompt, &args.negative_prompt);
+    set(&mut request.width, &args.width);
+    set(&mut request.height, &args.height);
+    set(&mut request.num_frames, &args.num_frames);
+    set(&mut request.fps, &args.fps);
+    set(&mut request.scheduler, &args.scheduler);
+    set(&mut request.num_inference_steps, &args.num_inference_steps);
+    set(&mut request.guidance_scale, &args.guidance_scale);
+    set(&mut request.seed, &args.seed);
+    set(&mut request.strength, &args.strength);
+    set(&mut request.clip_skip, &args.clip_skip);
+    let enhance = args.enhance_prompt.map(|switch| matches!(switch, Switch::Yes));
+    set(&mut request.enhance_prompt, &enhance);
+    Ok(request)
+}
+
+fn load(args: &Args) -> Result<Pipeline, PipelineError> {
+    let device = args.device.parse::<DeviceName>()?.device()?;
+    let spinner = ProgressBar::new_spinner().with_message(format!("loading {}", args.model));
+    spinner.enable_steady_tick(std::time::Duration::from_millis(100));
+    let pipeline = match args.model.as_str() {
+        EMBEDDED => Pipeline::embedded(&device),
+        folder => Pipeline::from_dir(folder, &device),
+    };
+    spinner.finish_and_clear();
+    pipeline
+}
+
+/// One progress bar a stage.
+#[derive(Default)]
+struct Bars {
+    current: Option<ProgressBar>,
+}
+
+impl Bars {
+    fn show(&mut self, Progress { stage, done, total, .. }: Progress) {
+        let bar = self.current.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{msg:>10} {wide_bar} {pos}/{len} {elapsed} eta {eta}");
+            ProgressBar::new(total as u64)
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                .with_message(stage.to_string())
+        });
+        bar.set_position(done as u64);
+        if done == total {
+            bar.finish_and_clear();
+            self.current = None;
+        }
+    }
+}
+
+fn save_frames(video: &Video, path: &Path) -> Result<(), Error> {
+    let bytes: Vec<u8> = video.frames().iter().flat_map(|v| v.to_le_bytes()).collect();
+    let shape = vec![video.num_frames(), video.height(), video.width(), 3];
+    let view = TensorView::new(Dtype::F32, shape, &bytes)?;
+    let partial = path.with_extension("safetensors.partial");
+    safetensors::serialize_to_file([("frames", view)], None, &partial)?;
+    if let Err(error) = std::fs::rename(&partial, path) {
+        let _ = std::fs::remove_file(&partial);
+        return Err(format!("cannot write `{}`: {error}", path.display()).into());
+    }
+    Ok(())
+}
+
+fn summary(video: &Video, loading: f64, writing: f64) {
+    let report = video.report();
+    eprintln!(
+        "{} frames of {}x{}, seed {}, {} with {} steps, guidance {}",
+        video.num_frames(),
+        video.width(),
+        video.height(),
+        report.seed,
+        report.scheduler,
+        report.num_inference_steps,
+        report.guidance_scale,
+    );
+    if report.truncated_tokens > 0 {
+        eprintln!(
+            "the last {} tokens of the prompt did not fit and were left out",
+            report.truncated_tokens
+        );
+    }
+    let mut stages = vec![("loading".to_string(), loading)];
+    stages.extend(
+        video
+            .stage_times()
+            .iter()
+            .map(|(stage, time)| (stage.to_string(), time.as_secs_f64())),
+    );
+    stages.push(("writing".into(), writing));
+    let stages: Vec<String> = stages
+        .iter()
+        .map(|(name, time)| format!("{name} {time:.2} s"))
+        .collect();
+    eprintln!("{}", stages.join(", "));
+    if let Some(peak) = peak_memory() {
+        eprintln!("peak memory {:.2} GB", peak as f64 / 1e9);
+    }
+}
+
+/// Bytes; Linux tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}

@@ -1,0 +1,1 @@
+//! Programs that use t2v: see `examples/`.
