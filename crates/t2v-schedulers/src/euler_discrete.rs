@@ -200,6 +200,10 @@ impl Scheduler for EulerDiscrete {
         &self.timesteps
     }
 
+    fn sigmas(&self) -> Vec<f64> {
+        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
+    }
+
     fn init_noise_sigma(&self) -> f64 {
         let max = self.sigmas.iter().copied().fold(0.0, f32::max);
         f64::from(match self.spacing {

@@ -34,6 +34,11 @@ pub trait Scheduler: Send + fmt::Debug {
     /// [`set_schedule`](Self::set_schedule).
     fn timesteps(&self) -> &[f64];
 
+    /// The noise levels of the run, the final one included, for solvers that work on them; others return nothing.
+    fn sigmas(&self) -> Vec<f64> {
+        Vec::new()
+    }
+
     /// Model calls a step.
     fn order(&self) -> usize {
         1

@@ -175,7 +175,12 @@ fn index_names(stem: &str, variant: &str, extension: &str) -> Vec<String> {
 }
 
 /// A JSON object as Python writes it: it may hold `-Infinity`, `Infinity` and `NaN`, which become strings.
-pub(crate) fn parse_json(file: &str, bytes: &[u8]) -> Result<Map<String, Value>, WeightsError> {
+///
+/// `file` is its name for error messages.
+///
+/// # Errors
+/// What was read is no JSON object.
+pub fn parse_json(file: &str, bytes: &[u8]) -> Result<Map<String, Value>, WeightsError> {
     let fault = |e: &dyn std::fmt::Display| WeightsError::Config {
         file: file.into(),
         reason: format!("not a JSON object: {e}"),

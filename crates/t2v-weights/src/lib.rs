@@ -34,7 +34,7 @@ mod safetensors;
 mod source;
 
 pub use burn_store::ModuleSnapshot;
-pub use component::Component;
+pub use component::{Component, parse_json};
 pub use error::WeightsError;
 pub use folder::ModelFolder;
 pub use keys::KeyMap;
