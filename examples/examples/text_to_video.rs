@@ -16,8 +16,8 @@ use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::tensor::{Dtype, TensorView};
 use t2v_pipeline::{
-    DeviceName, GenerateOptions, InitMedia, Pipeline, PipelineError, Progress, TextToVideoRequest, TextToVideoResponse,
-    Video, check_output,
+    DeviceName, GenerateOptions, InitMedia, Latents, MemoryMode, Pipeline, PipelineError, Progress, TextToVideoRequest,
+    TextToVideoResponse, Video, check_output,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -79,6 +79,15 @@ struct Args {
     /// Decoded frames before video encoding: one f32 tensor "frames" [frames, height, width, 3] in 0..1
     #[arg(long, value_name = "FILE.safetensors")]
     frames_out: Option<PathBuf>,
+    /// Latents before they are decoded, for --decode
+    #[arg(long, value_name = "FILE.safetensors")]
+    latents_out: Option<PathBuf>,
+    /// Only decodes what --latents-out kept
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["prompt", "request", "latents_out"])]
+    decode: Option<PathBuf>,
+    /// resident keeps every component in memory, sequential only the one at work
+    #[arg(long, default_value = "resident")]
+    memory_mode: Memory,
     /// A body of the API's text2video endpoint; other options override its fields
     #[arg(long, value_name = "FILE.json")]
     request: Option<PathBuf>,
@@ -88,6 +97,21 @@ struct Args {
 enum Switch {
     Yes,
     No,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Memory {
+    Resident,
+    Sequential,
+}
+
+impl From<Memory> for MemoryMode {
+    fn from(memory: Memory) -> Self {
+        match memory {
+            Memory::Resident => Self::Resident,
+            Memory::Sequential => Self::Sequential,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -102,13 +126,19 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Error> {
     let start = Instant::now();
-    let request = request(args)?;
-    request.validate()?;
+    let latents = args.decode.as_ref().map(Latents::open).transpose()?;
+    let request = match &latents {
+        Some(_) => None,
+        None => Some(request(args)?),
+    };
+    if let Some(request) = &request {
+        request.validate()?;
+    }
     let out = match (&args.out, &args.frames_out) {
         (None, Some(_)) => None,
         (out, _) => Some(out.clone().unwrap_or_else(|| "t2v.mp4".into())),
     };
-    for path in out.iter().chain(&args.frames_out) {
+    for path in out.iter().chain(&args.frames_out).chain(&args.latents_out) {
         check_output(path)?;
     }
     let mut options = GenerateOptions::default();
@@ -118,10 +148,16 @@ fn run(args: &Args) -> Result<(), Error> {
         _ => None,
     };
     let pipeline = load(args)?;
-    let loaded = start.elapsed();
     let mut bars = Bars::default();
     options.on_progress = Some(Box::new(move |progress| bars.show(progress)));
-    let video = pipeline.generate_with(&request, options)?;
+    if let Some(path) = &args.latents_out {
+        options.on_latents = Some(Box::new(move |latents| latents.save(path)));
+    }
+    let video = match (&latents, &request) {
+        (Some(latents), _) => pipeline.decode(latents, options)?,
+        (None, Some(request)) => pipeline.generate_with(request, options)?,
+        (None, None) => return Err("give a prompt or latents to decode".into()),
+    };
 
     let writing = Instant::now();
     let mut output = Vec::new();
@@ -133,7 +169,7 @@ fn run(args: &Args) -> Result<(), Error> {
         video.save_mp4(path)?;
         output.push(path.display().to_string());
     }
-    summary(&video, loaded.as_secs_f64(), writing.elapsed().as_secs_f64());
+    summary(&video, writing.elapsed().as_secs_f64());
     let response = TextToVideoResponse::success(1, start.elapsed().as_secs_f64(), output);
     println!("{}", serde_json::to_string(&response)?);
     Ok(())
@@ -176,14 +212,11 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
 
 fn load(args: &Args) -> Result<Pipeline, PipelineError> {
     let device = args.device.parse::<DeviceName>()?.device()?;
-    let spinner = ProgressBar::new_spinner().with_message(format!("loading {}", args.model));
-    spinner.enable_steady_tick(std::time::Duration::from_millis(100));
     let pipeline = match args.model.as_str() {
         EMBEDDED => Pipeline::embedded(&device),
         folder => Pipeline::from_dir(folder, &device),
     };
-    spinner.finish_and_clear();
-    pipeline
+    Ok(pipeline?.with_memory_mode(args.memory_mode.into()))
 }
 
 /// One progress bar a stage.
@@ -221,7 +254,7 @@ fn save_frames(video: &Video, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn summary(video: &Video, loading: f64, writing: f64) {
+fn summary(video: &Video, writing: f64) {
     let report = video.report();
     eprintln!(
         "{} frames of {}x{}, seed {}, {} with {} steps, guidance {}",
@@ -239,13 +272,10 @@ fn summary(video: &Video, loading: f64, writing: f64) {
             report.truncated_tokens
         );
     }
-    let mut stages = vec![("loading".to_string(), loading)];
-    stages.extend(
-        video
-            .stage_times()
-            .iter()
-            .map(|(stage, time)| (stage.to_string(), time.as_secs_f64())),
-    );
+    let times = video.stage_times().iter();
+    let mut stages: Vec<_> = times
+        .map(|(stage, time)| (stage.to_string(), time.as_secs_f64()))
+        .collect();
     stages.push(("writing".into(), writing));
     let stages: Vec<String> = stages
         .iter()

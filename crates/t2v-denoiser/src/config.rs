@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use t2v_kernels::Activation;
+use t2v_weights::Component;
 
 use crate::DenoiserError;
 
@@ -100,6 +101,16 @@ impl Default for UNet3dConfig {
 }
 
 impl UNet3dConfig {
+    /// Reads and checks the `config.json` of a model folder's `unet`.
+    ///
+    /// # Errors
+    /// The file is missing or damaged, belongs to another class, or describes no possible network.
+    pub fn from_component(component: &Component) -> Result<Self, DenoiserError> {
+        let config: Self = component.config(&["UNet3DConditionModel"])?;
+        config.check()?;
+        Ok(config)
+    }
+
     /// Height and width of the latents it was trained at.
     #[must_use]
     pub fn sample_size(&self) -> Option<[usize; 2]> {

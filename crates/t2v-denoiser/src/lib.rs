@@ -43,16 +43,4 @@ pub trait Denoiser: Send {
     /// - text: `[batch, tokens, cross_attention_dim]`
     /// - output: `[batch, out_channels, frames, height, width]`
     fn forward(&self, latents: Tensor<5>, timestep: f64, text: Tensor<3>) -> Tensor<5>;
-
-    /// Channels of the latents.
-    fn in_channels(&self) -> usize;
-
-    /// Channels of the prediction.
-    fn out_channels(&self) -> usize;
-
-    /// Width of the text embeddings.
-    fn cross_attention_dim(&self) -> usize;
-
-    /// Height and width of the latents it was trained at, where its configuration says so.
-    fn sample_size(&self) -> Option<[usize; 2]>;
 }

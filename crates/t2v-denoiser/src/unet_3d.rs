@@ -38,8 +38,12 @@ impl UNet3d {
     /// # Errors
     /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
     pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, DenoiserError> {
-        let config: UNet3dConfig = component.config(&["UNet3DConditionModel"])?;
-        Self::from_weights(config, &component.weights()?, dtype, device)
+        Self::from_weights(
+            UNet3dConfig::from_component(component)?,
+            &component.weights()?,
+            dtype,
+            device,
+        )
     }
 
     /// A network with the given weights, in `dtype`.
@@ -163,21 +167,5 @@ impl Denoiser for UNet3d {
         }
         let x = self.conv_out.forward(silu(self.conv_norm_out.forward(x)));
         split_frames(x, frames)
-    }
-
-    fn in_channels(&self) -> usize {
-        self.config.in_channels
-    }
-
-    fn out_channels(&self) -> usize {
-        self.config.out_channels
-    }
-
-    fn cross_attention_dim(&self) -> usize {
-        self.config.cross_attention_dim
-    }
-
-    fn sample_size(&self) -> Option<[usize; 2]> {
-        self.config.sample_size()
     }
 }

@@ -1,6 +1,6 @@
 //! Prompts to embeddings.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::{PipelineError, model::Model};
 
@@ -15,26 +15,25 @@ pub(crate) struct Conditioning {
 impl Model {
     /// Upstream leaves layers out for the prompt only, never for the negative prompt.
     pub(crate) fn condition(
-        &self,
+        &mut self,
         prompt: &str,
         negative_prompt: &str,
         guided: bool,
         clip_skip: usize,
-        device: &Device,
     ) -> Result<Conditioning, PipelineError> {
-        let (positive, truncated) = self.embed(prompt, clip_skip, device)?;
+        let (positive, truncated) = self.embed(prompt, clip_skip)?;
         let embeddings = match guided {
-            true => Tensor::cat(vec![self.embed(negative_prompt, 0, device)?.0, positive], 0),
+            true => Tensor::cat(vec![self.embed(negative_prompt, 0)?.0, positive], 0),
             false => positive,
         };
         Ok(Conditioning { embeddings, truncated })
     }
 
-    fn embed(&self, text: &str, clip_skip: usize, device: &Device) -> Result<(Tensor<3>, usize), PipelineError> {
+    fn embed(&mut self, text: &str, clip_skip: usize) -> Result<(Tensor<3>, usize), PipelineError> {
         let tokens = self.tokenizer.encode(text)?;
         let ids: Vec<i64> = tokens.ids.iter().map(|id| i64::from(*id)).collect();
         let shape = [1, ids.len()];
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), device);
-        Ok((self.text_encoder.forward(ids, clip_skip)?, tokens.truncated))
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), self.device());
+        Ok((self.text_encoder()?.forward(ids, clip_skip)?, tokens.truncated))
     }
 }

@@ -23,6 +23,17 @@ pub enum PipelineError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Latents can't be written or read.
+    #[error("cannot use `{path}` for latents: {reason}")]
+    Latents {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A bug: the generation's thread panicked. The pipeline can still be used.
+    #[error("the generation panicked: {0}")]
+    Panicked(String),
     /// The generation was cancelled.
     #[error("the generation was cancelled")]
     Cancelled,

@@ -15,10 +15,14 @@ use crate::PipelineError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
+    /// Weights of a component from disk, where they are not in memory yet.
+    Loading,
     /// Prompts to embeddings.
     TextEncoding,
     /// Pictures to start from to latents.
     Encoding,
+    /// Latents of pictures to noise, with the scheduler `DDIMInverse`.
+    Inversion,
     /// The denoising loop.
     Denoising,
     /// Latents to frames.
@@ -28,16 +32,19 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Stage::Loading => "loading",
             Stage::TextEncoding => "text encoding",
             Stage::Encoding => "encoding",
+            Stage::Inversion => "inversion",
             Stage::Denoising => "denoising",
             Stage::Decoding => "decoding",
         })
     }
 }
 
-/// How far a stage is: `done` of `total` model calls or frames.
+/// How far a stage is: `done` of `total` model calls, frames or components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// The stage.
     pub stage: Stage,
@@ -45,6 +52,23 @@ pub struct Progress {
     pub done: usize,
     /// Parts in all.
     pub total: usize,
+    /// Time since the stage began.
+    pub elapsed: Duration,
+}
+
+impl Progress {
+    /// How much of the stage is done, 0 to 100.
+    #[must_use]
+    pub fn percentage(&self) -> f64 {
+        100.0 * self.done as f64 / self.total.max(1) as f64
+    }
+
+    /// What is left of the stage at the pace so far; unknown at its start.
+    #[must_use]
+    pub fn eta(&self) -> Option<Duration> {
+        let share = (self.total - self.done) as f64 / self.done as f64;
+        (self.done > 0).then(|| self.elapsed.mul_f64(share))
+    }
 }
 
 /// Stops a generation from another thread, within one model call.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use t2v_mp4::{FrameRate, VideoSpec, Writer};
 
 use crate::{PipelineError, progress::StageTimes};
@@ -11,7 +11,7 @@ use crate::{PipelineError, progress::StageTimes};
 const SMALLEST_SIDE: usize = 16;
 
 /// The values that a generation really used, defaults and the drawn seed included.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The prompt.
@@ -26,8 +26,12 @@ pub struct Report {
     pub guidance_scale: f64,
     /// The seed; with it the same request gives the same frames.
     pub seed: u32,
+    /// Frames a second.
+    pub fps: u32,
     /// Tokens at the end of the prompt that did not fit the text encoder.
     pub truncated_tokens: usize,
+    /// Whether the generation was cancelled and this is what it had.
+    pub interrupted: bool,
 }
 
 /// A generated video.

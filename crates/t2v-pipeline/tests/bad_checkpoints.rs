@@ -33,8 +33,8 @@ fn checkpoint() -> TempDir {
 }
 
 fn message(folder: &Path) -> String {
-    match Pipeline::from_dir(folder, &Device::flex()) {
-        Ok(_) => panic!("the folder was accepted"),
+    match Pipeline::from_dir(folder, &Device::flex()).and_then(|pipeline| pipeline.preload()) {
+        Ok(()) => panic!("the folder was accepted"),
         Err(error) => error.to_string(),
     }
 }
@@ -54,7 +54,11 @@ fn edit(path: PathBuf, from: &str, to: &str) {
 
 #[test]
 fn a_good_folder_is_accepted() {
-    Pipeline::from_dir(checkpoint().path(), &Device::flex()).unwrap();
+    let folder = checkpoint();
+    let pipeline = Pipeline::from_dir(folder.path(), &Device::flex()).unwrap();
+    assert_eq!(pipeline.loaded_bytes(), 0);
+    pipeline.preload().unwrap();
+    assert!(pipeline.loaded_bytes() > 1000);
 }
 
 #[test]

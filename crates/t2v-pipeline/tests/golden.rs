@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use t2v_pipeline::{Device, Pipeline, TextToVideoRequest};
 use t2v_test_support::Fixture;
+use tempfile::TempDir;
 
 /// Largest difference of a value in 0..1.
 const TOLERANCE: f32 = 5e-4;
@@ -40,9 +41,8 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// The checkpoint, with some keys of its scheduler's configuration replaced.
-fn pipeline(checkpoint: &Path, overrides: &Map<String, Value>) -> Pipeline {
-    let folder = tempfile::tempdir().unwrap();
+/// A copy of the checkpoint in `folder`, with some keys of its scheduler's configuration replaced.
+fn pipeline(checkpoint: &Path, overrides: &Map<String, Value>, folder: &TempDir) -> Pipeline {
     copy_folder(checkpoint, folder.path());
     let path = folder.path().join("scheduler/scheduler_config.json");
     let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -67,7 +67,8 @@ fn check(name: &str) {
             .with_seed(run.seed);
         request.negative_prompt = run.negative_prompt;
         request.clip_skip = run.clip_skip;
-        let video = pipeline(&fixtures.join(name), &run.scheduler_overrides)
+        let folder = tempfile::tempdir().unwrap();
+        let video = pipeline(&fixtures.join(name), &run.scheduler_overrides, &folder)
             .generate(&request)
             .unwrap();
         let (shape, expected) = golden.values(&format!("run.{i}"));

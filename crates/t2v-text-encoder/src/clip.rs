@@ -105,8 +105,12 @@ impl ClipTextModel {
     /// # Errors
     /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
     pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, TextEncoderError> {
-        let config: ClipTextConfig = component.config(&["CLIPTextModel", "CLIPTextModelWithProjection"])?;
-        Self::from_weights(config, &component.weights()?, dtype, device)
+        Self::from_weights(
+            ClipTextConfig::from_component(component)?,
+            &component.weights()?,
+            dtype,
+            device,
+        )
     }
 
     /// An encoder with the given weights, in `dtype`.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use t2v_kernels::Activation;
+use t2v_weights::Component;
 
 use crate::TextEncoderError;
 
@@ -46,6 +47,16 @@ impl Default for ClipTextConfig {
 }
 
 impl ClipTextConfig {
+    /// Reads and checks the `config.json` of a model folder's `text_encoder`.
+    ///
+    /// # Errors
+    /// The file is missing or damaged, belongs to another class, or describes no possible network.
+    pub fn from_component(component: &Component) -> Result<Self, TextEncoderError> {
+        let config: Self = component.config(&["CLIPTextModel", "CLIPTextModelWithProjection"])?;
+        config.check()?;
+        Ok(config)
+    }
+
     pub(crate) fn check(&self) -> Result<(), TextEncoderError> {
         let fault = |key, reason: String| Err(TextEncoderError::Config { key, reason });
         for (key, count) in [

@@ -41,8 +41,12 @@ impl AutoencoderKl {
     /// # Errors
     /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
     pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, VaeError> {
-        let config: AutoencoderKlConfig = component.config(&["AutoencoderKL"])?;
-        Self::from_weights(config, &component.weights()?, dtype, device)
+        Self::from_weights(
+            AutoencoderKlConfig::from_component(component)?,
+            &component.weights()?,
+            dtype,
+            device,
+        )
     }
 
     /// An autoencoder with the given weights, in `dtype`.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use t2v_kernels::Activation;
+use t2v_weights::Component;
 
 use crate::{Tiling, VaeError};
 
@@ -70,6 +71,16 @@ impl Default for AutoencoderKlConfig {
 }
 
 impl AutoencoderKlConfig {
+    /// Reads and checks the `config.json` of a model folder's `vae`.
+    ///
+    /// # Errors
+    /// The file is missing or damaged, belongs to another class, or describes no possible network.
+    pub fn from_component(component: &Component) -> Result<Self, VaeError> {
+        let config: Self = component.config(&["AutoencoderKL"])?;
+        config.check()?;
+        Ok(config)
+    }
+
     /// Pixels a latent stands for in each direction.
     #[must_use]
     pub fn scale_factor(&self) -> usize {
