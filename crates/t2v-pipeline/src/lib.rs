@@ -47,7 +47,7 @@ pub use pipeline::{GenerateOptions, Pipeline};
 pub use preview::Preview;
 pub use progress::{CancelToken, Progress, Stage, StageTimes};
 pub use request::{TextToVideoRequest, ValidationError};
-pub use response::TextToVideoResponse;
+pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoResponse};
 pub use t2v_mp4::FrameRate;
 pub use t2v_schedulers::SchedulerKind;
 pub use video::{Report, Video, check_output};
