@@ -6,6 +6,8 @@ use crate::error::{Mp4Error, Result};
 
 /// The most bytes of all keys and values together.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
+/// The most entries.
+pub(crate) const MAX_ENTRIES: usize = 4096;
 /// The longest key, which is PNG's limit.
 const MAX_KEY: usize = 79;
 
@@ -151,14 +153,14 @@ impl Metadata {
     /// # Errors
     ///
     /// [`Mp4Error::Metadata`] for a key that is not 1 to 79 ASCII letters, digits, `_`, `-`, `.` or `:` (what all formats
-    /// and readers can take), and above 1 MiB of keys and texts together.
+    /// and readers can take), above 1 MiB of keys and texts together, and for more than 4096 entries.
     pub fn validate(&self) -> Result<()> {
         let fault = |key: &str, reason| {
             let key = key.to_owned();
             Err(Mp4Error::Metadata { key, reason })
         };
         let mut bytes = 0;
-        for (key, value) in self.iter() {
+        for (index, (key, value)) in self.iter().enumerate() {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
             if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(plain) {
                 return fault(key, "a key needs 1 to 79 letters (a-z), digits, `_`, `-`, `.` or `:`");
@@ -166,6 +168,9 @@ impl Metadata {
             bytes += key.len() + value.len();
             if bytes > MAX_BYTES {
                 return fault(key, "together with the entries before it takes more than 1 MiB");
+            }
+            if index == MAX_ENTRIES {
+                return fault(key, "there are more than 4096 entries");
             }
         }
         Ok(())

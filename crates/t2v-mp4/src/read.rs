@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::{Mp4Error, Result};
-use crate::metadata::{MAX_BYTES, Metadata};
+use crate::metadata::{MAX_BYTES, MAX_ENTRIES, Metadata};
 use crate::tags::UTF8;
 
 /// The most boxes that are looked at beside one another.
@@ -31,7 +31,7 @@ impl From<std::io::Error> for Fault {
 ///
 /// # Errors
 ///
-/// [`Mp4Error::Malformed`] if it is not an MP4 file, or damaged where it is read, or has more than 4 MiB of metadata;
+/// [`Mp4Error::Malformed`] if it is not an MP4 file, or damaged where it is read, or has more than 4 MiB or 4096 entries of metadata;
 /// [`Mp4Error::Io`] if it cannot be read.
 pub fn read_metadata(path: impl AsRef<Path>) -> Result<Metadata> {
     let path = path.as_ref();
@@ -69,7 +69,7 @@ fn find_and_parse(reader: &mut (impl Read + Seek)) -> Result<Metadata, Fault> {
     if end - start > MAX_META {
         return Err(Fault::Malformed("its `meta` box is larger than 4 MiB"));
     }
-    let mut meta = Vec::new();
+    let mut meta = Vec::with_capacity((end - start) as usize);
     reader.seek(SeekFrom::Start(start))?;
     reader.take(end - start).read_to_end(&mut meta)?;
     parse(&meta).map_err(Fault::Malformed)
@@ -135,12 +135,14 @@ fn parse(meta: &[u8]) -> Result<Metadata, &'static str> {
         return Ok(metadata);
     };
     let keys: Vec<&str> = key_names(keys)?;
+    let mut is_set = vec![false; keys.len()];
     for item in boxes(ilst) {
         let (index, item) = item?;
-        let index = (u32::from_be_bytes(index) as usize).checked_sub(1);
-        let key = index.and_then(|index| keys.get(index)).ok_or("a text has no key")?;
+        let index = (u32::from_be_bytes(index) as usize).wrapping_sub(1);
+        let (key, is_set) = keys.get(index).zip(is_set.get_mut(index)).ok_or("a text has no key")?;
+        // The first text is the one that counts.
         if let Some(text) = text(item)?
-            && metadata.get(key).is_none()
+            && !std::mem::replace(is_set, true)
         {
             metadata.set(*key, text);
         }
@@ -152,7 +154,11 @@ fn key_names(keys: &[u8]) -> Result<Vec<&str>, &'static str> {
     // Version, flags, and the number of keys, which their boxes tell as well.
     let names = keys.get(8..).ok_or("its `keys` box is too short")?;
     let names = boxes(names).map(|key| std::str::from_utf8(key?.1).map_err(|_| "a key is not UTF-8"));
-    names.collect()
+    let names: Vec<&str> = names.take(MAX_ENTRIES + 1).collect::<Result<_, _>>()?;
+    if names.len() > MAX_ENTRIES {
+        return Err("it has more than 4096 keys");
+    }
+    Ok(names)
 }
 
 /// The text in an item's `data` box, if there is text in it.
