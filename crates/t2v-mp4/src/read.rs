@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn every_form_of_a_box_is_understood() {
         let metadata = Metadata::new().with_prompt("a ball").with("empty", "");
-        let iso = tags::meta(&metadata);
-        let quicktime = boxed(b"meta", &iso[12..]);
+        let quicktime = tags::meta(&metadata);
+        let iso = boxed(b"meta", &[&[0; 4], &quicktime[8..]].concat());
         for meta in [iso, quicktime] {
             let inside = [boxed(b"mvhd", &[0; 100]), meta].concat();
             let plain = boxed(b"moov", &inside);

@@ -1,7 +1,8 @@
 //! Metadata as boxes, in the two ways that programs read.
 //!
 //! - `moov/meta` with the handler `mdta`: any keys, as QuickTime has them. `ffprobe` and `exiftool` show them as they are,
-//!   and [`read_metadata`](crate::read_metadata) reads them back.
+//!   and [`read_metadata`](crate::read_metadata) reads them back. The box has QuickTime's form, without ISO's version and
+//!   flags, since `exiftool` takes no other in this place; other readers take both.
 //! - `moov/udta/meta` with the handler `mdir`: iTunes' few tags, which every player and file manager knows. The title is
 //!   the prompt, the comment all entries as JSON.
 
@@ -37,7 +38,7 @@ pub(crate) fn meta(metadata: &Metadata) -> Vec<u8> {
         ilst.extend(boxed(&count.to_be_bytes(), &[&data(text)]));
     }
     let keys = boxed(b"keys", &[&[0; 4], &count.to_be_bytes(), &keys]);
-    boxed(b"meta", &[&[0; 4], &handler(b"mdta"), &keys, &boxed(b"ilst", &[&ilst])])
+    boxed(b"meta", &[&handler(b"mdta"), &keys, &boxed(b"ilst", &[&ilst])])
 }
 
 /// A box of parts. Metadata is far below the 4 GiB that a box can have.
