@@ -3,8 +3,12 @@
 use std::io;
 
 use gif::{AnyExtension, Encoder, EncodingError, Frame, Repeat};
+use quantette::color_space::{oklab_to_srgb8, srgb8_to_oklab};
 use quantette::deps::palette::{Srgb, cast};
-use quantette::{ImageRef, Pipeline};
+use quantette::dither::FloydSteinberg;
+use quantette::kmeans::{Kmeans, KmeansOptions};
+use quantette::wu::{BinnerF32x3, WuF32x3};
+use quantette::{ImageRef, PaletteSize};
 
 use crate::delay::delay;
 use crate::error::{Mp4Error, Result};
@@ -17,6 +21,9 @@ use crate::writer::FrameSink;
 const COMMENT: u8 = 0xfe;
 /// The longest part of a comment.
 const SUB_BLOCK: usize = 255;
+
+/// The histogram of colours: finer than `quantette`'s own, in which a sky is a handful of bins.
+const BINS: BinnerF32x3<64, 64, 64> = BinnerF32x3::new(BinnerF32x3::<64, 64, 64>::OKLAB_COMPONENT_RANGES_FROM_SRGB8);
 
 /// Writes an animation that repeats for ever.
 pub(crate) struct GifSink {
@@ -72,16 +79,21 @@ fn failed(frame: u32, error: EncodingError) -> Mp4Error {
     }
 }
 
-/// The palette, three bytes a colour, and the pixels as numbers in it: Wu's method in Oklab, dithered by Floyd and
-/// Steinberg's.
+/// The palette, three bytes a colour, and the pixels as numbers in it.
+///
+/// In Oklab, where distances are what is seen: Wu's method finds 256 colours, k-means moves them to where they serve best,
+/// and Floyd and Steinberg's dithering spreads what remains.
 fn quantise(spec: &VideoSpec, rgb: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let colours: &[Srgb<u8>] = cast::from_component_slice(rgb);
-    let Ok(image) = ImageRef::new(spec.width, spec.height, colours) else {
-        // Frames have the right length.
-        return (vec![0; 3], vec![0; rgb.len() / 3]);
-    };
-    let image = Pipeline::new().input_image(image).output_srgb8_indexed_image();
-    let (palette, pixels) = image.into_parts();
+    let indexed = ImageRef::new(spec.width, spec.height, colours).ok().and_then(|image| {
+        let image = image.map_ref(srgb8_to_oklab);
+        let first = WuF32x3::run_image(image.as_ref(), BINS)?.palette(PaletteSize::MAX);
+        let palette = Kmeans::run_image(image.as_ref(), first, KmeansOptions::new()).into_color_map();
+        Some(FloydSteinberg::new().dither_image_to_indexed(image.as_ref(), palette))
+    });
+    // There is always an image, since frames have the right length.
+    let (palette, pixels) = indexed.unwrap_or_default().into_parts();
+    let palette = oklab_to_srgb8(&palette);
     let palette = palette
         .iter()
         .flat_map(|colour| [colour.red, colour.green, colour.blue]);
