@@ -3,7 +3,7 @@
 use openh264::OpenH264API;
 use openh264::encoder::{
     BitRate, Encoder, EncoderConfig, FrameRate as EncoderRate, FrameType, IntraFramePeriod, Profile, QpRange,
-    RateControlMode, SpsPpsStrategy, UsageType, VuiConfig,
+    RateControlMode, SpsPpsStrategy, UsageType,
 };
 use openh264::formats::YUVSlices;
 
@@ -11,9 +11,6 @@ use crate::bitstream::{AccessUnit, ParameterSets};
 use crate::error::{Mp4Error, Result};
 use crate::spec::VideoSpec;
 use crate::yuv::Yuv420;
-
-/// The largest distance of keyframes, in frames. A scene change starts a new interval early.
-pub const KEYFRAME_INTERVAL: u32 = 48;
 
 /// The frame rates that OpenH264 accepts. Rates outside are coded as the nearest one: that
 /// changes its choice of the H.264 level, not the timing, which is the container's.
@@ -36,7 +33,7 @@ pub(crate) struct FrameEncoder {
 impl FrameEncoder {
     pub(crate) fn new(spec: &VideoSpec) -> Result<Self> {
         Ok(Self {
-            spec: *spec,
+            spec: spec.clone(),
             encoder: start(config(spec), 0)?,
             sliced: false,
             picture: Yuv420::new(spec.width as usize, spec.height as usize),
@@ -50,7 +47,7 @@ impl FrameEncoder {
     /// Encodes one frame of RGB8 pixels. Its length must be right.
     pub(crate) fn encode(&mut self, rgb: &[u8]) -> Result<&AccessUnit> {
         let frame = self.frame;
-        self.picture.fill_from_rgb(rgb);
+        self.picture.fill_from_rgb(rgb, self.spec.colour.is_full_range());
         match self.encode_picture() {
             Err(Mp4Error::Encoder { .. }) if !self.sliced => self.encode_large_picture()?,
             result => result?,
@@ -150,7 +147,7 @@ fn config(spec: &VideoSpec) -> EncoderConfig {
         .bitrate(BitRate::from_bps(expected_bit_rate(spec, rate)))
         .skip_frames(false)
         .max_frame_rate(EncoderRate::from_hz(rate as f32))
-        .intra_frame_period(IntraFramePeriod::from_num_frames(KEYFRAME_INTERVAL))
+        .intra_frame_period(IntraFramePeriod::from_num_frames(spec.keyframe_interval))
         .scene_change_detect(true)
         // Both trade fidelity for speed in talking heads.
         .background_detection(false)
@@ -158,7 +155,7 @@ fn config(spec: &VideoSpec) -> EncoderConfig {
         .sps_pps_strategy(SpsPpsStrategy::ConstantId)
         // More threads give other bytes.
         .num_threads(1)
-        .vui(VuiConfig::bt709())
+        .vui(spec.colour.vui())
 }
 
 /// The most bytes in a slice: as many as the uncompressed picture has.

@@ -4,7 +4,8 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::spec::FrameRate;
+use crate::format::OutputFormat;
+use crate::rate::FrameRate;
 
 /// A [`std::result::Result`] with this crate's error.
 pub type Result<T, E = Mp4Error> = std::result::Result<T, E>;
@@ -13,15 +14,20 @@ pub type Result<T, E = Mp4Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mp4Error {
-    /// The encoder cannot code pictures of this size.
-    #[error("a video of {width}x{height} pixels cannot be encoded: {reason}")]
+    /// The format cannot hold pictures of this size.
+    #[error("a video of {width}x{height} pixels cannot be written as {format}: both sides must be {least} to {} pixels{}",
+        most.0, short_side_limit(*most))]
     Size {
         /// The width asked for.
         width: u32,
         /// The height asked for.
         height: u32,
-        /// Which rule it breaks.
-        reason: &'static str,
+        /// The format asked for.
+        format: OutputFormat,
+        /// The least side.
+        least: u32,
+        /// The greatest longer and shorter side.
+        most: (u32, u32),
     },
 
     /// The frame rate has a zero in it.
@@ -29,6 +35,57 @@ pub enum Mp4Error {
     FrameRate {
         /// The rate asked for.
         rate: FrameRate,
+    },
+
+    /// The format cannot time frames at this rate.
+    #[error("a frame rate of {rate} cannot be shown in {format}: it must be from {lowest} to {highest}")]
+    FrameRateRange {
+        /// The rate asked for.
+        rate: FrameRate,
+        /// The format asked for.
+        format: OutputFormat,
+        /// The lowest rate of the format.
+        lowest: FrameRate,
+        /// The highest rate of the format.
+        highest: FrameRate,
+    },
+
+    /// A text is no frame rate.
+    #[error("{text:?} is not a frame rate: give a positive number or fraction, as 24 or 24000/1001")]
+    FrameRateText {
+        /// The text.
+        text: String,
+    },
+
+    /// The keyframe interval is zero.
+    #[error("a keyframe interval of 0 frames is impossible: give at least 1")]
+    KeyframeInterval,
+
+    /// An entry of the metadata cannot be written.
+    #[error("the metadata entry {key:?} cannot be written: {reason}")]
+    Metadata {
+        /// The key.
+        key: String,
+        /// What is wrong, or would be right.
+        reason: &'static str,
+    },
+
+    /// The extension of the path stands for no format.
+    #[error(
+        "cannot tell the format of {path:?}: the extension should be mp4, gif, webp, png, apng, or none for a folder"
+    )]
+    UnknownFormat {
+        /// The path to write to.
+        path: PathBuf,
+    },
+
+    /// A file to read metadata from is not an MP4 file, or damaged.
+    #[error("{path:?} is not a readable MP4 file: {reason}")]
+    Malformed {
+        /// The path to read.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
     },
 
     /// The quality lies outside `0..=100`.
@@ -58,6 +115,13 @@ pub enum Mp4Error {
         path: PathBuf,
     },
 
+    /// A folder of frames is to be written, and the folder is not empty.
+    #[error("cannot write {path:?}: it exists and is not an empty folder")]
+    FolderInUse {
+        /// The path to write to.
+        path: PathBuf,
+    },
+
     /// A write-protected file has this path.
     #[error("cannot write {path:?}: the file there is write-protected")]
     WriteProtected {
@@ -76,8 +140,8 @@ pub enum Mp4Error {
         source: io::Error,
     },
 
-    /// A frame has the wrong number of bytes. The writer can still be used.
-    #[error("frame {frame} has {actual} bytes, but {width}x{height} pixels of RGB8 take {expected}")]
+    /// A frame has the wrong number of values. The writer can still be used.
+    #[error("frame {frame} has {actual} values, but {width}x{height} pixels of RGB take {expected}")]
     FrameLength {
         /// The frame's number, from 0.
         frame: u32,
@@ -85,9 +149,9 @@ pub enum Mp4Error {
         width: u32,
         /// The height of the video.
         height: u32,
-        /// The bytes a frame must have.
+        /// The values that a frame must have.
         expected: usize,
-        /// The bytes it has.
+        /// The values that it has.
         actual: usize,
     },
 
@@ -125,8 +189,28 @@ pub enum Mp4Error {
         reason: String,
     },
 
-    /// An MP4 file cannot hold more frames.
-    #[error("the video has reached the {limit} frames that an MP4 file can hold")]
+    /// An encoder of pictures failed.
+    #[error("frame {frame} cannot be written as {format}: {source}")]
+    Picture {
+        /// The frame's number, from 0.
+        frame: u32,
+        /// The format.
+        format: OutputFormat,
+        /// What the encoder reported.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+
+    /// The file would be larger than its format can say.
+    #[error("cannot write {path:?}: the video is larger than the 4 GiB of a {format} file")]
+    FileTooLarge {
+        /// The path to write to.
+        path: PathBuf,
+        /// The format.
+        format: OutputFormat,
+    },
+
+    /// A file cannot hold more frames.
+    #[error("the video has reached the {limit} frames that a file can hold")]
     TooManyFrames {
         /// The highest possible number of frames.
         limit: u32,
@@ -155,5 +239,13 @@ impl Mp4Error {
             path: path.to_path_buf(),
             source,
         }
+    }
+}
+
+/// The end of the sentence about sizes.
+fn short_side_limit((long, short): (u32, u32)) -> String {
+    match short < long {
+        true => format!(", the shorter one at most {short}"),
+        false => String::new(),
     }
 }

@@ -1,13 +1,18 @@
 //! The index of the samples and the `moov` box made from it.
 //!
-//! `mp4` has the boxes. Its own writer is not used, since it buffers a second of video at a time
-//! and leaves `next_track_ID`, the flags of `vmhd` and the reserved volume wrong.
+//! `mp4` has most of the boxes. Its own writer is not used, since it buffers a second of video at a time, puts the index
+//! last and leaves `next_track_ID`, the flags of `vmhd` and the reserved volume wrong. What it lacks (`colr`, `pasp`,
+//! `clap`, tags) is appended here. There is no edit list: the first sample is shown at time 0, in decoding order.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mp4::{FixedPointU8, FourCC, MoovBox, WriteBox};
 
 use crate::bitstream::{LENGTH_SIZE, ParameterSets};
 use crate::error::{Mp4Error, Result};
-use crate::spec::{TimeBase, VideoSpec};
+use crate::rate::TimeBase;
+use crate::spec::VideoSpec;
+use crate::tags;
 
 /// Samples are grouped into chunks for the index only: they follow one another in the file.
 const SAMPLES_PER_CHUNK: u32 = 48;
@@ -15,9 +20,13 @@ const SAMPLES_PER_CHUNK: u32 = 48;
 const TRACK_ID: u32 = 1;
 /// The track is enabled, and used in the presentation.
 const TRACK_FLAGS: u32 = 0b11;
+/// Seconds from 1904, where MP4 counts from, to 1970.
+const EPOCH: u64 = 2_082_844_800;
 
-/// The way to the sample entry: box types, and the bytes between header and first child.
-const SAMPLE_ENTRY: [([u8; 4], usize); 7] = [
+/// The way to `moov`: box types, and the bytes between header and first child.
+const MOOV: &[([u8; 4], usize)] = &[(*b"moov", 0)];
+/// The way to the sample entry.
+const SAMPLE_ENTRY: &[([u8; 4], usize)] = &[
     (*b"moov", 0),
     (*b"trak", 0),
     (*b"mdia", 0),
@@ -27,8 +36,8 @@ const SAMPLE_ENTRY: [([u8; 4], usize); 7] = [
     (*b"avc1", 78),
 ];
 
-/// ISO/IEC 14496-12 12.1.5: BT.709 primaries, transfer and matrix, limited range.
-const COLR: [u8; 19] = *b"\0\0\0\x13colrnclx\0\x01\0\x01\0\x01\0";
+/// Pixels are square.
+const PASP: [u8; 16] = *b"\0\0\0\x10pasp\0\0\0\x01\0\0\0\x01";
 
 /// Where each sample is.
 #[derive(Debug, Default)]
@@ -36,7 +45,9 @@ pub(crate) struct SampleTable {
     sizes: Vec<u32>,
     /// Numbers of the samples at which decoding can start, from 1.
     sync: Vec<u32>,
+    /// Counted from the first sample.
     chunk_offsets: Vec<u64>,
+    bytes: u64,
 }
 
 impl SampleTable {
@@ -45,45 +56,77 @@ impl SampleTable {
         u32::try_from(self.sizes.len()).unwrap_or(u32::MAX)
     }
 
-    /// Adds a sample that starts at `offset` in the file, right after the one before.
-    pub(crate) fn push(&mut self, offset: u64, size: u32, is_sync: bool) {
+    /// The bytes of all samples.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds a sample right after the one before.
+    pub(crate) fn push(&mut self, size: u32, is_sync: bool) {
         if self.len().is_multiple_of(SAMPLES_PER_CHUNK) {
-            self.chunk_offsets.push(offset);
+            self.chunk_offsets.push(self.bytes);
         }
         self.sizes.push(size);
+        self.bytes += u64::from(size);
         if is_sync {
             self.sync.push(self.len());
         }
     }
 
-    /// The whole `moov` box. There must be a sample.
-    pub(crate) fn moov(&self, spec: &VideoSpec, sets: &ParameterSets) -> Result<Vec<u8>> {
+    /// The whole `moov` box, for a file with `others` more bytes before the first sample. There must be a sample.
+    pub(crate) fn moov(&self, spec: &VideoSpec, sets: &ParameterSets, others: u64) -> Result<Vec<u8>> {
+        let short = self.moov_at(spec, sets, 0, false)?;
+        let start = others + short.len() as u64;
+        if start + self.bytes <= u64::from(u32::MAX) {
+            return self.moov_at(spec, sets, start, false);
+        }
+        let long = self.moov_at(spec, sets, 0, true)?;
+        self.moov_at(spec, sets, others + long.len() as u64, true)
+    }
+
+    /// The whole `moov` box for samples that start at `start` in the file, with offsets of 64 or else 32 bits.
+    fn moov_at(&self, spec: &VideoSpec, sets: &ParameterSets, start: u64, long_offsets: bool) -> Result<Vec<u8>> {
         let mut moov = MoovBox::default();
         // The types of the boxes inside cannot be named, but they can be made.
         moov.traks.push(Default::default());
-        self.set_times(&mut moov, spec.frame_rate.time_base());
+        self.set_times(&mut moov, spec);
         self.set_media(&mut moov);
         set_format(&mut moov, spec, sets)?;
         self.set_samples(&mut moov);
+        self.set_offsets(&mut moov, start, long_offsets);
 
         let mut bytes = Vec::new();
         moov.write_box(&mut bytes).map_err(|error| Mp4Error::Boxes {
             box_type: "moov",
             reason: error.to_string(),
         })?;
-        append_child(&mut bytes, &SAMPLE_ENTRY, &COLR)?;
+        append_child(&mut bytes, SAMPLE_ENTRY, &spec.colour.colr())?;
+        append_child(&mut bytes, SAMPLE_ENTRY, &PASP)?;
+        if let Some(clap) = clean_aperture(spec) {
+            append_child(&mut bytes, SAMPLE_ENTRY, &clap)?;
+        }
+        append_child(&mut bytes, MOOV, &tags::udta(&spec.metadata))?;
+        if !spec.metadata.is_empty() {
+            append_child(&mut bytes, MOOV, &tags::meta(&spec.metadata))?;
+        }
         Ok(bytes)
     }
 
     /// Movie, track and media share one timescale, so that all durations are exact.
-    fn set_times(&self, moov: &mut MoovBox, time: TimeBase) {
+    fn set_times(&self, moov: &mut MoovBox, spec: &VideoSpec) {
+        let time: TimeBase = spec.frame_rate.time_base();
         let duration = u64::from(self.len()) * u64::from(time.frame_duration);
-        let version = u8::from(duration > u64::from(u32::MAX));
+        let created = spec.created.map_or(0, since_1904);
+        let version = u8::from(duration.max(created) > u64::from(u32::MAX));
         let (mvhd, trak) = (&mut moov.mvhd, &mut moov.traks[0]);
         (mvhd.version, mvhd.timescale, mvhd.duration) = (version, time.timescale, duration);
-        (trak.tkhd.version, trak.tkhd.duration) = (version, duration);
+        (mvhd.creation_time, mvhd.modification_time) = (created, created);
+        let tkhd = &mut trak.tkhd;
+        (tkhd.version, tkhd.duration) = (version, duration);
+        (tkhd.creation_time, tkhd.modification_time) = (created, created);
         let mdhd = &mut trak.mdia.mdhd;
         (mdhd.version, mdhd.timescale, mdhd.duration) = (version, time.timescale, duration);
+        (mdhd.creation_time, mdhd.modification_time) = (created, created);
 
         let stts = &mut trak.mdia.minf.stbl.stts.entries;
         stts.push(Default::default());
@@ -116,22 +159,56 @@ impl SampleTable {
                 entry.sample_description_index = 1;
             }
         }
+    }
 
-        let short = |&offset: &u64| u32::try_from(offset).ok();
-        match self.chunk_offsets.iter().map(short).collect() {
-            Some(offsets) => stbl.stco.insert(Default::default()).entries = offsets,
-            None => stbl.co64.insert(Default::default()).entries = self.chunk_offsets.clone(),
+    fn set_offsets(&self, moov: &mut MoovBox, start: u64, long: bool) {
+        let stbl = &mut moov.traks[0].mdia.minf.stbl;
+        let offsets = self.chunk_offsets.iter().map(|offset| start + offset);
+        if long {
+            stbl.co64.insert(Default::default()).entries = offsets.collect();
+        } else {
+            // Short offsets are chosen only where all fit.
+            stbl.stco.insert(Default::default()).entries = offsets.map(|offset| offset as u32).collect();
         }
     }
 }
 
+/// Whole seconds; 0, which means unknown, for times before 1904.
+fn since_1904(time: SystemTime) -> u64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => after.as_secs() + EPOCH,
+        Err(before) => EPOCH.saturating_sub(before.duration().as_secs()),
+    }
+}
+
+/// The `clap` box for odd sizes, which H.264 cannot crop to in 4:2:0: the part of the picture to show, from the upper left.
+fn clean_aperture(spec: &VideoSpec) -> Option<Vec<u8>> {
+    if spec.width.is_multiple_of(2) && spec.height.is_multiple_of(2) {
+        return None;
+    }
+    // The middle of the part lies half a pixel before that of the coded picture, in odd directions.
+    let offset = |side: u32| (0u32.wrapping_sub(side % 2), 2u32);
+    let fractions = [
+        (spec.width, 1),
+        (spec.height, 1),
+        offset(spec.width),
+        offset(spec.height),
+    ];
+    let mut clap = b"\0\0\0\x28clap".to_vec();
+    for (num, den) in fractions {
+        clap.extend(num.to_be_bytes());
+        clap.extend(den.to_be_bytes());
+    }
+    Some(clap)
+}
+
 /// The picture's size, in track and sample entry, and `avcC`.
 fn set_format(moov: &mut MoovBox, spec: &VideoSpec, sets: &ParameterSets) -> Result<()> {
+    // What is coded: even sides.
     let side = |side: u32| {
-        u16::try_from(side).map_err(|_| Mp4Error::Size {
-            width: spec.width,
-            height: spec.height,
-            reason: "a side has more than 16 bits",
+        u16::try_from(side.next_multiple_of(2)).map_err(|_| Mp4Error::Boxes {
+            box_type: "tkhd",
+            reason: format!("a side of {side} pixels has more than 16 bits"),
         })
     };
     let [_, profile, compatibility, level, ..] = sets.sps[..] else {
@@ -189,4 +266,51 @@ fn append_child(tree: &mut Vec<u8>, way: &[([u8; 4], usize)], child: &[u8]) -> R
     }
     tree.splice(end..end, child.iter().copied());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sets() -> ParameterSets {
+        ParameterSets {
+            sps: vec![0x67, 66, 0xc0, 10, 0],
+            pps: vec![0x68, 0],
+        }
+    }
+
+    /// The payloads of all boxes of this type, found by their names.
+    fn find<'a>(bytes: &'a [u8], kind: &[u8]) -> Option<&'a [u8]> {
+        let at = bytes.windows(4).position(|name| name == kind)?;
+        let size = u32::from_be_bytes(*bytes[at - 4..].first_chunk()?) as usize;
+        Some(&bytes[at + 4..at - 4 + size])
+    }
+
+    #[test]
+    fn files_above_4_gib_have_long_offsets() {
+        let spec = VideoSpec::new(16, 16, 24);
+        let mut table = SampleTable::default();
+        for _ in 0..SAMPLES_PER_CHUNK + 1 {
+            table.push(100_000_000, true);
+        }
+        let moov = table.moov(&spec, &sets(), 48).unwrap();
+        assert!(find(&moov, b"stco").is_none());
+        let start = 48 + moov.len() as u64;
+        let second = start + 100_000_000 * u64::from(SAMPLES_PER_CHUNK);
+        let expected = [
+            &[0, 0, 0, 0, 0, 0, 0, 2],
+            &start.to_be_bytes()[..],
+            &second.to_be_bytes(),
+        ]
+        .concat();
+        assert_eq!(find(&moov, b"co64").unwrap(), expected);
+    }
+
+    #[test]
+    fn times_are_counted_from_1904() {
+        assert_eq!(since_1904(UNIX_EPOCH), EPOCH);
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!(since_1904(UNIX_EPOCH + second), EPOCH + 1);
+        assert_eq!(since_1904(UNIX_EPOCH - second), EPOCH - 1);
+    }
 }

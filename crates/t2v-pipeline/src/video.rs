@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use t2v_mp4::{FrameRate, VideoSpec, Writer};
+use t2v_mp4::{FrameRate, Metadata, VideoSpec, Writer};
 
 use crate::{PipelineError, progress::StageTimes};
 
@@ -32,6 +32,30 @@ pub struct Report {
     pub truncated_tokens: usize,
     /// Whether the generation was cancelled and this is what it had.
     pub interrupted: bool,
+}
+
+impl Report {
+    /// What a file says about the video.
+    fn metadata(&self) -> Metadata {
+        let steps = u32::try_from(self.num_inference_steps).unwrap_or(u32::MAX);
+        let metadata = Metadata::new()
+            .with_prompt(&self.prompt)
+            .with_negative_prompt(&self.negative_prompt)
+            .with_seed(self.seed.into())
+            .with_scheduler(&self.scheduler)
+            .with_steps(steps)
+            .with_guidance(self.guidance_scale);
+        let metadata = match serde_json::to_string(self) {
+            Ok(json) => metadata.with_request(json),
+            // Strings and numbers always are JSON.
+            Err(_) => metadata,
+        };
+        match metadata.validate() {
+            Ok(()) => metadata,
+            // With a prompt of half a megabyte: a video that says nothing is better than none.
+            Err(_) => Metadata::new(),
+        }
+    }
 }
 
 /// A generated video.
@@ -98,17 +122,16 @@ impl Video {
         frame.iter().map(|v| (v * 255.0).round() as u8).collect()
     }
 
-    /// Writes the video as H.264 in MP4, complete or not at all.
+    /// Writes the video as H.264 in MP4, complete or not at all, with the [report](Self::report) as metadata.
     ///
-    /// H.264 needs even sides of at least 16 pixels: smaller or odd frames are enlarged by the least whole factor that
-    /// gives them.
+    /// H.264 needs sides of at least 16 pixels: smaller frames are enlarged by the least whole factor that gives them.
     ///
     /// # Errors
     /// A path that can't be written to; a size beyond H.264's.
     pub fn save_mp4(&self, path: impl AsRef<Path>) -> Result<(), PipelineError> {
         let factor = h264_factor(self.size);
         let [width, height] = self.size.map(|side| side * factor);
-        let spec = VideoSpec::new(width as u32, height as u32, self.frame_rate);
+        let spec = VideoSpec::new(width as u32, height as u32, self.frame_rate).with_metadata(self.report.metadata());
         let mut writer = Writer::create(path, spec)?;
         for index in 0..self.num_frames() {
             let frame = self.frame_rgb8(index);
@@ -121,12 +144,9 @@ impl Video {
     }
 }
 
-/// The least factor by which both sides become even and at least [`SMALLEST_SIDE`].
+/// The least factor by which both sides become at least [`SMALLEST_SIDE`].
 fn h264_factor([width, height]: [usize; 2]) -> usize {
-    let fits = |side: usize| side >= SMALLEST_SIDE && side.is_multiple_of(2);
-    (1..=SMALLEST_SIDE)
-        .find(|factor| fits(width * factor) && fits(height * factor))
-        .unwrap_or(1)
+    SMALLEST_SIDE.div_ceil(width.min(height).max(1))
 }
 
 /// Each pixel as a square of `factor` times `factor`.
@@ -156,10 +176,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_and_odd_frames_are_enlarged() {
+    fn small_frames_are_enlarged() {
         assert_eq!(h264_factor([64, 48]), 1);
         assert_eq!(h264_factor([8, 16]), 2);
-        assert_eq!(h264_factor([17, 64]), 2);
+        assert_eq!(h264_factor([17, 64]), 1);
         assert_eq!(h264_factor([1, 1]), 16);
         let frame = [1, 2, 3, 4, 5, 6];
         let rows = [[1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6]; 2].concat();

@@ -1,10 +1,12 @@
 //! Clips to encode, and what comes back of them.
 
+use std::io::{self, Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use openh264::decoder::{DecodedYUV, Decoder};
 use openh264::formats::YUVSource;
-use t2v_mp4::{VideoSpec, Writer};
+use t2v_mp4::{OutputFormat, VideoSpec, Writer};
 
 use crate::boxes::Movie;
 
@@ -51,10 +53,10 @@ pub(crate) fn flat(spec: &VideoSpec, colour: [u8; 3]) -> Vec<u8> {
 }
 
 /// Writes a clip of `count` frames and reads the file back.
-pub(crate) fn write(path: &Path, spec: VideoSpec, count: u32, picture: impl Fn(&VideoSpec, u32) -> Vec<u8>) -> Movie {
-    let mut writer = Writer::create(path, spec).unwrap();
+pub(crate) fn write(path: &Path, spec: &VideoSpec, count: u32, picture: impl Fn(&VideoSpec, u32) -> Vec<u8>) -> Movie {
+    let mut writer = Writer::create(path, spec.clone()).unwrap();
     for time in 0..count {
-        writer.push(&picture(&spec, time)).unwrap();
+        writer.push(&picture(spec, time)).unwrap();
     }
     assert_eq!(writer.frames(), count);
     writer.finish().unwrap();
@@ -62,9 +64,51 @@ pub(crate) fn write(path: &Path, spec: VideoSpec, count: u32, picture: impl Fn(&
 }
 
 /// [`write`] into a folder of its own.
-pub(crate) fn encode(spec: VideoSpec, count: u32, picture: impl Fn(&VideoSpec, u32) -> Vec<u8>) -> Movie {
+pub(crate) fn encode(spec: &VideoSpec, count: u32, picture: impl Fn(&VideoSpec, u32) -> Vec<u8>) -> Movie {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("clip.mp4"), spec, count, picture)
+}
+
+/// A file in memory that can still be read when the writer has gone.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Arc<Mutex<Cursor<Vec<u8>>>>);
+
+impl Memory {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0.lock().unwrap().get_ref().clone()
+    }
+}
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Memory {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.lock().unwrap().seek(to)
+    }
+}
+
+/// Writes a clip in any format into memory.
+pub(crate) fn to_memory(
+    format: OutputFormat,
+    spec: &VideoSpec,
+    count: u32,
+    picture: impl Fn(&VideoSpec, u32) -> Vec<u8>,
+) -> Vec<u8> {
+    let memory = Memory::default();
+    let mut writer = Writer::stream(format, memory.clone(), spec.clone()).unwrap();
+    for time in 0..count {
+        writer.push(&picture(spec, time)).unwrap();
+    }
+    writer.finish().unwrap();
+    memory.into_bytes()
 }
 
 /// A decoded picture: luma, Cb, Cr, without padding.
@@ -91,20 +135,43 @@ impl Picture {
         }
     }
 
-    /// By BT.709's formulas, in limited range.
+    /// [`to_rgb_in`](Self::to_rgb_in) limited range.
     pub(crate) fn to_rgb(&self) -> Vec<u8> {
+        self.to_rgb_in(false)
+    }
+
+    /// By BT.709's formulas, in limited or full range, with chroma interpolated from where it is: on even columns, between
+    /// rows.
+    pub(crate) fn to_rgb_in(&self, full_range: bool) -> Vec<u8> {
+        let (black, luma, chroma) = if full_range {
+            (0.0, 255.0, 255.0)
+        } else {
+            (16.0, 219.0, 224.0)
+        };
         let (width, height) = self.size;
         let mut rgb = Vec::with_capacity(width * height * 3);
         for (row, column) in (0..height).flat_map(|row| (0..width).map(move |x| (row, x))) {
-            let chroma = row / 2 * (width / 2) + column / 2;
-            let y = (f64::from(self.planes[0][row * width + column]) - 16.0) / 219.0;
-            let cb = (f64::from(self.planes[1][chroma]) - 128.0) / 224.0;
-            let cr = (f64::from(self.planes[2][chroma]) - 128.0) / 224.0;
+            let y = (f64::from(self.planes[0][row * width + column]) - black) / luma;
+            let cb = (self.chroma(1, column, row) - 128.0) / chroma;
+            let cr = (self.chroma(2, column, row) - 128.0) / chroma;
             let (r, b) = (y + 1.5748 * cr, y + 1.8556 * cb);
             let g = (y - 0.2126 * r - 0.0722 * b) / 0.7152;
             rgb.extend([r, g, b].map(|c| (c * 255.0).round().clamp(0.0, 255.0) as u8));
         }
         rgb
+    }
+
+    fn chroma(&self, plane: usize, column: usize, row: usize) -> f64 {
+        let (width, height) = (self.size.0 / 2, self.size.1 / 2);
+        let at = |x: usize, y: usize| f64::from(self.planes[plane][y.min(height - 1) * width + x.min(width - 1)]);
+        let (x, y) = (column / 2, row / 2);
+        let across = |y: usize| (at(x, y) + at(x + column % 2, y)) / 2.0;
+        let beside = if row.is_multiple_of(2) {
+            y.saturating_sub(1)
+        } else {
+            y + 1
+        };
+        0.75 * across(y) + 0.25 * across(beside)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The boxes: what is in them, and that all durations are exact.
 
-use t2v_mp4::{FrameRate, KEYFRAME_INTERVAL, VideoSpec};
+use t2v_mp4::{DEFAULT_KEYFRAME_INTERVAL, FrameRate, VideoSpec};
 
 use crate::boxes::{Bits, be};
 use crate::clip::{encode, flat, smooth};
@@ -29,7 +29,7 @@ fn durations_are_exact_at_every_rate() {
     for (num, den) in RATES {
         let rate = FrameRate::new(num, den);
         let spec = VideoSpec::new(32, 16, rate);
-        let movie = encode(spec, 5, |spec, time| flat(spec, [time as u8 * 40, 9, 99]));
+        let movie = encode(&spec, 5, |spec, time| flat(spec, [time as u8 * 40, 9, 99]));
         assert_eq!(movie.samples.len(), 5, "{rate}");
         assert_eq!(movie.mvhd, movie.mdhd, "{rate}");
         assert_eq!(movie.tkhd_duration, movie.mvhd.1, "{rate}");
@@ -46,7 +46,7 @@ fn durations_are_exact_at_every_rate() {
 #[test]
 fn long_durations_use_the_64_bit_headers() {
     let spec = VideoSpec::new(16, 16, FrameRate::new(1, 3_000_000));
-    let movie = encode(spec, 2, |spec, _| flat(spec, [1, 2, 3]));
+    let movie = encode(&spec, 2, |spec, _| flat(spec, [1, 2, 3]));
     assert_eq!(movie.mdhd, (1000, 6_000_000_000));
     assert_eq!((movie.mvhd, movie.tkhd_duration), (movie.mdhd, 6_000_000_000));
     assert_eq!(movie.payload("moov/mvhd")[0], 1);
@@ -54,9 +54,9 @@ fn long_durations_use_the_64_bit_headers() {
 
 #[test]
 fn the_boxes_are_in_order_and_complete() {
-    let movie = encode(VideoSpec::new(64, 48, 24), 3, smooth);
+    let movie = encode(&VideoSpec::new(64, 48, 24), 3, smooth);
     let kinds: Vec<&str> = movie.top.iter().map(|node| node.kind.as_str()).collect();
-    assert_eq!(kinds, ["ftyp", "free", "mdat", "moov"]);
+    assert_eq!(kinds, ["ftyp", "moov", "mdat"], "the index comes first");
     assert_eq!(movie.payload("ftyp"), b"isom\0\0\x02\0isomiso2avc1mp41");
 
     let mvhd = movie.payload("moov/mvhd");
@@ -76,25 +76,26 @@ fn the_boxes_are_in_order_and_complete() {
     assert_eq!((be(avc1, 24, 2), be(avc1, 26, 2)), (64, 48));
     assert_eq!(movie.avc1("avcC")[1..3], [66, 0xc0], "Constrained Baseline");
     assert_eq!(movie.avc1("colr"), b"nclx\0\x01\0\x01\0\x01\0");
+    assert_eq!(movie.avc1("pasp"), [0, 0, 0, 1, 0, 0, 0, 1]);
 }
 
 #[test]
 fn samples_hold_no_parameter_sets_and_sync_samples_are_idr() {
-    let count = 2 * KEYFRAME_INTERVAL + 5;
-    let movie = encode(VideoSpec::new(48, 32, 24), count, smooth);
+    let count = 2 * DEFAULT_KEYFRAME_INTERVAL + 5;
+    let movie = encode(&VideoSpec::new(48, 32, 24), count, smooth);
     for sample in 0..movie.samples.len() {
         let kinds: Vec<u8> = movie.nals(sample).iter().map(|nal| nal[0] & 31).collect();
         let is_sync = movie.sync.contains(&(sample as u64 + 1));
         assert_eq!(kinds, [if is_sync { 5 } else { 1 }], "sample {sample}");
     }
-    let interval = u64::from(KEYFRAME_INTERVAL);
+    let interval = u64::from(DEFAULT_KEYFRAME_INTERVAL);
     assert_eq!(movie.sync, [1, 1 + interval, 1 + 2 * interval]);
 }
 
 #[test]
 fn the_sps_states_size_and_colour() {
     // 40 rows: the coded height of 48 must be cropped.
-    let movie = encode(VideoSpec::new(64, 40, 24), 1, smooth);
+    let movie = encode(&VideoSpec::new(64, 40, 24), 1, smooth);
     let mut bits = Bits::new(&movie.sps[1..]);
     assert_eq!(bits.u(8), 66);
     bits.u(16);

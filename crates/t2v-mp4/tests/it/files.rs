@@ -58,7 +58,7 @@ fn an_older_file_stays_until_it_is_replaced() {
     writer.push(&smooth(&spec(), 0)).unwrap();
     drop(writer);
     assert_eq!(fs::read(&path).unwrap(), b"older");
-    assert_eq!(write(&path, spec(), 3, smooth).samples.len(), 3);
+    assert_eq!(write(&path, &spec(), 3, smooth).samples.len(), 3);
     assert_eq!(entries(folder.path()), [path]);
 }
 
@@ -121,7 +121,7 @@ fn unusable_paths_are_refused_at_once() {
 fn impossible_specs_are_refused_before_any_file_exists() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mp4");
-    let sizes = [(0, 32), (14, 32), (33, 32), (32, 33), (3842, 32), (2162, 2162)];
+    let sizes = [(0, 32), (15, 32), (32, 15), (3841, 32), (2161, 2161)];
     for (width, height) in sizes {
         let error = Writer::create(&path, VideoSpec::new(width, height, 24)).unwrap_err();
         assert!(matches!(error, Mp4Error::Size { .. }), "{error}");
@@ -146,7 +146,7 @@ fn the_file_has_the_permissions_of_any_new_file() {
     let usual = folder.path().join("usual");
     fs::write(&usual, "").unwrap();
     let path = folder.path().join("clip.mp4");
-    write(&path, spec(), 1, smooth);
+    write(&path, &spec(), 1, smooth);
     assert_eq!(mode(&path), mode(&usual));
 }
 
@@ -160,7 +160,7 @@ fn devices_are_refused_and_links_followed() {
     let (target, link) = (folder.path().join("target"), folder.path().join("link"));
     fs::write(&target, "older").unwrap();
     std::os::unix::fs::symlink(&target, &link).unwrap();
-    write(&link, spec(), 2, smooth);
+    write(&link, &spec(), 2, smooth);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(Movie::parse(fs::read(&target).unwrap()).samples.len(), 2);
 }

@@ -22,7 +22,7 @@ fn no_frame_is_lost() {
     for count in [1, 2, 47, 48, 49, 120] {
         for quality in [0, 90, 100] {
             let spec = VideoSpec::new(64, 64, 24).with_quality(quality);
-            let movie = encode(spec, count, mixed);
+            let movie = encode(&spec, count, mixed);
             assert_eq!(movie.samples.len(), count as usize, "quality {quality}");
             assert_eq!(movie.stts.len(), 1);
             assert_eq!(movie.stts[0].0, u64::from(count));
@@ -43,7 +43,7 @@ fn noise_at_the_best_quality_survives() {
     for (width, height) in [(16, 16), (16, 32), (18, 16), (64, 64), (256, 144), (640, 360)] {
         for picture in [noise, harsh_noise] {
             let spec = VideoSpec::new(width, height, 60).with_quality(100);
-            let movie = encode(spec, 9, picture);
+            let movie = encode(&spec, 9, picture);
             assert_eq!(movie.samples.len(), 9);
             let pictures = decode(&movie);
             assert_eq!(pictures.len(), 9);
@@ -64,7 +64,7 @@ fn noise_may_come_at_any_time() {
             time if time < start => smooth(spec, time),
             time => harsh_noise(spec, time),
         };
-        let movie = encode(spec, start + 3, picture);
+        let movie = encode(&spec, start + 3, picture);
         let pictures = decode(&movie);
         assert_eq!(pictures.len(), start as usize + 3);
         for (decoded, time) in pictures.iter().zip(0..) {
@@ -108,7 +108,7 @@ fn luma_psnr(luma: &[u8], rgb: &[u8]) -> f64 {
 #[test]
 fn frames_keep_their_order() {
     let spec = VideoSpec::new(32, 32, 8);
-    let movie = encode(spec, 60, |spec, time| flat(spec, [time as u8 * 4; 3]));
+    let movie = encode(&spec, 60, |spec, time| flat(spec, [time as u8 * 4; 3]));
     for (time, picture) in decode(&movie).iter().enumerate() {
         let expected = flat(&spec, [time as u8 * 4; 3]);
         assert!(psnr(&picture.to_rgb(), &expected) > 38.0, "frame {time}");
@@ -118,15 +118,15 @@ fn frames_keep_their_order() {
 #[test]
 fn the_same_frames_give_the_same_bytes() {
     let spec = VideoSpec::new(96, 64, 24);
-    let first = encode(spec, 60, mixed);
-    let second = encode(spec, 60, mixed);
+    let first = encode(&spec, 60, mixed);
+    let second = encode(&spec, 60, mixed);
     assert!(first.bytes == second.bytes);
 }
 
 #[test]
 fn writers_do_not_disturb_one_another() {
     let folder = tempfile::tempdir().unwrap();
-    let spec = VideoSpec::new(64, 64, 24);
+    let spec = &VideoSpec::new(64, 64, 24);
     let alone = encode(spec, 50, mixed).bytes;
     std::thread::scope(|scope| {
         let tasks: Vec<_> = (0..3)

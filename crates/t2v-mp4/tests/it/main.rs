@@ -6,6 +6,9 @@
 mod boxes;
 mod clip;
 mod container;
+mod demux;
 mod files;
+mod formats;
 mod frames;
+mod metadata;
 mod picture;
