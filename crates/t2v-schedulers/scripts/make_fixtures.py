@@ -5,6 +5,8 @@ Deterministic. Run with
 
     OMP_NUM_THREADS=1 python scripts/make_fixtures.py
 
+(`make_sigma_fixtures.py`, which uses the functions of this file, makes the rest.)
+
 Each file's metadata has one entry, `info`, a JSON object. In a trajectory file, that has a list `runs`, and run number i
 has the tensors `i.samples` (the starting sample, then the sample after each step), `i.timesteps`, `i.originals` (the
 estimates of the clean sample, for classes that return them) and `i.noised` (add_noise at the indices of the run's
@@ -12,6 +14,9 @@ estimates of the clean sample, for classes that return them) and `i.noised` (add
 `generator`, `calls` has the sizes of consecutive draws.
 """
 
+import copy
+import functools
+import inspect
 import json
 import math
 import pathlib
@@ -42,8 +47,14 @@ def run_of(name, config, steps=None, **more):
     return {"class": name, "config": config, "schedule": schedule, "seed": 11, "shape": SHAPE, **more}
 
 
+@functools.cache
+def made(name, config):
+    """A scheduler, made once: some constructors take a second."""
+    return getattr(diffusers, name).from_config(json.loads(config))
+
+
 def scheduler_of(run):
-    scheduler = getattr(diffusers, run["class"]).from_config(dict(run["config"]))
+    scheduler = copy.deepcopy(made(run["class"], json.dumps(run["config"])))
     schedule = dict(run["schedule"])
     if "steps" in schedule:
         schedule["num_inference_steps"] = schedule.pop("steps")
@@ -63,8 +74,22 @@ def noised(run, original, noise):
         scheduler = scheduler_of(run)
         begin_at(scheduler, index)
         timestep = scheduler.timesteps[index : index + 1]
-        results.append(scheduler.add_noise(original, noise, timestep))
+        if hasattr(scheduler, "add_noise"):
+            results.append(scheduler.add_noise(original, noise, timestep))
+        else:
+            results.append(scheduler.scale_noise(original, timestep, noise))
     return torch.stack(results)
+
+
+def scaled(scheduler, sample, timestep):
+    """The model's input; the flow-matching classes take the sample as it is."""
+    return scheduler.scale_model_input(sample, timestep) if hasattr(scheduler, "scale_model_input") else sample
+
+
+def step_arguments(scheduler, run, generator):
+    """The options of a step, and the generator where the class takes one."""
+    takes = "generator" in inspect.signature(scheduler.step).parameters
+    return run.get("options", {}) | ({"generator": generator} if takes else {})
 
 
 def trajectory(run):
@@ -73,15 +98,16 @@ def trajectory(run):
     begin_at(scheduler, begin)
     count = len(scheduler.timesteps)
     run["noised"] = sorted({0, count // 2, count - 1})
-    run["init_noise_sigma"] = float(scheduler.init_noise_sigma)
+    init_noise_sigma = getattr(scheduler, "init_noise_sigma", 1.0)
+    run["init_noise_sigma"] = float(init_noise_sigma)
     generator = torch.Generator().manual_seed(run["seed"])
-    sample = torch.randn(run["shape"], generator=generator) * scheduler.init_noise_sigma
+    sample = torch.randn(run["shape"], generator=generator) * init_noise_sigma
     samples, originals = [sample], []
     for timestep in scheduler.timesteps[begin:]:
-        output = fake_model(scheduler.scale_model_input(sample, timestep), timestep.item())
+        output = fake_model(scaled(scheduler, sample, timestep), timestep.item())
         if run["config"].get("variance_type") in ("learned", "learned_range"):
             output = torch.cat([output, 0.3 * output], dim=1)
-        result = scheduler.step(output, timestep, sample, generator=generator, **run.get("options", {}))
+        result = scheduler.step(output, timestep, sample, **step_arguments(scheduler, run, generator))
         sample = result.prev_sample
         samples.append(sample)
         originals.append(getattr(result, "pred_original_sample", sample))
@@ -92,7 +118,7 @@ def trajectory(run):
         "timesteps": scheduler.timesteps.double(),
         "noised": noised(run, samples[0], noise),
     }
-    if run["class"] != "DPMSolverMultistepScheduler":
+    if hasattr(result, "pred_original_sample"):
         tensors["originals"] = torch.stack(originals)
     return tensors
 

@@ -16,6 +16,7 @@ pub(crate) enum BetaSchedule {
     Linear,
     ScaledLinear,
     SquaredCosine,
+    Exponential,
 }
 
 /// The schedules that most schedulers know, by diffusers' names.
@@ -39,13 +40,25 @@ pub(crate) struct BetaOptions {
 impl BetaOptions {
     /// Reads the options, with the defaults that most schedulers have.
     pub(crate) fn read(reader: &ConfigReader) -> Result<Self, SchedulerError> {
+        let mut options = Self::read_plain(reader, 0.0001, 0.02, BETA_SCHEDULES)?;
+        options.rescale_zero_snr = reader.flag("rescale_betas_zero_snr", false)?;
+        Ok(options)
+    }
+
+    /// Reads the options of a scheduler that has no `rescale_betas_zero_snr`, with its defaults for the ends.
+    pub(crate) fn read_plain(
+        reader: &ConfigReader,
+        start: f64,
+        end: f64,
+        schedules: &[(&str, BetaSchedule)],
+    ) -> Result<Self, SchedulerError> {
         let options = Self {
             num_train_timesteps: reader.count("num_train_timesteps", 1000, 1)?,
-            start: reader.number("beta_start", 0.0001)?,
-            end: reader.number("beta_end", 0.02)?,
-            schedule: reader.choice("beta_schedule", BetaSchedule::Linear, BETA_SCHEDULES)?,
+            start: reader.number("beta_start", start)?,
+            end: reader.number("beta_end", end)?,
+            schedule: reader.choice("beta_schedule", BetaSchedule::Linear, schedules)?,
             trained: reader.optional_list("trained_betas")?,
-            rescale_zero_snr: reader.flag("rescale_betas_zero_snr", false)?,
+            rescale_zero_snr: false,
         };
         let (wanted, trained) = (options.num_train_timesteps, options.trained.as_ref());
         match trained.map(Vec::len).filter(|&len| len != wanted) {
@@ -89,6 +102,7 @@ impl BetaOptions {
             BetaSchedule::SquaredCosine => {
                 betas_for_alpha_bar(count, |t| ((t + 0.008) / 1.008 * FRAC_PI_2).cos().powi(2))
             }
+            BetaSchedule::Exponential => betas_for_alpha_bar(count, |t| (-12.0 * t).exp()),
         }
     }
 }

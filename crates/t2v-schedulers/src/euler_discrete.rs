@@ -7,6 +7,7 @@ use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
 use crate::betas::BetaOptions;
+use crate::churn;
 use crate::config::ConfigReader;
 use crate::float32;
 use crate::prediction::PredictionType;
@@ -137,19 +138,6 @@ impl EulerDiscrete {
         let index = self.progress.current()?;
         Ok((self.sigmas[index], self.sigmas[index + 1]))
     }
-
-    /// How much the options let the noise level of a step grow.
-    fn churn(&self, sigma: f32) -> f32 {
-        let StepOptions {
-            s_churn,
-            s_tmin,
-            s_tmax,
-            ..
-        } = self.options;
-        let gamma = (s_churn / (self.sigmas.len() - 1) as f64).min(std::f64::consts::SQRT_2 - 1.0);
-        let inside = (s_tmin..=s_tmax).contains(&f64::from(sigma));
-        if inside { gamma as f32 } else { 0.0 }
-    }
 }
 
 /// Timesteps in single precision.
@@ -233,12 +221,10 @@ impl Scheduler for EulerDiscrete {
         let (sigma, next) = self.current_sigma()?;
         let dtype = model_output.dtype();
         let (model_output, mut sample) = (model_output.cast(DType::F32), sample.cast(DType::F32));
-        let gamma = self.churn(sigma);
-        let sigma_hat = sigma * (gamma + 1.0);
-        if gamma > 0.0 {
-            let fresh = noise.normal(sample.dims(), &sample.device()).cast(DType::F32);
-            let growth = (sigma_hat * sigma_hat - sigma * sigma).sqrt();
-            sample = sample + fresh * self.options.s_noise * growth;
+        let lifted = churn::lifted(&self.options, sigma, self.timesteps.len());
+        let sigma_hat = lifted.unwrap_or(sigma);
+        if lifted.is_some() {
+            sample = churn::lift(sample, sigma, sigma_hat, self.options.s_noise, noise);
         }
         let original = self
             .prediction

@@ -10,6 +10,12 @@ pub(crate) fn ln(x: f32) -> f32 {
     f64::from(x).ln() as f32
 }
 
+/// The geometric mean of two values, by their logarithms; 0 if one is 0.
+pub(crate) fn log_mean(a: f32, b: f32) -> f32 {
+    let (a, b) = (ln(a), ln(b));
+    exp(b - (b - a) * 0.5)
+}
+
 /// `torch.linspace(start, end, count, dtype=torch.float32)`: counted from the nearer end, with a fused multiplication.
 pub(crate) fn linspace(start: f64, end: f64, count: usize) -> Vec<f32> {
     let (start, end) = (start as f32, end as f32);
@@ -74,6 +80,11 @@ mod tests {
             assert_eq!(numpy_ln(x).to_bits(), expected, "{x}");
             assert_ne!(ln(x).to_bits(), expected, "{x}");
         }
+    }
+
+    #[test]
+    fn log_mean_is_the_geometric_mean() {
+        assert!((log_mean(0.5, 8.0) - 2.0).abs() < 1e-6 && log_mean(0.0, 3.0) == 0.0);
     }
 
     #[test]

@@ -16,10 +16,27 @@ use crate::SchedulerError;
 pub enum SchedulerKind {
     /// `DDIMScheduler`: denoising diffusion implicit models.
     Ddim,
+    /// `LMSDiscreteScheduler`: a linear multistep method.
+    LmsDiscrete,
     /// `EulerDiscreteScheduler`: Euler's method, Algorithm 2 of Karras et al.
     EulerDiscrete,
+    /// `EulerAncestralDiscreteScheduler`: Euler's method with ancestral noise.
+    EulerAncestralDiscrete,
     /// `DPMSolverMultistepScheduler`: DPM-Solver and DPM-Solver++, multistep.
     DpmSolverMultistep,
+    /// `HeunDiscreteScheduler`: Heun's method, two model calls a step.
+    HeunDiscrete,
+    /// `KDPM2DiscreteScheduler`: the midpoint method in the logarithm of sigma, two model calls a step.
+    Kdpm2Discrete,
+    /// `KDPM2AncestralDiscreteScheduler`: the same with ancestral noise.
+    Kdpm2AncestralDiscrete,
+    /// `KarrasVeScheduler`: Algorithm 2 of Karras et al. with churn, two model calls a step. Diffusers' own form of it is
+    /// [`KarrasVe`](crate::KarrasVe).
+    KarrasVe,
+    /// `FlowMatchEulerDiscreteScheduler`: Euler's method for flow matching; beyond the request API.
+    FlowMatchEulerDiscrete,
+    /// `FlowMatchHeunDiscreteScheduler`: Heun's method for flow matching, two model calls a step; beyond the request API.
+    FlowMatchHeunDiscrete,
 }
 
 /// The names of the request API, without the suffix.
@@ -48,14 +65,34 @@ const SUFFIX: &str = "scheduler";
 
 impl SchedulerKind {
     /// All schedulers that are built.
-    pub const ALL: &'static [Self] = &[Self::Ddim, Self::EulerDiscrete, Self::DpmSolverMultistep];
+    pub const ALL: &'static [Self] = &[
+        Self::Ddim,
+        Self::LmsDiscrete,
+        Self::EulerDiscrete,
+        Self::EulerAncestralDiscrete,
+        Self::DpmSolverMultistep,
+        Self::HeunDiscrete,
+        Self::Kdpm2Discrete,
+        Self::Kdpm2AncestralDiscrete,
+        Self::KarrasVe,
+        Self::FlowMatchEulerDiscrete,
+        Self::FlowMatchHeunDiscrete,
+    ];
 
     /// The name of diffusers' class.
     pub fn class_name(self) -> &'static str {
         match self {
             Self::Ddim => "DDIMScheduler",
+            Self::LmsDiscrete => "LMSDiscreteScheduler",
             Self::EulerDiscrete => "EulerDiscreteScheduler",
+            Self::EulerAncestralDiscrete => "EulerAncestralDiscreteScheduler",
             Self::DpmSolverMultistep => "DPMSolverMultistepScheduler",
+            Self::HeunDiscrete => "HeunDiscreteScheduler",
+            Self::Kdpm2Discrete => "KDPM2DiscreteScheduler",
+            Self::Kdpm2AncestralDiscrete => "KDPM2AncestralDiscreteScheduler",
+            Self::KarrasVe => "KarrasVeScheduler",
+            Self::FlowMatchEulerDiscrete => "FlowMatchEulerDiscreteScheduler",
+            Self::FlowMatchHeunDiscrete => "FlowMatchHeunDiscreteScheduler",
         }
     }
 
@@ -119,7 +156,7 @@ mod tests {
             for form in [&name, short, &name.to_uppercase(), &short.to_lowercase()] {
                 assert_eq!(form.parse::<SchedulerKind>(), Ok(kind), "{form}");
             }
-            assert!(API_NAMES.contains(&short), "{short}");
+            assert!(API_NAMES.contains(&short) || short.starts_with("FlowMatch"), "{short}");
             let json = serde_json::to_string(&kind).unwrap();
             assert_eq!(json, format!("\"{name}\""));
             assert_eq!(serde_json::from_str::<SchedulerKind>(&json).unwrap(), kind);

@@ -15,18 +15,30 @@
 //! outside, through [`NoiseSource`]; [`TorchGenerator`] is a source equal to torch's CPU generator.
 //!
 //! Each solver's file names its algorithm and paper. What several solvers share are free functions: `betas`, `spacing`,
-//! `sigmas`, `prediction`, `thresholding`.
+//! `sigmas`, `noise_levels`, `prediction`, `thresholding`, `churn`, `ancestral`, `two_calls`, `flow_matching`.
 
+mod ancestral;
 mod beta_quantile;
 mod betas;
+mod churn;
 mod config;
 mod ddim;
 mod dpmsolver_multistep;
 mod error;
+mod euler_ancestral_discrete;
 mod euler_discrete;
 mod float32;
+mod flow_match_euler_discrete;
+mod flow_match_heun_discrete;
+mod flow_matching;
 mod generator;
+mod heun_discrete;
+mod karras_ve;
+mod kdpm2_ancestral_discrete;
+mod kdpm2_discrete;
 mod kind;
+mod lms_discrete;
+mod noise_levels;
 mod prediction;
 mod progress;
 mod registry;
@@ -34,9 +46,11 @@ mod scheduler;
 mod sigmas;
 mod spacing;
 mod thresholding;
+mod two_calls;
 
 pub use error::SchedulerError;
 pub use generator::TorchGenerator;
+pub use karras_ve::{KarrasVe, KarrasVeOutput};
 pub use kind::SchedulerKind;
 pub use registry::{from_config, kind_of_config};
 pub use scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput};

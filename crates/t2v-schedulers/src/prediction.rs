@@ -20,6 +20,12 @@ pub(crate) const PREDICTION_TYPES: &[(&str, PredictionType)] = &[
     ("v_prediction", PredictionType::Velocity),
 ];
 
+/// The prediction types of the schedulers that take no predicted sample.
+pub(crate) const NOISE_OR_VELOCITY: &[(&str, PredictionType)] = &[
+    ("epsilon", PredictionType::Epsilon),
+    ("v_prediction", PredictionType::Velocity),
+];
+
 impl PredictionType {
     /// The estimate of the clean sample from a model's output. For flow, `alpha` is not used: `sigma` is the time.
     pub(crate) fn original(self, output: Tensor<5>, sample: Tensor<5>, alpha: f32, sigma: f32) -> Tensor<5> {

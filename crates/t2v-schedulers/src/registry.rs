@@ -4,7 +4,15 @@ use serde_json::Value;
 
 use crate::ddim::Ddim;
 use crate::dpmsolver_multistep::DpmSolverMultistep;
+use crate::euler_ancestral_discrete::EulerAncestralDiscrete;
 use crate::euler_discrete::EulerDiscrete;
+use crate::flow_match_euler_discrete::FlowMatchEulerDiscrete;
+use crate::flow_match_heun_discrete::FlowMatchHeunDiscrete;
+use crate::heun_discrete::HeunDiscrete;
+use crate::karras_ve::KarrasVeAdapter;
+use crate::kdpm2_ancestral_discrete::Kdpm2AncestralDiscrete;
+use crate::kdpm2_discrete::Kdpm2Discrete;
+use crate::lms_discrete::LmsDiscrete;
 use crate::{Scheduler, SchedulerError, SchedulerKind};
 
 /// A scheduler from a `scheduler_config.json`, which may be that of another scheduler.
@@ -16,8 +24,16 @@ use crate::{Scheduler, SchedulerError, SchedulerKind};
 pub fn from_config(kind: SchedulerKind, config: &Value) -> Result<Box<dyn Scheduler>, SchedulerError> {
     Ok(match kind {
         SchedulerKind::Ddim => Box::new(Ddim::from_config(config)?),
+        SchedulerKind::LmsDiscrete => Box::new(LmsDiscrete::from_config(config)?),
         SchedulerKind::EulerDiscrete => Box::new(EulerDiscrete::from_config(config)?),
+        SchedulerKind::EulerAncestralDiscrete => Box::new(EulerAncestralDiscrete::from_config(config)?),
         SchedulerKind::DpmSolverMultistep => Box::new(DpmSolverMultistep::from_config(config)?),
+        SchedulerKind::HeunDiscrete => Box::new(HeunDiscrete::from_config(config)?),
+        SchedulerKind::Kdpm2Discrete => Box::new(Kdpm2Discrete::from_config(config)?),
+        SchedulerKind::Kdpm2AncestralDiscrete => Box::new(Kdpm2AncestralDiscrete::from_config(config)?),
+        SchedulerKind::KarrasVe => Box::new(KarrasVeAdapter::from_config(config)?),
+        SchedulerKind::FlowMatchEulerDiscrete => Box::new(FlowMatchEulerDiscrete::from_config(config)?),
+        SchedulerKind::FlowMatchHeunDiscrete => Box::new(FlowMatchHeunDiscrete::from_config(config)?),
     })
 }
 

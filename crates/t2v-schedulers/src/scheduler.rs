@@ -93,7 +93,8 @@ pub trait NoiseSource {
 pub struct Schedule {
     /// What the timesteps are made from.
     pub points: SchedulePoints,
-    /// The exponent of the time shift of flow models, for `use_dynamic_shifting`; it replaces `flow_shift` by `e^mu`.
+    /// The exponent of the time shift of flow models, for `use_dynamic_shifting`; it replaces the configured shift by
+    /// `e^mu` (by `mu` itself if `time_shift_type` is `linear`).
     pub mu: Option<f64>,
 }
 
@@ -105,7 +106,8 @@ pub enum SchedulePoints {
     Steps(usize),
     /// These timesteps, descending.
     Timesteps(Vec<f64>),
-    /// These noise levels, descending, the final one included.
+    /// These noise levels, descending, as diffusers' class takes them: with the final one in the sigma family, without it
+    /// in the flow-matching schedulers, which add it.
     Sigmas(Vec<f64>),
 }
 
@@ -126,7 +128,8 @@ impl Schedule {
         }
     }
 
-    /// Exactly these noise levels, descending, the final one (usually 0) included.
+    /// These noise levels, descending, as diffusers' class takes them: with the final one (usually 0) in the sigma family,
+    /// without it in the flow-matching schedulers, which add it.
     pub fn sigmas(sigmas: impl Into<Vec<f64>>) -> Self {
         Self {
             points: SchedulePoints::Sigmas(sigmas.into()),
@@ -187,14 +190,16 @@ pub struct StepOptions {
     pub eta: f64,
     /// DDIM: derive the noise estimate anew from the clipped estimate of the clean sample.
     pub use_clipped_model_output: bool,
-    /// Euler: how much noise to add before a step, over all steps.
+    /// Euler, FlowMatchHeun: how much noise to add before a step, over all steps.
     pub s_churn: f64,
-    /// Euler: the least noise level at which noise is added.
+    /// Euler, FlowMatchHeun: the least noise level at which noise is added.
     pub s_tmin: f64,
-    /// Euler: the greatest noise level at which noise is added.
+    /// Euler, FlowMatchHeun: the greatest noise level at which noise is added.
     pub s_tmax: f64,
-    /// Euler: the standard deviation of the added noise.
+    /// Euler, FlowMatchHeun: the standard deviation of the added noise.
     pub s_noise: f64,
+    /// LMS: the greatest number of derivatives to combine, at least 1.
+    pub order: usize,
 }
 
 impl Default for StepOptions {
@@ -206,6 +211,7 @@ impl Default for StepOptions {
             s_tmin: 0.0,
             s_tmax: f64::INFINITY,
             s_noise: 1.0,
+            order: 4,
         }
     }
 }

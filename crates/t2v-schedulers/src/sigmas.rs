@@ -115,11 +115,21 @@ pub(crate) fn sigma_to_t_f32(sigma: f32, log_sigmas: &[f32]) -> f64 {
     f64::from(1.0 - weight) * low as f64 + f64::from(weight) * (low + 1) as f64
 }
 
+/// [`sigma_to_t_f32`] where diffusers weighs the timesteps in single precision too.
+pub(crate) fn sigma_to_t_torch(sigma: f32, log_sigmas: &[f32]) -> f64 {
+    let log_sigma = numpy_ln(sigma.max(1e-10));
+    let (low, gap) = bracket(f64::from(log_sigma), log_sigmas);
+    let weight = ((log_sigmas[low] - log_sigma) / gap).clamp(0.0, 1.0);
+    f64::from((1.0 - weight) * low as f32 + weight * (low + 1) as f32)
+}
+
 /// The last training timestep (but for the very last) whose level is not above, and its distance to the next level.
 fn bracket(log_sigma: f64, log_sigmas: &[f32]) -> (usize, f32) {
     let below = log_sigmas.iter().rposition(|&level| log_sigma >= f64::from(level));
     let low = below.unwrap_or(0).min(log_sigmas.len().saturating_sub(2));
-    (low, log_sigmas[low] - log_sigmas[low + 1])
+    // A table of one level has no next one: an infinite gap makes it timestep 0.
+    let next = log_sigmas.get(low + 1).copied().unwrap_or(f32::INFINITY);
+    (low, log_sigmas[low] - next)
 }
 
 /// Equation 5 of Karras et al. with rho = 7.

@@ -28,6 +28,11 @@ impl Fixture {
         serde_json::from_str::<Value>(info).unwrap()[key].clone()
     }
 
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.bytes).unwrap().tensor(name).is_ok()
+    }
+
     /// A tensor's shape and bytes.
     fn raw(&self, name: &str) -> (Vec<usize>, Vec<u8>) {
         let file = SafeTensors::deserialize(&self.bytes).unwrap();

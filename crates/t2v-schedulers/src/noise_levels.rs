@@ -1,0 +1,145 @@
+//! The noise levels of a run, for solvers that integrate over sigma and end at 0.
+//!
+//! Such a run goes through training timesteps, or through a schedule of sigmas between the first and the last of these.
+
+use burn::tensor::Tensor;
+
+use crate::config::ConfigReader;
+use crate::scheduler::{positive, unsupported};
+use crate::sigmas::{SigmaShape, interpolate, log_sigmas, sigma_to_t, sigma_to_t_torch, training_sigmas};
+use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, leading, linspace_down, trailing};
+use crate::{SchedulerError, SchedulerKind};
+
+/// Timesteps, and one more sigma than these: the last is 0.
+pub(crate) type Levels = (Vec<f64>, Vec<f32>);
+
+/// The options `timestep_spacing`, `steps_offset` and `use_*_sigmas`, and the training sigmas that they pick from.
+#[derive(Debug)]
+pub(crate) struct NoiseLevels {
+    kind: SchedulerKind,
+    spacing: TimestepSpacing,
+    steps_offset: usize,
+    shape: Option<SigmaShape>,
+    /// Not options of these schedulers in diffusers, but they heed them if another one's configuration has them.
+    sigma_min: Option<f64>,
+    sigma_max: Option<f64>,
+    training: Vec<f32>,
+    log_training: Vec<f32>,
+}
+
+impl NoiseLevels {
+    /// Reads the options of a scheduler that has no `use_*_sigmas`.
+    pub(crate) fn read_plain(
+        kind: SchedulerKind,
+        reader: &ConfigReader,
+        alphas_cumprod: &[f32],
+    ) -> Result<Self, SchedulerError> {
+        let training = training_sigmas(alphas_cumprod);
+        Ok(Self {
+            kind,
+            spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
+            steps_offset: reader.count("steps_offset", 0, 0)?,
+            shape: None,
+            sigma_min: None,
+            sigma_max: None,
+            log_training: log_sigmas(&training),
+            training,
+        })
+    }
+
+    /// Reads the options.
+    pub(crate) fn read(
+        kind: SchedulerKind,
+        reader: &ConfigReader,
+        alphas_cumprod: &[f32],
+    ) -> Result<Self, SchedulerError> {
+        Ok(Self {
+            shape: SigmaShape::read(reader)?,
+            sigma_min: reader.optional_number("sigma_min")?,
+            sigma_max: reader.optional_number("sigma_max")?,
+            ..Self::read_plain(kind, reader, alphas_cumprod)?
+        })
+    }
+
+    /// Lets Karras' schedule ignore `sigma_min` and `sigma_max`.
+    pub(crate) fn without_karras_bounds(mut self) -> Self {
+        if self.is_karras() {
+            (self.sigma_min, self.sigma_max) = (None, None);
+        }
+        self
+    }
+
+    /// Whether the sigmas are those of Karras et al.
+    pub(crate) fn is_karras(&self) -> bool {
+        self.shape == Some(SigmaShape::Karras)
+    }
+
+    /// The sigmas of the training timesteps, ascending.
+    pub(crate) fn training(&self) -> &[f32] {
+        &self.training
+    }
+
+    /// The levels of a number of steps. Timesteps found from sigmas are not rounded.
+    pub(crate) fn by_steps(&self, steps: usize) -> Result<Levels, SchedulerError> {
+        let steps = positive(self.kind, steps)?;
+        let train = self.training.len();
+        let timesteps = match self.spacing {
+            TimestepSpacing::Linspace => linspace_down(train as f64 - 1.0, steps),
+            TimestepSpacing::Leading => leading(steps, train / steps, self.steps_offset),
+            TimestepSpacing::Trailing => trailing(train, train, steps),
+        };
+        Ok(self.at(timesteps))
+    }
+
+    /// The levels of explicit timesteps.
+    pub(crate) fn by_timesteps(&self, timesteps: &[f64]) -> Result<Levels, SchedulerError> {
+        positive(self.kind, timesteps.len())?;
+        match self.shape {
+            None => Ok(self.at(timesteps.to_vec())),
+            Some(shape) => {
+                let reason = format!("cannot be given with `{}`", shape.option());
+                Err(unsupported(self.kind, "timesteps", reason))
+            }
+        }
+    }
+
+    fn at(&self, timesteps: Vec<f64>) -> Levels {
+        let mut timesteps = single(timesteps);
+        let mut sigmas: Vec<f64> = timesteps.iter().map(|&t| interpolate(t, &self.training)).collect();
+        if let Some(shape) = self.shape {
+            let max = self.sigma_max.unwrap_or(sigmas[0]);
+            let min = self.sigma_min.unwrap_or(sigmas[sigmas.len() - 1]);
+            sigmas = shape.sigmas(max, min, sigmas.len());
+            timesteps = sigmas
+                .iter()
+                .map(|&sigma| sigma_to_t(sigma, &self.log_training))
+                .collect();
+        }
+        sigmas.push(0.0);
+        (timesteps, sigmas.iter().map(|&sigma| sigma as f32).collect())
+    }
+
+    /// The timestep of a sigma between two levels.
+    pub(crate) fn timestep_between(&self, sigma: f32) -> f64 {
+        sigma_to_t_torch(sigma, &self.log_training)
+    }
+
+    /// The standard deviation of the noise that a run with these sigmas starts from.
+    pub(crate) fn init_noise_sigma(&self, sigmas: &[f32]) -> f64 {
+        let max = sigmas.iter().copied().fold(0.0, f32::max);
+        f64::from(match self.spacing {
+            TimestepSpacing::Linspace | TimestepSpacing::Trailing => max,
+            TimestepSpacing::Leading => (max * max + 1.0).sqrt(),
+        })
+    }
+}
+
+/// Timesteps rounded to single precision.
+pub(crate) fn single(timesteps: Vec<f64>) -> Vec<f64> {
+    timesteps.into_iter().map(|t| f64::from(t as f32)).collect()
+}
+
+/// `x / sqrt(sigma² + 1)`: the model's input, of unit variance, for a sample `original + sigma * noise`.
+pub(crate) fn scaled(sample: Tensor<5>, sigma: f32) -> Tensor<5> {
+    sample / (sigma * sigma + 1.0).sqrt()
+}
