@@ -87,7 +87,7 @@ pub(crate) enum Blob {
 }
 
 impl Blob {
-    fn open(path: &Path) -> Result<Self, WeightsError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
         let io = |source| WeightsError::Io {
             file: path.display().to_string(),
             source,
