@@ -8,7 +8,7 @@ use t2v_text_encoder::{ClipTextModel, ClipTokenizer};
 use t2v_vae::AutoencoderKl;
 use t2v_weights::ModelFolder;
 
-use crate::{PipelineError, defaults::Defaults};
+use crate::{PipelineError, PromptTable, defaults::Defaults};
 
 /// Everything that a generation needs.
 pub(crate) struct Model {
@@ -18,6 +18,8 @@ pub(crate) struct Model {
     pub(crate) vae: AutoencoderKl,
     pub(crate) scheduler_config: Value,
     pub(crate) defaults: Defaults,
+    /// Completes prompts in the checkpoint's own words.
+    pub(crate) prompt_table: Option<PromptTable>,
 }
 
 impl Model {
@@ -35,6 +37,7 @@ impl Model {
             vae,
             scheduler_config: Value::Object(scheduler_config),
             defaults: Defaults::read(folder)?,
+            prompt_table: PromptTable::read(folder)?,
         };
         model.check()?;
         Ok(model)

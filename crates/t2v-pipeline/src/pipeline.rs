@@ -3,18 +3,20 @@
 use std::{
     hash::{BuildHasher, Hasher},
     path::Path,
-    sync::Mutex,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use burn::tensor::{DType, Device, Tensor};
 use t2v_mp4::FrameRate;
 use t2v_schedulers::{NoiseSource, Scheduler, TorchGenerator};
+use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    CancelToken, InitMedia, PipelineError, Progress, Report, Stage, StageTimes, TextToVideoRequest, ValidationError,
-    Video,
+    CancelToken, InitMedia, PipelineError, Progress, PromptEnhancer, Report, Stage, StageTimes, TextToVideoRequest,
+    ValidationError, Video,
+    conditioning::Prompts,
     denoise::{as_clip, by_frame, denoise, predict},
     model::Model,
 };
@@ -25,6 +27,15 @@ use crate::{
 pub struct GenerateOptions<'a> {
     /// Pictures to start from.
     pub init: Option<InitMedia>,
+    /// Completes the prompt instead of the checkpoint's own table or the built-in one, unless the request says not to.
+    pub enhancer: Option<Arc<dyn PromptEnhancer>>,
+    /// Whether brackets weigh words: `(word)` 1.1 times, `[word]` 1/1.1 times, `(word:1.3)` 1.3 times, with `\(` for the
+    /// bracket itself. The weights multiply the embeddings of their tokens, and each sequence of tokens keeps its mean, as
+    /// in A1111's web UI. Off, brackets are text, as in diffusers.
+    pub prompt_weighting: bool,
+    /// Whether all of a prompt counts that is longer than the text encoder takes: it is encoded in chunks whose embeddings
+    /// the denoiser sees one after the other. Off, the end is left out, as in diffusers.
+    pub long_prompts: bool,
     /// Stops the generation.
     pub cancel: CancelToken,
     /// Told how far the generation is.
@@ -45,6 +56,7 @@ struct Plan {
     fps: u32,
     strength: f64,
     clip_skip: usize,
+    enhance_prompt: Option<bool>,
     report: Report,
 }
 
@@ -73,6 +85,31 @@ impl Pipeline {
         })
     }
 
+    /// Teaches the model a learnt word, for every generation from now on; it waits for one under way.
+    ///
+    /// ```no_run
+    /// # use t2v_pipeline::{Device, Pipeline, PipelineError, TextToVideoRequest, TextualInversion};
+    /// # fn main() -> Result<(), PipelineError> {
+    /// let pipeline = Pipeline::from_dir("models/zeroscope", &Device::flex())?;
+    /// pipeline.add_textual_inversion(&TextualInversion::open("cat-toy.safetensors")?.with_token("<cat-toy>"))?;
+    /// let video = pipeline.generate(&TextToVideoRequest::new("a <cat-toy> dancing"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An embedding of another model's width, or a word that the tokenizer knows already.
+    pub fn add_textual_inversion(&self, embedding: &TextualInversion) -> Result<(), PipelineError> {
+        let mut model = self.lock();
+        let model = &mut *model;
+        Ok(embedding.add_to(&mut model.tokenizer, &mut model.text_encoder)?)
+    }
+
+    /// A panic in an earlier generation leaves no state behind: a generation only reads the model.
+    fn lock(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Generates the video of a request.
     ///
     /// # Errors
@@ -90,8 +127,7 @@ impl Pipeline {
         request: &TextToVideoRequest,
         options: GenerateOptions<'_>,
     ) -> Result<Video, PipelineError> {
-        // A panic in an earlier generation leaves no state behind: a generation only reads the model.
-        let model = self.model.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let model = self.lock();
         let mut scheduler = model.scheduler(request.scheduler.as_deref())?;
         let plan = Plan::new(&model, request, options.init.as_ref(), scheduler.as_ref())?;
         let mut run = Run {
@@ -124,9 +160,11 @@ impl Plan {
             num_frames,
             fps: request.fps.unwrap_or(defaults.fps),
             strength: request.strength.unwrap_or(defaults.strength),
-            clip_skip: request.clip_skip.map_or(0, |n| n as usize),
+            clip_skip: model.clip_skip(request)?,
+            enhance_prompt: request.enhance_prompt,
             report: Report {
                 prompt: request.prompt.clone(),
+                original_prompt: None,
                 negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
                 scheduler: scheduler.kind().to_string(),
                 num_inference_steps: request
@@ -184,13 +222,13 @@ impl Run<'_> {
     fn generate(&mut self, mut plan: Plan, scheduler: &mut dyn Scheduler) -> Result<Video, PipelineError> {
         self.options.cancel.check()?;
         let start = Instant::now();
-        let report = &plan.report;
-        let guided = report.guidance_scale > 1.0;
-        let (prompt, negative_prompt) = (&report.prompt, &report.negative_prompt);
-        let conditioning = self
-            .model
-            .condition(prompt, negative_prompt, guided, plan.clip_skip, self.device)?;
-        plan.report.truncated_tokens = conditioning.truncated;
+        let prompts = Prompts {
+            guided: plan.report.guidance_scale > 1.0,
+            clip_skip: plan.clip_skip,
+            enhance: plan.enhance_prompt,
+            options: &self.options,
+        };
+        let conditioning = self.model.condition(&prompts, &mut plan.report)?;
         self.end(Stage::TextEncoding, start);
 
         scheduler.set_timesteps(plan.report.num_inference_steps)?;

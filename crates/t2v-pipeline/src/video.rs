@@ -14,9 +14,12 @@ const SMALLEST_SIDE: usize = 16;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The prompt.
+    /// The prompt, as completed.
     pub prompt: String,
-    /// The negative prompt, empty where there was none.
+    /// The prompt of the request, where an enhancer made another of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_prompt: Option<String>,
+    /// The negative prompt, as completed; empty where there was none.
     pub negative_prompt: String,
     /// Class name of the scheduler.
     pub scheduler: String,
@@ -26,7 +29,7 @@ pub struct Report {
     pub guidance_scale: f64,
     /// The seed; with it the same request gives the same frames.
     pub seed: u32,
-    /// Tokens at the end of the prompt that did not fit the text encoder.
+    /// Tokens at the end of the prompt that did not fit the text encoder, or the most chunks of a long prompt.
     pub truncated_tokens: usize,
 }
 
