@@ -17,8 +17,8 @@ use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::tensor::{Dtype, TensorView};
 use t2v_pipeline::{
-    DeviceName, GenerateOptions, InitMedia, Pipeline, PipelineError, Progress, PromptTable, TextToVideoRequest,
-    TextToVideoResponse, TextualInversion, Video, check_output,
+    Device, DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Pipeline, PipelineError, Progress, PromptTable,
+    TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -71,9 +71,9 @@ struct Args {
     /// Whether the prompt may be completed; if not given, only models that bring words of their own do
     #[arg(long)]
     enhance_prompt: Option<Switch>,
-    /// A table to complete prompts from, instead of the model's own or the built-in one
-    #[arg(long, value_name = "FILE.json")]
-    prompt_table: Option<PathBuf>,
+    /// What completes prompts instead of the model's own or the built-in table: another table or a GPT-2 folder
+    #[arg(long, value_name = "FILE.json_OR_DIR")]
+    prompt_enhancer: Option<PathBuf>,
     /// Let brackets weigh words: (word:1.3), (word), [word]
     #[arg(long)]
     prompt_weighting: bool,
@@ -132,15 +132,21 @@ fn run(args: &Args) -> Result<(), Error> {
     };
     options.prompt_weighting = args.prompt_weighting;
     options.long_prompts = args.long_prompts;
-    if let Some(path) = &args.prompt_table {
-        options.enhancer = Some(Arc::new(PromptTable::open(path)?));
-    }
-    let embeddings = args.embedding.iter().map(|option| embedding(option));
-    let embeddings = embeddings.collect::<Result<Vec<_>, _>>()?;
-    let pipeline = load(args)?;
-    for embedding in &embeddings {
-        pipeline.add_textual_inversion(embedding)?;
-    }
+    let device = args.device.parse::<DeviceName>()?.device()?;
+    options.enhancer = match &args.prompt_enhancer {
+        Some(folder) if folder.is_dir() => Some(Arc::new(Gpt2Enhancer::open(folder, &device)?)),
+        Some(file) => Some(Arc::new(PromptTable::open(file)?)),
+        None => None,
+    };
+    let embeddings = args
+        .embedding
+        .iter()
+        .map(|option| embedding(option))
+        .collect::<Result<Vec<_>, _>>()?;
+    let pipeline = load(args, &device)?;
+    embeddings
+        .iter()
+        .try_for_each(|embedding| pipeline.add_textual_inversion(embedding))?;
     let loaded = start.elapsed();
     let mut bars = Bars::default();
     options.on_progress = Some(Box::new(move |progress| bars.show(progress)));
@@ -192,8 +198,10 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     set(&mut request.seed, &args.seed);
     set(&mut request.strength, &args.strength);
     set(&mut request.clip_skip, &args.clip_skip);
-    let enhance = args.enhance_prompt.map(|switch| matches!(switch, Switch::Yes));
-    set(&mut request.enhance_prompt, &enhance);
+    set(
+        &mut request.enhance_prompt,
+        &args.enhance_prompt.map(|switch| matches!(switch, Switch::Yes)),
+    );
     Ok(request)
 }
 
@@ -205,13 +213,12 @@ fn embedding(option: &str) -> Result<TextualInversion, PipelineError> {
     }
 }
 
-fn load(args: &Args) -> Result<Pipeline, PipelineError> {
-    let device = args.device.parse::<DeviceName>()?.device()?;
+fn load(args: &Args, device: &Device) -> Result<Pipeline, PipelineError> {
     let spinner = ProgressBar::new_spinner().with_message(format!("loading {}", args.model));
     spinner.enable_steady_tick(std::time::Duration::from_millis(100));
     let pipeline = match args.model.as_str() {
-        EMBEDDED => Pipeline::embedded(&device),
-        folder => Pipeline::from_dir(folder, &device),
+        EMBEDDED => Pipeline::embedded(device),
+        folder => Pipeline::from_dir(folder, device),
     };
     spinner.finish_and_clear();
     pipeline
@@ -273,18 +280,11 @@ fn summary(video: &Video, loading: f64, writing: f64) {
             report.truncated_tokens
         );
     }
-    let mut stages = vec![("loading".to_string(), loading)];
-    stages.extend(
-        video
-            .stage_times()
-            .iter()
-            .map(|(stage, time)| (stage.to_string(), time.as_secs_f64())),
-    );
-    stages.push(("writing".into(), writing));
-    let stages: Vec<String> = stages
-        .iter()
-        .map(|(name, time)| format!("{name} {time:.2} s"))
-        .collect();
+    let mut stages = vec![format!("loading {loading:.2} s")];
+    for (stage, time) in video.stage_times() {
+        stages.push(format!("{stage} {:.2} s", time.as_secs_f64()));
+    }
+    stages.push(format!("writing {writing:.2} s"));
     eprintln!("{}", stages.join(", "));
     if let Some(peak) = peak_memory() {
         eprintln!("peak memory {:.2} GB", peak as f64 / 1e9);

@@ -1,10 +1,12 @@
 //! Prompts completed before they are encoded: the API's `enhance_prompt`.
 
+mod gpt2;
 mod phrases;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use gpt2::Gpt2Enhancer;
 use t2v_text_encoder::ClipTokenizer;
 pub use table::PromptTable;
 
@@ -12,7 +14,7 @@ use crate::PipelineError;
 
 /// Completes prompts.
 ///
-/// [`PromptTable`] is the one that is built in. Another is given with
+/// [`PromptTable`] is the one that is built in; [`Gpt2Enhancer`] asks a language model. Another is given with
 /// [`GenerateOptions::enhancer`](crate::GenerateOptions::enhancer):
 ///
 /// ```

@@ -33,7 +33,7 @@ mod video;
 
 pub use burn::tensor::Device;
 pub use device::DeviceName;
-pub use enhance::{Prompt, PromptContext, PromptEnhancer, PromptTable};
+pub use enhance::{Gpt2Enhancer, Prompt, PromptContext, PromptEnhancer, PromptTable};
 pub use error::PipelineError;
 pub use init_media::InitMedia;
 pub use pipeline::{GenerateOptions, Pipeline};

@@ -10,7 +10,7 @@ use std::{
 
 use safetensors::tensor::{Dtype, TensorView};
 use t2v_pipeline::{
-    Device, GenerateOptions, Pipeline, PipelineError, Prompt, PromptContext, PromptEnhancer, PromptTable,
+    Device, GenerateOptions, Gpt2Enhancer, Pipeline, PipelineError, Prompt, PromptContext, PromptEnhancer, PromptTable,
     TextToVideoRequest, TextualInversion, Video,
 };
 
@@ -115,6 +115,34 @@ fn another_enhancer_may_be_given() {
     enhance(&mut options);
     let error = pipeline.generate_with(&request(""), options).unwrap_err();
     assert!(error.to_string().contains("it is empty"), "{error}");
+}
+
+#[test]
+fn a_language_model_continues_prompts_by_the_seed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../t2v-text-encoder/tests/fixtures/gpt2");
+    let open = || {
+        Gpt2Enhancer::open(&folder, &Device::flex())
+            .unwrap()
+            .with_temperature(4.0)
+            .with_top_k(60)
+    };
+    let pipeline = pipeline();
+    let enhanced = |enhancer: Gpt2Enhancer, seed, prompt: &str| {
+        let set = |options: &mut GenerateOptions<'_>| options.enhancer = Some(Arc::new(enhancer));
+        let report = generate(&pipeline, &request(prompt).with_seed(seed), set)
+            .report()
+            .clone();
+        assert_eq!(report.truncated_tokens, 0);
+        assert!(report.prompt.starts_with(prompt), "{}", report.prompt);
+        report.prompt
+    };
+    let few = || open().with_max_new_tokens(8);
+    let prompts = [1, 2, 3, 4].map(|seed| enhanced(few(), seed, "a red ball"));
+    assert_eq!(prompts[0], enhanced(few(), 1, "a red ball"));
+    assert!(prompts.iter().any(|prompt| *prompt != prompts[0]), "{prompts:?}");
+    assert_eq!(enhanced(open().with_max_new_tokens(0), 1, "a red ball"), "a red ball");
+    // What does not fit is left out.
+    enhanced(open(), 1, "a red ball in the quiet forest");
 }
 
 fn copy(from: &Path, to: &Path) {

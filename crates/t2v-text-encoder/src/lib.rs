@@ -6,7 +6,7 @@
 //!
 //! Beyond upstream, and only where it is asked for: weights of words ([`parse_weights`]), prompts longer than the text
 //! encoder takes at once ([`ClipTokenizer::encode_chunks`], [`ClipTextModel::embed`]), and learnt words
-//! ([`TextualInversion`]).
+//! ([`TextualInversion`]). [`Gpt2`] continues texts.
 //!
 //! The key decision: the tokenizer is the `tokenizers` crate with exactly the pipeline that transformers assembles, so
 //! that every Unicode corner falls as it does there; this crate adds only the reading of the files, truncation and
@@ -19,6 +19,7 @@ mod clip;
 mod config;
 mod embed;
 mod error;
+mod gpt2;
 mod textual_inversion;
 mod tokenizer;
 mod weighting;
@@ -27,6 +28,7 @@ pub use chunks::{Chunk, Chunks};
 pub use clip::ClipTextModel;
 pub use config::ClipTextConfig;
 pub use error::TextEncoderError;
+pub use gpt2::{Gpt2, Gpt2Config, Sampling};
 pub use textual_inversion::TextualInversion;
 pub use tokenizer::{ClipTokenizer, Tokens};
 pub use weighting::{WeightedText, parse_weights};

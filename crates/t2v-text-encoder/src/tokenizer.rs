@@ -9,7 +9,8 @@ use t2v_weights::Component;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::TextEncoderError;
-use definition::{Files, SpecialTokens, definition};
+pub(crate) use definition::Files;
+use definition::{SpecialTokens, definition};
 
 /// Longer limits stand for "none" in tokenizer configurations.
 const LONGEST_LIMIT: f64 = 1e6;

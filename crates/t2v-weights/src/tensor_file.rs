@@ -41,7 +41,8 @@ impl TensorFile {
             }
             false => (WeightFile::Pickle { file: path.into() }, pickled_strings(path)),
         };
-        let tensors = weights.tensors(DType::F32)?;
+        let mut tensors = weights.tensors(DType::F32)?;
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { file, tensors, strings })
     }
 
@@ -51,7 +52,7 @@ impl TensorFile {
         &self.file
     }
 
-    /// Names of all tensors; inside nested dictionaries of a pickle the keys are joined by dots.
+    /// Names of all tensors in order; inside nested dictionaries of a pickle the keys are joined by dots.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|tensor| tensor.name.as_str())
     }

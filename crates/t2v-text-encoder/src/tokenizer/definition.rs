@@ -45,17 +45,17 @@ impl SpecialTokens {
 }
 
 /// What of a checkpoint's files goes into the tokenizer.
-pub(super) struct Files {
-    vocabulary: Map<String, Value>,
+pub(crate) struct Files {
+    pub(crate) vocabulary: Map<String, Value>,
     /// Pairs of tokens.
-    merges: Vec<Value>,
+    pub(crate) merges: Vec<Value>,
     /// Entries of `added_tokens`.
-    added: Vec<Value>,
+    pub(crate) added: Vec<Value>,
 }
 
 impl Files {
     /// `vocab.json` and `merges.txt`; the inner error is about their content.
-    pub(super) fn from_vocabulary(component: &Component) -> Result<Result<Self, String>, TextEncoderError> {
+    pub(crate) fn from_vocabulary(component: &Component) -> Result<Result<Self, String>, TextEncoderError> {
         let merges = component.read("merges.txt")?;
         let vocabulary = component.json("vocab.json")?;
         Ok(merge_pairs(&String::from_utf8_lossy(&merges)).map(|merges| Self {
@@ -66,7 +66,7 @@ impl Files {
     }
 
     /// As transformers does, only vocabulary, merges and added tokens are taken from `tokenizer.json`.
-    pub(super) fn from_tokenizer_json(component: &Component) -> Result<Result<Self, String>, TextEncoderError> {
+    pub(crate) fn from_tokenizer_json(component: &Component) -> Result<Result<Self, String>, TextEncoderError> {
         let mut json = component.json("tokenizer.json")?;
         let array = |value: Option<Value>| match value {
             Some(Value::Array(items)) => Some(items),
