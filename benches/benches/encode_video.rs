@@ -59,7 +59,9 @@ fn encode(format: OutputFormat, frames: &[Vec<u8>]) {
 fn ffmpeg(frames: &[Vec<u8>]) -> std::io::Result<()> {
     let size = format!("{SIDE}x{SIDE}");
     let raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-r", "8", "-s", &size, "-i", "-"];
-    let x264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", CRF, "-pix_fmt", "yuv420p"];
+    let x264 = [
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", CRF, "-pix_fmt", "yuv420p",
+    ];
     let mp4 = ["-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-y", "/dev/null"];
     let mut child = Command::new("ffmpeg")
         .args(["-v", "error"])

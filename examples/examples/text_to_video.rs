@@ -9,6 +9,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
@@ -16,8 +17,8 @@ use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::tensor::{Dtype, TensorView};
 use t2v_pipeline::{
-    DeviceName, GenerateOptions, InitMedia, Latents, MemoryMode, Pipeline, PipelineError, Progress, TextToVideoRequest,
-    TextToVideoResponse, Video, check_output,
+    Device, DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, Pipeline, PipelineError,
+    Progress, PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -67,9 +68,21 @@ struct Args {
     /// A video to start from: a folder of PNGs in the order of their names, or a GIF
     #[arg(long, value_name = "FOLDER_OR_GIF")]
     init_video: Option<PathBuf>,
-    /// Whether the prompt may be completed (no enhancer is built in yet: the prompt is used as it stands)
+    /// Whether the prompt may be completed; if not given, only models that bring words of their own do
     #[arg(long)]
     enhance_prompt: Option<Switch>,
+    /// What completes prompts instead of the model's own or the built-in table: another table or a GPT-2 folder
+    #[arg(long, value_name = "FILE.json_OR_DIR")]
+    prompt_enhancer: Option<PathBuf>,
+    /// Let brackets weigh words: (word:1.3), (word), [word]
+    #[arg(long)]
+    prompt_weighting: bool,
+    /// Use all of a prompt that is longer than the text encoder takes at once
+    #[arg(long)]
+    long_prompts: bool,
+    /// A learnt word (textual inversion); any number of them
+    #[arg(long, value_name = "[WORD=]FILE")]
+    embedding: Vec<String>,
     /// flex (the CPU), wgpu, vulkan or cuda; all but flex need the Cargo feature of the same name
     #[arg(long, default_value = "flex")]
     device: String,
@@ -147,7 +160,23 @@ fn run(args: &Args) -> Result<(), Error> {
         (_, Some(path)) => Some(InitMedia::open_video(path)?),
         _ => None,
     };
-    let pipeline = load(args)?;
+    options.prompt_weighting = args.prompt_weighting;
+    options.long_prompts = args.long_prompts;
+    let device = args.device.parse::<DeviceName>()?.device()?;
+    options.enhancer = match &args.prompt_enhancer {
+        Some(folder) if folder.is_dir() => Some(Arc::new(Gpt2Enhancer::open(folder, &device)?)),
+        Some(file) => Some(Arc::new(PromptTable::open(file)?)),
+        None => None,
+    };
+    let embeddings = args
+        .embedding
+        .iter()
+        .map(|option| embedding(option))
+        .collect::<Result<Vec<_>, _>>()?;
+    let pipeline = load(args, &device)?;
+    embeddings
+        .iter()
+        .try_for_each(|embedding| pipeline.add_textual_inversion(embedding))?;
     let mut bars = Bars::default();
     options.on_progress = Some(Box::new(move |progress| bars.show(progress)));
     if let Some(path) = &args.latents_out {
@@ -205,16 +234,25 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     set(&mut request.seed, &args.seed);
     set(&mut request.strength, &args.strength);
     set(&mut request.clip_skip, &args.clip_skip);
-    let enhance = args.enhance_prompt.map(|switch| matches!(switch, Switch::Yes));
-    set(&mut request.enhance_prompt, &enhance);
+    set(
+        &mut request.enhance_prompt,
+        &args.enhance_prompt.map(|switch| matches!(switch, Switch::Yes)),
+    );
     Ok(request)
 }
 
-fn load(args: &Args) -> Result<Pipeline, PipelineError> {
-    let device = args.device.parse::<DeviceName>()?.device()?;
+/// `FILE`, or `WORD=FILE` to call it something else than the file does.
+fn embedding(option: &str) -> Result<TextualInversion, PipelineError> {
+    match option.split_once('=') {
+        Some((word, file)) if !Path::new(option).exists() => Ok(TextualInversion::open(file)?.with_token(word)),
+        _ => Ok(TextualInversion::open(option)?),
+    }
+}
+
+fn load(args: &Args, device: &Device) -> Result<Pipeline, PipelineError> {
     let pipeline = match args.model.as_str() {
-        EMBEDDED => Pipeline::embedded(&device),
-        folder => Pipeline::from_dir(folder, &device),
+        EMBEDDED => Pipeline::embedded(device),
+        folder => Pipeline::from_dir(folder, device),
     };
     Ok(pipeline?.with_memory_mode(args.memory_mode.into()))
 }
@@ -266,6 +304,9 @@ fn summary(video: &Video, writing: f64) {
         report.num_inference_steps,
         report.guidance_scale,
     );
+    if report.original_prompt.is_some() {
+        eprintln!("completed to \"{}\"", report.prompt);
+    }
     if report.truncated_tokens > 0 {
         eprintln!(
             "the last {} tokens of the prompt did not fit and were left out",

@@ -8,6 +8,7 @@
 pub const FILES: &[(&str, &[u8])] = &[
     ("model_index.json", include_bytes!("../model_index.json")),
     ("t2v.json", include_bytes!("../t2v.json")),
+    ("t2v_prompts.json", include_bytes!("../t2v_prompts.json")),
     (
         "scheduler/scheduler_config.json",
         include_bytes!("../scheduler/scheduler_config.json"),

@@ -2,7 +2,7 @@
 
 use burn::tensor::{
     Tensor,
-    activation::{gelu, mish, relu, sigmoid, silu},
+    activation::{gelu, gelu_approximate, mish, relu, sigmoid, silu},
 };
 use serde::Deserialize;
 
@@ -17,6 +17,9 @@ pub enum Activation {
     Silu,
     /// The exact Gaussian error linear unit.
     Gelu,
+    /// The tanh approximation of it, `gelu_new` and `gelu_pytorch_tanh` in transformers.
+    #[serde(alias = "gelu_pytorch_tanh")]
+    GeluNew,
     /// `x * sigmoid(1.702 x)`, OpenAI's approximation.
     QuickGelu,
     /// `x * tanh(softplus(x))`.
@@ -32,6 +35,7 @@ impl Activation {
         match self {
             Activation::Silu => silu(x),
             Activation::Gelu => gelu(x),
+            Activation::GeluNew => gelu_approximate(x),
             Activation::QuickGelu => x.clone() * sigmoid(x * 1.702),
             Activation::Mish => mish(x),
             Activation::Relu => relu(x),
@@ -51,6 +55,7 @@ mod tests {
         let cases = [
             (Activation::Silu, [-0.268_941_43, 0.311_229_67, 1.761_594_2]),
             (Activation::Gelu, [-0.158_655_26, 0.345_731_23, 1.954_499_7]),
+            (Activation::GeluNew, [-0.158_808_02, 0.345_714, 1.954_597_7]),
             (Activation::QuickGelu, [-0.154_204_27, 0.350_388_47, 1.935_658]),
             (Activation::Mish, [-0.303_401_46, 0.375_244_76, 1.943_959]),
             (Activation::Relu, [0.0, 0.5, 2.0]),

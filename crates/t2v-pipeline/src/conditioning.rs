@@ -1,39 +1,106 @@
 //! Prompts to embeddings.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
+use t2v_text_encoder::{Chunks, WeightedText, parse_weights};
 
-use crate::{PipelineError, model::Model};
+use crate::{
+    GenerateOptions, PipelineError, Prompt, PromptContext, PromptEnhancer, PromptTable, Report, TextToVideoRequest,
+    ValidationError, model::Model,
+};
+
+/// Most chunks of a long prompt: the denoiser's time and memory grow with them.
+const MAX_CHUNKS: usize = 32;
+
+/// What is asked for with the prompts of a report.
+pub(crate) struct Prompts<'a> {
+    /// Whether the negative prompt counts.
+    pub(crate) guided: bool,
+    /// Layers to leave out for the prompt.
+    pub(crate) clip_skip: usize,
+    /// The request's `enhance_prompt`.
+    pub(crate) enhance: Option<bool>,
+    pub(crate) options: &'a GenerateOptions<'a>,
+}
 
 /// What the denoiser is conditioned on.
 pub(crate) struct Conditioning {
     /// `[2, tokens, dim]`, negative then positive; without guidance `[1, tokens, dim]`.
     pub(crate) embeddings: Tensor<3>,
-    /// Tokens of the prompt that did not fit.
-    pub(crate) truncated: usize,
 }
 
 impl Model {
+    /// Embeddings of the report's prompts, which are completed there if they may be.
+    ///
     /// Upstream leaves layers out for the prompt only, never for the negative prompt.
     pub(crate) fn condition(
         &mut self,
-        prompt: &str,
-        negative_prompt: &str,
-        guided: bool,
-        clip_skip: usize,
+        prompts: &Prompts<'_>,
+        report: &mut Report,
     ) -> Result<Conditioning, PipelineError> {
-        let (positive, truncated) = self.embed(prompt, clip_skip)?;
-        let embeddings = match guided {
-            true => Tensor::cat(vec![self.embed(negative_prompt, 0)?.0, positive], 0),
-            false => positive,
-        };
-        Ok(Conditioning { embeddings, truncated })
+        self.enhance(prompts, report)?;
+        let mut positive = self.chunks(&report.prompt, prompts.options)?;
+        report.truncated_tokens = positive.truncated;
+        if !prompts.guided {
+            let embeddings = self.text_encoder()?.embed(&positive.chunks, prompts.clip_skip)?;
+            return Ok(Conditioning { embeddings });
+        }
+        let mut negative = self.chunks(&report.negative_prompt, prompts.options)?;
+        let count = positive.chunks.len().max(negative.chunks.len());
+        for prompt in [&mut positive, &mut negative] {
+            prompt.chunks.resize(count, self.tokenizer.empty_chunk());
+        }
+        let negative = self.text_encoder()?.embed(&negative.chunks, 0)?;
+        let positive = self.text_encoder()?.embed(&positive.chunks, prompts.clip_skip)?;
+        let embeddings = Tensor::cat(vec![negative, positive], 0);
+        Ok(Conditioning { embeddings })
     }
 
-    fn embed(&mut self, text: &str, clip_skip: usize) -> Result<(Tensor<3>, usize), PipelineError> {
-        let tokens = self.tokenizer.encode(text)?;
-        let ids: Vec<i64> = tokens.ids.iter().map(|id| i64::from(*id)).collect();
-        let shape = [1, ids.len()];
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), self.device());
-        Ok((self.text_encoder()?.forward(ids, clip_skip)?, tokens.truncated))
+    /// How many layers a request leaves out, at most all.
+    pub(crate) fn clip_skip(&self, request: &TextToVideoRequest, faults: &mut ValidationError) -> usize {
+        let (skip, layers) = (request.clip_skip.unwrap_or(0), self.text.num_hidden_layers);
+        if skip as usize > layers {
+            faults.add(
+                "clip_skip",
+                format!("The clip skip may not be greater than {layers}, the layers of the text encoder, not {skip}."),
+            );
+        }
+        skip as usize
+    }
+
+    fn chunks(&self, prompt: &str, options: &GenerateOptions<'_>) -> Result<Chunks, PipelineError> {
+        let parts = match options.prompt_weighting {
+            true => parse_weights(prompt),
+            false => vec![WeightedText::plain(prompt)],
+        };
+        let most = if options.long_prompts { MAX_CHUNKS } else { 1 };
+        Ok(self.tokenizer.encode_chunks(&parts, most)?)
+    }
+
+    /// Completes the report's prompts: where the request is silent only with an enhancer that was given or that the
+    /// checkpoint brings, so that other checkpoints give what they give in diffusers.
+    fn enhance(&self, prompts: &Prompts<'_>, report: &mut Report) -> Result<(), PipelineError> {
+        let built_in;
+        let given = prompts.options.enhancer.as_deref();
+        let own = self.prompt_table.as_ref().map(|table| table as &dyn PromptEnhancer);
+        let enhancer = match (prompts.enhance, given.or(own)) {
+            (Some(false), _) | (None, None) => return Ok(()),
+            (_, Some(enhancer)) => enhancer,
+            (Some(true), None) => {
+                built_in = PromptTable::built_in()?;
+                &built_in
+            }
+        };
+        let context = PromptContext::new(&self.tokenizer, prompts.options.long_prompts, report.seed);
+        let prompt = Prompt {
+            prompt: report.prompt.clone(),
+            negative_prompt: Some(report.negative_prompt.clone()).filter(|text| !text.is_empty()),
+        };
+        let enhanced = enhancer.enhance(&prompt, &context)?;
+        if enhanced.prompt != prompt.prompt {
+            report.original_prompt = Some(prompt.prompt);
+        }
+        report.prompt = enhanced.prompt;
+        report.negative_prompt = enhanced.negative_prompt.unwrap_or_default();
+        Ok(())
     }
 }

@@ -34,6 +34,17 @@ pub enum PipelineError {
     /// A bug: the generation's thread panicked. The pipeline can still be used.
     #[error("the generation panicked: {0}")]
     Panicked(String),
+    /// A table that completes prompts can't be used.
+    #[error("the prompt table `{file}` cannot be used: {reason}")]
+    PromptTable {
+        /// The file.
+        file: String,
+        /// The key at fault, and what would be right.
+        reason: String,
+    },
+    /// An enhancer could not complete a prompt.
+    #[error("the prompt could not be completed: {0}")]
+    Enhancer(String),
     /// The generation was cancelled.
     #[error("the generation was cancelled")]
     Cancelled,

@@ -7,11 +7,11 @@ use burn::{
 use serde_json::Value;
 use t2v_denoiser::{UNet3d, UNet3dConfig};
 use t2v_schedulers::{Scheduler, SchedulerKind};
-use t2v_text_encoder::{ClipTextConfig, ClipTextModel, ClipTokenizer};
+use t2v_text_encoder::{ClipTextConfig, ClipTextModel, ClipTokenizer, TextualInversion};
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig};
 use t2v_weights::ModelFolder;
 
-use crate::{PipelineError, defaults::Defaults, preview::LatentToRgb};
+use crate::{PipelineError, PromptTable, defaults::Defaults, preview::LatentToRgb};
 
 /// What of a checkpoint stays in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,10 +42,15 @@ pub(crate) struct Model {
     mode: MemoryMode,
     vae_tiling: bool,
     pub(crate) tokenizer: ClipTokenizer,
+    pub(crate) text: ClipTextConfig,
     pub(crate) unet: UNet3dConfig,
     pub(crate) vae: AutoencoderKlConfig,
     scheduler_config: Value,
     pub(crate) defaults: Defaults,
+    /// Completes prompts in the checkpoint's own words.
+    pub(crate) prompt_table: Option<PromptTable>,
+    /// Words that were added, with their first tokens.
+    learnt: Vec<(TextualInversion, usize)>,
     loaded: Loaded,
     /// For previews, once it is known.
     pub(crate) latent_to_rgb: Option<LatentToRgb>,
@@ -73,10 +78,13 @@ impl Model {
             mode: MemoryMode::default(),
             vae_tiling: false,
             tokenizer,
+            text,
             unet,
             vae,
             scheduler_config: Value::Object(scheduler_config),
             defaults: Defaults::read(&folder)?,
+            prompt_table: PromptTable::read(&folder)?,
+            learnt: Vec::new(),
             loaded: Loaded::default(),
             latent_to_rgb: None,
             folder,
@@ -144,11 +152,25 @@ impl Model {
     }
 
     pub(crate) fn text_encoder(&mut self) -> Result<&ClipTextModel, PipelineError> {
-        let (folder, device) = (&self.folder, &self.device);
+        let (folder, device, learnt) = (&self.folder, &self.device, &self.learnt);
         filled(&mut self.loaded.text_encoder, || {
-            let component = folder.component("text_encoder")?;
-            Ok(ClipTextModel::from_component(&component, FLOAT, device)?)
+            let mut model = ClipTextModel::from_component(&folder.component("text_encoder")?, FLOAT, device)?;
+            learnt
+                .iter()
+                .for_each(|(word, first)| word.write_to(&mut model, *first));
+            Ok(model)
         })
+    }
+
+    /// Teaches tokenizer and text encoder a word.
+    pub(crate) fn learn(&mut self, word: &TextualInversion) -> Result<(), PipelineError> {
+        self.text_encoder()?;
+        if let Some(text_encoder) = &mut self.loaded.text_encoder {
+            let first = word.add_to(&mut self.tokenizer, text_encoder)?;
+            self.learnt.push((word.clone(), first));
+        }
+        self.release();
+        Ok(())
     }
 
     pub(crate) fn denoiser(&mut self) -> Result<&UNet3d, PipelineError> {

@@ -3,15 +3,16 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use burn::tensor::Device;
+use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    CancelToken, InitMedia, Latents, MemoryMode, PipelineError, Preview, Progress, TextToVideoRequest, Video,
-    model::Model, plan::Plan, run::Run,
+    CancelToken, InitMedia, Latents, MemoryMode, PipelineError, Preview, Progress, PromptEnhancer, TextToVideoRequest,
+    Video, model::Model, plan::Plan, run::Run,
 };
 
 /// What a generation may be given besides its request.
@@ -20,6 +21,15 @@ use crate::{
 pub struct GenerateOptions<'a> {
     /// Pictures to start from.
     pub init: Option<InitMedia>,
+    /// Completes the prompt instead of the checkpoint's own table or the built-in one, unless the request says not to.
+    pub enhancer: Option<Arc<dyn PromptEnhancer>>,
+    /// Whether brackets weigh words: `(word)` 1.1 times, `[word]` 1/1.1 times, `(word:1.3)` 1.3 times, with `\(` for the
+    /// bracket itself. The weights multiply the embeddings of their tokens, and each sequence of tokens keeps its mean, as
+    /// in A1111's web UI. Off, brackets are text, as in diffusers.
+    pub prompt_weighting: bool,
+    /// Whether all of a prompt counts that is longer than the text encoder takes: it is encoded in chunks whose embeddings
+    /// the denoiser sees one after the other. Off, the end is left out, as in diffusers.
+    pub long_prompts: bool,
     /// Stops the generation.
     pub cancel: CancelToken,
     /// When cancelled: decode the newest estimate, or keep the frames decoded so far, and return those as the video,
@@ -96,6 +106,24 @@ impl Pipeline {
     #[must_use]
     pub fn loaded_bytes(&self) -> usize {
         self.model().loaded_bytes()
+    }
+
+    /// Teaches the model a learnt word, for every generation from now on; it waits for one under way.
+    ///
+    /// ```no_run
+    /// # use t2v_pipeline::{Device, Pipeline, PipelineError, TextToVideoRequest, TextualInversion};
+    /// # fn main() -> Result<(), PipelineError> {
+    /// let pipeline = Pipeline::from_dir("models/zeroscope", &Device::flex())?;
+    /// pipeline.add_textual_inversion(&TextualInversion::open("cat-toy.safetensors")?.with_token("<cat-toy>"))?;
+    /// let video = pipeline.generate(&TextToVideoRequest::new("a <cat-toy> dancing"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An embedding of another model's width, or a word that the tokenizer knows already.
+    pub fn add_textual_inversion(&self, embedding: &TextualInversion) -> Result<(), PipelineError> {
+        self.model().learn(embedding)
     }
 
     /// Generates the video of a request.

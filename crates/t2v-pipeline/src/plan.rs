@@ -13,6 +13,7 @@ pub(crate) struct Plan {
     pub(crate) num_frames: usize,
     pub(crate) strength: f64,
     pub(crate) clip_skip: usize,
+    pub(crate) enhance_prompt: Option<bool>,
     pub(crate) scheduler: SchedulerKind,
     pub(crate) report: Report,
 }
@@ -34,6 +35,7 @@ impl Plan {
         let strength = request.strength.unwrap_or(defaults.strength);
         let mut faults = ValidationError::default();
         let [width, height] = size(model, request, &mut faults);
+        let clip_skip = model.clip_skip(request, &mut faults);
         match init {
             None if scheduler.class_name() == "DDIMInverseScheduler" => faults.add(
                 "scheduler",
@@ -56,10 +58,12 @@ impl Plan {
             height,
             num_frames: num_frames.unwrap_or_else(|| request.num_frames.map_or(defaults.num_frames, |n| n as usize)),
             strength,
-            clip_skip: request.clip_skip.map_or(0, |n| n as usize),
+            clip_skip,
+            enhance_prompt: request.enhance_prompt,
             scheduler,
             report: Report {
                 prompt: request.prompt.clone(),
+                original_prompt: None,
                 negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
                 scheduler: scheduler.to_string(),
                 num_inference_steps: steps,

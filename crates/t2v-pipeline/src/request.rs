@@ -32,7 +32,10 @@ pub struct TextToVideoRequest {
     pub scheduler: Option<String>,
     /// Denoising steps, 1 to 50.
     pub num_inference_steps: Option<u32>,
-    /// Whether the prompt may be completed. No enhancer is built in yet: the prompt is used as it stands.
+    /// Whether the prompt may be completed. `Some(true)`: with [the enhancer that is given](crate::GenerateOptions), or the
+    /// checkpoint's own table, or the [built-in](crate::PromptTable::built_in) one. `None`: with the first two alone, so a
+    /// checkpoint without a table gets the prompt as it stands, as in diffusers. `Some(false)`: never. The
+    /// [report](crate::Report) has the prompt that was used.
     pub enhance_prompt: Option<bool>,
     /// Weight of the prompt against the negative prompt, 1 to 20; at 1 the negative prompt is not used.
     pub guidance_scale: Option<f64>,
@@ -49,7 +52,8 @@ pub struct TextToVideoRequest {
     /// Frames of the video, 1 to 128.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_frames: Option<u32>,
-    /// Last layers of the text encoder to leave out for the prompt (not for the negative prompt), 0 to 8.
+    /// Last layers of the text encoder to leave out for the prompt (not for the negative prompt, as in diffusers), 0 to 8 and
+    /// at most as many as it has; with 1 the last layer but one gives the embeddings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_skip: Option<u32>,
     /// Frames a second of the video, 1 to 60.
@@ -120,6 +124,20 @@ impl TextToVideoRequest {
     #[must_use]
     pub fn with_seed(mut self, seed: u32) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Sets whether the prompt may be completed.
+    #[must_use]
+    pub fn with_enhance_prompt(mut self, enhance: bool) -> Self {
+        self.enhance_prompt = Some(enhance);
+        self
+    }
+
+    /// Sets how many of the text encoder's last layers are left out.
+    #[must_use]
+    pub fn with_clip_skip(mut self, layers: u32) -> Self {
+        self.clip_skip = Some(layers);
         self
     }
 

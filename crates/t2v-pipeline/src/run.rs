@@ -8,7 +8,7 @@ use t2v_schedulers::{NoiseSource, Scheduler, SchedulerKind, TorchGenerator};
 
 use crate::{
     GenerateOptions, InitMedia, Latents, PipelineError, Preview, Progress, Report, Stage, StageTimes, Video,
-    conditioning::Conditioning,
+    conditioning::{Conditioning, Prompts},
     denoise::{Call, Guided, as_clip, by_frame, denoise},
     model::{Model, Part},
     plan::Plan,
@@ -107,8 +107,7 @@ impl<'a> Run<'a> {
 
     pub(crate) fn generate(mut self, mut plan: Plan) -> Result<Video, PipelineError> {
         self.watch.options.cancel.check()?;
-        let conditioning = self.condition(&plan)?;
-        plan.report.truncated_tokens = conditioning.truncated;
+        let conditioning = self.condition(&mut plan)?;
         let projection = self.projection()?;
         let mut generator = TorchGenerator::new(u64::from(plan.report.seed));
         let start = match (self.init.take(), plan.scheduler) {
@@ -146,13 +145,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn condition(&mut self, plan: &Plan) -> Result<Conditioning, PipelineError> {
+    fn condition(&mut self, plan: &mut Plan) -> Result<Conditioning, PipelineError> {
         self.load(Part::TextEncoder)?;
         self.watch.begin(Stage::TextEncoding);
-        let report = &plan.report;
-        let guided = report.guidance_scale > 1.0;
-        let (prompt, negative_prompt) = (&report.prompt, &report.negative_prompt);
-        let conditioning = self.model.condition(prompt, negative_prompt, guided, plan.clip_skip)?;
+        let prompts = Prompts {
+            guided: plan.report.guidance_scale > 1.0,
+            clip_skip: plan.clip_skip,
+            enhance: plan.enhance_prompt,
+            options: &self.watch.options,
+        };
+        let conditioning = self.model.condition(&prompts, &mut plan.report)?;
         self.watch.end();
         Ok(conditioning)
     }

@@ -14,9 +14,12 @@ const SMALLEST_SIDE: usize = 16;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The prompt.
+    /// The prompt, as completed.
     pub prompt: String,
-    /// The negative prompt, empty where there was none.
+    /// The prompt of the request, where an enhancer made another of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_prompt: Option<String>,
+    /// The negative prompt, as completed; empty where there was none.
     pub negative_prompt: String,
     /// Class name of the scheduler.
     pub scheduler: String,
@@ -28,7 +31,7 @@ pub struct Report {
     pub seed: u32,
     /// Frames a second.
     pub fps: u32,
-    /// Tokens at the end of the prompt that did not fit the text encoder.
+    /// Tokens at the end of the prompt that did not fit the text encoder, or the most chunks of a long prompt.
     pub truncated_tokens: usize,
     /// Whether the generation was cancelled and this is what it had.
     pub interrupted: bool,

@@ -1,9 +1,9 @@
 //! `CLIPTextModel` (`transformers/models/clip/modeling_clip.py`).
 
 use burn::{
-    module::Module,
+    module::{Module, Param},
     nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear},
-    tensor::{DType, Device, Int, Tensor},
+    tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use t2v_kernels::{Activation, MultiHead, attention, linear};
 use t2v_weights::{Component, KeyMap, Weights};
@@ -148,6 +148,25 @@ impl ClipTextModel {
     #[must_use]
     pub fn config(&self) -> &ClipTextConfig {
         &self.config
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.embeddings.token_embedding.weight.val().device()
+    }
+
+    /// Overwrites the rows of the embedding table from `first` on, at most one past its end; the table grows as needed.
+    pub(crate) fn set_token_embeddings(&mut self, first: usize, values: &[f32]) {
+        let table = self.embeddings.token_embedding.weight.val();
+        let [rows, width] = table.dims();
+        let count = values.len() / width;
+        let values = TensorData::new(values.to_vec(), [count, width]);
+        let values = Tensor::<2>::from_data(values, &table.device()).cast(table.dtype());
+        let mut parts = vec![table.clone().slice_dim(0, 0..first), values];
+        if first + count < rows {
+            parts.push(table.slice_dim(0, first + count..rows));
+        }
+        self.config.vocab_size = rows.max(first + count);
+        self.embeddings.token_embedding.weight = Param::from_tensor(Tensor::cat(parts, 0));
     }
 
     /// Embeddings of each token. `clip_skip` leaves out that many of the last layers; the final norm is always applied.

@@ -21,12 +21,20 @@ pub enum TextEncoderError {
         reason: String,
     },
     /// `clip_skip` asks for more layers to be left out than there are.
-    #[error("clip_skip is {clip_skip} but the text encoder has {layers} layers; it may be 1 to {layers}")]
+    #[error("clip_skip is {clip_skip} but the text encoder has {layers} layers; it may be 0 to {layers}")]
     ClipSkip {
         /// What was asked for.
         clip_skip: usize,
         /// The encoder's layers.
         layers: usize,
+    },
+    /// A learnt embedding that can't be used.
+    #[error("the embedding `{file}` cannot be used: {reason}")]
+    Embedding {
+        /// The file.
+        file: String,
+        /// What is wrong, and what would be right.
+        reason: String,
     },
     /// The files could not be read, or don't fit.
     #[error(transparent)]

@@ -4,18 +4,31 @@
 //! ([Radford et al., 2021](https://arxiv.org/abs/2103.00020)), with which Stable Diffusion and the ModelScope family are
 //! conditioned.
 //!
+//! Beyond upstream, and only where it is asked for: weights of words ([`parse_weights`]), prompts longer than the text
+//! encoder takes at once ([`ClipTokenizer::encode_chunks`], [`ClipTextModel::embed`]), and learnt words
+//! ([`TextualInversion`]). [`Gpt2`] continues texts.
+//!
 //! The key decision: the tokenizer is the `tokenizers` crate with exactly the pipeline that transformers assembles, so
 //! that every Unicode corner falls as it does there; this crate adds only the reading of the files, truncation and
 //! padding.
 //!
 //! Upstream: `transformers/models/clip/modeling_clip.py` and `tokenization_clip.py`.
 
+mod chunks;
 mod clip;
 mod config;
+mod embed;
 mod error;
+mod gpt2;
+mod textual_inversion;
 mod tokenizer;
+mod weighting;
 
+pub use chunks::{Chunk, Chunks};
 pub use clip::ClipTextModel;
 pub use config::ClipTextConfig;
 pub use error::TextEncoderError;
+pub use gpt2::{Gpt2, Gpt2Config, Sampling};
+pub use textual_inversion::TextualInversion;
 pub use tokenizer::{ClipTokenizer, Tokens};
+pub use weighting::{WeightedText, parse_weights};

@@ -1,15 +1,17 @@
 //! CLIP's byte-level byte-pair encoding, from the files of a checkpoint.
 
-use serde_json::{Map, Value, json};
+mod definition;
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
 use t2v_weights::Component;
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 use crate::TextEncoderError;
+pub(crate) use definition::Files;
+use definition::{SpecialTokens, definition};
 
-const START: &str = "<|startoftext|>";
-const END: &str = "<|endoftext|>";
-/// How words are cut, as in transformers' `CLIPTokenizer`.
-const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// Longer limits stand for "none" in tokenizer configurations.
 const LONGEST_LIMIT: f64 = 1e6;
 
@@ -26,8 +28,11 @@ pub struct Tokens {
 #[derive(Debug, Clone)]
 pub struct ClipTokenizer {
     tokenizer: Tokenizer,
-    pad: u32,
+    /// Start, end, padding.
+    special: [u32; 3],
     max_length: usize,
+    /// First token of an added word of several tokens, and all of them.
+    words: HashMap<u32, Vec<u32>>,
 }
 
 impl ClipTokenizer {
@@ -58,13 +63,22 @@ impl ClipTokenizer {
         tokenizer
             .with_truncation(None)
             .map_err(|e| fault(format!("truncation: {e}")))?;
-        let pad = tokenizer
-            .token_to_id(&special.pad)
-            .ok_or_else(|| fault(format!("the padding token `{}` is not in the vocabulary", special.pad)))?;
+        let mut ids = [0; 3];
+        for (id, token) in ids.iter_mut().zip([&special.start, &special.end, &special.pad]) {
+            let found = tokenizer.token_to_id(token);
+            *id = found.ok_or_else(|| fault(format!("the special token `{token}` is not in the vocabulary")))?;
+        }
+        let max_length = max_length(&config, positions);
+        if max_length < 2 {
+            return Err(fault(format!(
+                "prompts may have {max_length} tokens; 2 are the least, for the start and the end token"
+            )));
+        }
         Ok(Self {
             tokenizer,
-            pad,
-            max_length: max_length(&config, positions),
+            special: ids,
+            max_length,
+            words: HashMap::new(),
         })
     }
 
@@ -74,27 +88,67 @@ impl ClipTokenizer {
         self.max_length
     }
 
-    /// Start token, text, end token, padding. What does not fit is left out from the end of the text.
+    /// Tokens of a text that fit between the start and the end token.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.max_length - 2
+    }
+
+    /// How many tokens a text has, start and end not counted, however many fit.
     ///
     /// # Errors
-    /// The tokenizer refuses the text, which no text should make it do.
-    pub fn encode(&self, text: &str) -> Result<Tokens, TextEncoderError> {
-        let encoding = self
-            .tokenizer
-            .encode(text, true)
-            .map_err(|e| TextEncoderError::Tokenizer {
-                file: "tokenizer".into(),
-                reason: e.to_string(),
-            })?;
-        let mut ids = encoding.get_ids().to_vec();
-        let truncated = ids.len().saturating_sub(self.max_length);
-        if truncated > 0 {
-            let end = ids[ids.len() - 1];
-            ids.truncate(self.max_length);
-            ids[self.max_length - 1] = end;
+    /// As for [`encode`](Self::encode).
+    pub fn count(&self, text: &str) -> Result<usize, TextEncoderError> {
+        Ok(self.text_ids(text)?.len())
+    }
+
+    pub(crate) fn special_ids(&self) -> [u32; 3] {
+        self.special
+    }
+
+    /// The tokens of a text alone; added words as all of their tokens.
+    pub(crate) fn text_ids(&self, text: &str) -> Result<Vec<u32>, TextEncoderError> {
+        let encoding = self.tokenizer.encode(text, false);
+        let encoding = encoding.map_err(|e| TextEncoderError::Tokenizer {
+            file: "tokenizer".into(),
+            reason: e.to_string(),
+        })?;
+        let ids = encoding.get_ids();
+        if self.words.is_empty() {
+            return Ok(ids.to_vec());
         }
-        ids.resize(self.max_length, self.pad);
-        Ok(Tokens { ids, truncated })
+        let expand = |id: &u32| self.words.get(id).cloned().unwrap_or_else(|| vec![*id]);
+        Ok(ids.iter().flat_map(expand).collect())
+    }
+
+    /// Adds `word` as `count` tokens, `word`, `word_1`, …, and returns the first one's id; the others follow. `rows` is the
+    /// size of the embedding table, past whose end no id may lie. The error says what is wrong.
+    pub(crate) fn add_word(&mut self, word: &str, count: usize, rows: usize) -> Result<usize, String> {
+        if word.trim().is_empty() {
+            return Err("its token is empty; give it a name".into());
+        }
+        let mut names = vec![word.to_string()];
+        names.extend((1..count).map(|i| format!("{word}_{i}")));
+        if let Some(known) = names.iter().find(|name| self.tokenizer.token_to_id(name).is_some()) {
+            return Err(format!(
+                "the tokenizer has a token `{known}` already; give it another name"
+            ));
+        }
+        let tokens: Vec<AddedToken> = names
+            .iter()
+            .map(|name| AddedToken::from(name.as_str(), false))
+            .collect();
+        let mut extended = self.tokenizer.clone();
+        extended.add_tokens(&tokens);
+        let first = extended.token_to_id(word).unwrap_or(u32::MAX);
+        if first as usize > rows {
+            return Err(format!(
+                "the tokenizer knows more tokens than the {rows} of the text encoder, so none can be added"
+            ));
+        }
+        self.tokenizer = extended;
+        self.words.insert(first, (first..first + count as u32).collect());
+        Ok(first as usize)
     }
 }
 
@@ -104,150 +158,4 @@ fn max_length(config: &Map<String, Value>, positions: usize) -> usize {
         Some(limit) if (2.0..LONGEST_LIMIT).contains(&limit) => (limit as usize).min(positions),
         _ => positions,
     }
-}
-
-/// The special tokens that `tokenizer_config.json` names, with CLIP's defaults.
-struct SpecialTokens {
-    start: String,
-    end: String,
-    pad: String,
-    unknown: String,
-    /// Tokens that are looked for in normalised text; a plain string is not.
-    normalized: Vec<String>,
-}
-
-impl SpecialTokens {
-    fn new(config: &Map<String, Value>) -> Self {
-        let mut normalized: Vec<String> = Vec::new();
-        // The order matters where several roles share a token: the last one says how it is looked for.
-        let mut token = |key, default: &str| {
-            let value = config.get(key);
-            let text = value.and_then(|v| v.as_str().or_else(|| v.get("content").and_then(Value::as_str)));
-            let text = text.unwrap_or(default).to_string();
-            normalized.retain(|other| *other != text);
-            if value.and_then(|v| v.get("normalized")).and_then(Value::as_bool) == Some(true) {
-                normalized.push(text.clone());
-            }
-            text
-        };
-        Self {
-            start: token("bos_token", START),
-            end: token("eos_token", END),
-            unknown: token("unk_token", END),
-            pad: token("pad_token", END),
-            normalized,
-        }
-    }
-}
-
-/// What of a checkpoint's files goes into the tokenizer.
-struct Files {
-    vocabulary: Map<String, Value>,
-    /// Pairs of tokens.
-    merges: Vec<Value>,
-    /// Entries of `added_tokens`.
-    added: Vec<Value>,
-}
-
-impl Files {
-    /// `vocab.json` and `merges.txt`; the inner error is about their content.
-    fn from_vocabulary(component: &Component) -> Result<Result<Self, String>, TextEncoderError> {
-        let merges = component.read("merges.txt")?;
-        let vocabulary = component.json("vocab.json")?;
-        Ok(merge_pairs(&String::from_utf8_lossy(&merges)).map(|merges| Self {
-            vocabulary,
-            merges,
-            added: Vec::new(),
-        }))
-    }
-
-    /// As transformers does, only vocabulary, merges and added tokens are taken from `tokenizer.json`.
-    fn from_tokenizer_json(component: &Component) -> Result<Result<Self, String>, TextEncoderError> {
-        let mut json = component.json("tokenizer.json")?;
-        let array = |value: Option<Value>| match value {
-            Some(Value::Array(items)) => Some(items),
-            _ => None,
-        };
-        let added = array(json.remove("added_tokens")).unwrap_or_default();
-        let mut model = json.remove("model").unwrap_or_default();
-        let mut part = |key| model.get_mut(key).map(Value::take);
-        let (vocabulary, merges) = (part("vocab"), array(part("merges")));
-        let (Some(Value::Object(vocabulary)), Some(merges)) = (vocabulary, merges) else {
-            return Ok(Err(
-                "its `model` has no object `vocab` and array `merges`, as byte-pair encoding has".into(),
-            ));
-        };
-        let pair = |merge: &Value| match merge.as_str().map(|text| text.split_once(' ')) {
-            Some(Some((left, right))) => json!([left, right]),
-            _ => merge.clone(),
-        };
-        let merges = merges.iter().map(pair).collect();
-        Ok(Ok(Self {
-            vocabulary,
-            merges,
-            added,
-        }))
-    }
-}
-
-/// The definition that transformers assembles for `CLIPTokenizer`.
-fn definition(files: Files, special: &SpecialTokens) -> Result<Value, String> {
-    let Files {
-        vocabulary,
-        merges,
-        mut added,
-    } = files;
-    let id = |token: &str| {
-        let id = vocabulary.get(token).and_then(Value::as_u64);
-        id.ok_or_else(|| format!("the special token `{token}` is not in the vocabulary"))
-    };
-    let (start, end) = (id(&special.start)?, id(&special.end)?);
-    for token in [&special.start, &special.end, &special.unknown, &special.pad] {
-        if added.iter().all(|entry: &Value| entry["content"] != token.as_str()) {
-            added.push(json!({
-                "id": id(token)?, "content": token, "special": true,
-                "single_word": false, "lstrip": false, "rstrip": false,
-                "normalized": special.normalized.contains(token),
-            }));
-        }
-    }
-    Ok(json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added,
-        "normalizer": {"type": "Sequence", "normalizers": [
-            {"type": "NFC"},
-            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
-            {"type": "Lowercase"},
-        ]},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": WORDS}, "behavior": "Removed", "invert": true},
-            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-        ]},
-        "post_processor": {
-            "type": "RobertaProcessing", "sep": [special.end, end], "cls": [special.start, start],
-            "trim_offsets": false, "add_prefix_space": false,
-        },
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": special.unknown,
-            "continuing_subword_prefix": "", "end_of_word_suffix": "</w>",
-            "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-            "vocab": vocabulary, "merges": merges,
-        },
-    }))
-}
-
-/// The lines of `merges.txt`; the first may be a `#version` comment.
-fn merge_pairs(merges: &str) -> Result<Vec<Value>, String> {
-    merges
-        .lines()
-        .enumerate()
-        .filter(|(i, line)| !(line.is_empty() || *i == 0 && line.starts_with("#version")))
-        .map(|(i, line)| match line.split_once(' ') {
-            Some((left, right)) => Ok(json!([left, right])),
-            None => Err(format!("line {} of merges.txt is not two tokens and a space", i + 1)),
-        })
-        .collect()
 }

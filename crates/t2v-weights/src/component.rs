@@ -1,6 +1,6 @@
 //! One component of a model folder: its files, configuration and weights.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -30,7 +30,19 @@ impl Component {
         }
     }
 
-    /// The class that the model index names.
+    /// A folder that is no part of a diffusers model, such as a language model of transformers.
+    ///
+    /// # Errors
+    /// No such folder.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            return Err(WeightsError::MissingFolder(path.into()));
+        }
+        Ok(Self::new(Source::Folder(path.into()), "", ""))
+    }
+
+    /// The class that the model index names; empty where there is no index.
     #[must_use]
     pub fn class_name(&self) -> &str {
         &self.class_name
@@ -99,11 +111,11 @@ impl Component {
                 for stem in stems {
                     let whole = format!("{stem}{variant}.{extension}");
                     if self.has(&whole) {
-                        return self.open(&whole, vec![whole.clone()]);
+                        return self.open_files(&whole, vec![whole.clone()]);
                     }
                     for index in index_names(stem, variant, extension) {
                         if self.has(&index) {
-                            return self.open(&index, self.shards(&index)?);
+                            return self.open_files(&index, self.shards(&index)?);
                         }
                     }
                     tried.push(whole);
@@ -116,7 +128,7 @@ impl Component {
         })
     }
 
-    fn open(&self, origin: &str, files: Vec<String>) -> Result<Weights, WeightsError> {
+    fn open_files(&self, origin: &str, files: Vec<String>) -> Result<Weights, WeightsError> {
         let open_one = |file: &String| {
             let path = self.path(file);
             if !self.source.exists(&path) {
@@ -160,7 +172,10 @@ impl Component {
     }
 
     fn path(&self, file: &str) -> String {
-        format!("{}/{file}", self.name)
+        match self.name.as_str() {
+            "" => file.to_string(),
+            name => format!("{name}/{file}"),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod keys;
 mod load;
 mod safetensors;
 mod source;
+mod tensor_file;
 
 pub use burn_store::ModuleSnapshot;
 pub use component::{Component, parse_json};
@@ -40,3 +41,4 @@ pub use folder::ModelFolder;
 pub use keys::KeyMap;
 pub use load::Weights;
 pub use source::EmbeddedFile;
+pub use tensor_file::TensorFile;

@@ -99,7 +99,7 @@ impl Weights {
 }
 
 impl WeightFile {
-    fn tensors(&self, float: DType) -> Result<Vec<DeferredTensor>, WeightsError> {
+    pub(crate) fn tensors(&self, float: DType) -> Result<Vec<DeferredTensor>, WeightsError> {
         match self {
             WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, float),
             WeightFile::Pickle { file } => {

@@ -49,7 +49,7 @@ impl Source {
     pub(crate) fn read(&self, path: &str) -> Result<Cow<'static, [u8]>, WeightsError> {
         let missing = || WeightsError::MissingFile {
             file: self.display(path),
-            hint: "a diffusers model folder has it".into(),
+            hint: "a model folder has it".into(),
         };
         match self {
             Source::Folder(root) => match std::fs::read(root.join(path)) {
@@ -87,7 +87,7 @@ pub(crate) enum Blob {
 }
 
 impl Blob {
-    fn open(path: &Path) -> Result<Self, WeightsError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
         let io = |source| WeightsError::Io {
             file: path.display().to_string(),
             source,
