@@ -8,16 +8,18 @@ Deterministic. Run with
 Each file's metadata has one entry, `info`, a JSON object. In a trajectory file, that has a list `runs`, and run number i
 has the tensors `i.samples` (the starting sample, then the sample after each step), `i.timesteps`, `i.originals` (the
 estimates of the clean sample, for classes that return them) and `i.noised` (add_noise at the indices of the run's
-`noised`). Its list `tables` has configurations whose timesteps for 1 to 50 steps lie in `table.j`, one after another. In
+`noised`, none for classes that have none). Its list `tables` has configurations whose timesteps for 1 to 50 steps lie in `table.j`, one after another. In
 `generator`, `calls` has the sizes of consecutive draws.
 """
 
+import inspect
 import json
 import math
 import pathlib
 import warnings
 
 import diffusers
+import numpy
 import torch
 from safetensors.torch import save_file
 
@@ -43,8 +45,14 @@ def run_of(name, config, steps=None, **more):
 
 
 def scheduler_of(run):
-    scheduler = getattr(diffusers, run["class"]).from_config(dict(run["config"]))
+    config = dict(run["config"])
+    if config.get("solver_p"):
+        predictor = config["solver_p"]
+        config["solver_p"] = getattr(diffusers, predictor["_class_name"]).from_config(dict(predictor))
+    scheduler = getattr(diffusers, run["class"]).from_config(config)
     schedule = dict(run["schedule"])
+    if run["class"] == "UniPCMultistepScheduler" and "sigmas" in schedule:
+        schedule["sigmas"] = numpy.array(schedule["sigmas"])
     if "steps" in schedule:
         schedule["num_inference_steps"] = schedule.pop("steps")
     scheduler.set_timesteps(**schedule)
@@ -72,27 +80,29 @@ def trajectory(run):
     begin = run.get("begin", 0)
     begin_at(scheduler, begin)
     count = len(scheduler.timesteps)
-    run["noised"] = sorted({0, count // 2, count - 1})
+    run["noised"] = sorted({0, count // 2, count - 1}) if hasattr(scheduler, "add_noise") else []
     run["init_noise_sigma"] = float(scheduler.init_noise_sigma)
     generator = torch.Generator().manual_seed(run["seed"])
     sample = torch.randn(run["shape"], generator=generator) * scheduler.init_noise_sigma
     samples, originals = [sample], []
+    source = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
     for timestep in scheduler.timesteps[begin:]:
         output = fake_model(scheduler.scale_model_input(sample, timestep), timestep.item())
         if run["config"].get("variance_type") in ("learned", "learned_range"):
-            output = torch.cat([output, 0.3 * output], dim=1)
-        result = scheduler.step(output, timestep, sample, generator=generator, **run.get("options", {}))
+            output = torch.cat([output, 0.3 * output.abs()], dim=1)
+        result = scheduler.step(output, timestep, sample, **source, **run.get("options", {}))
         sample = result.prev_sample
         samples.append(sample)
-        originals.append(getattr(result, "pred_original_sample", sample))
+        originals.append(getattr(result, "pred_original_sample", getattr(result, "denoised", None)))
     assert all(torch.isfinite(sample).all() for sample in samples), run
     noise = torch.randn(run["shape"], generator=generator)
     tensors = {
         "samples": torch.stack(samples),
         "timesteps": scheduler.timesteps.double(),
-        "noised": noised(run, samples[0], noise),
     }
-    if run["class"] != "DPMSolverMultistepScheduler":
+    if run["noised"]:
+        tensors["noised"] = noised(run, samples[0], noise)
+    if originals[0] is not None:
         tensors["originals"] = torch.stack(originals)
     return tensors
 

@@ -14,12 +14,30 @@ use crate::SchedulerError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SchedulerKind {
+    /// `DDPMScheduler`: denoising diffusion probabilistic models, ancestral sampling.
+    Ddpm,
     /// `DDIMScheduler`: denoising diffusion implicit models.
     Ddim,
+    /// `PNDMScheduler`: pseudo numerical methods, Runge-Kutta and linear multistep.
+    Pndm,
     /// `EulerDiscreteScheduler`: Euler's method, Algorithm 2 of Karras et al.
     EulerDiscrete,
     /// `DPMSolverMultistepScheduler`: DPM-Solver and DPM-Solver++, multistep.
     DpmSolverMultistep,
+    /// `DPMSolverSinglestepScheduler`: DPM-Solver and DPM-Solver++, singlestep.
+    DpmSolverSinglestep,
+    /// `UniPCMultistepScheduler`: unified predictor-corrector, multistep.
+    UniPcMultistep,
+    /// `DDIMInverseScheduler`: DDIM from a clean sample to its noise.
+    DdimInverse,
+    /// `DEISMultistepScheduler`: exponential integrator with polynomials in log-rho, multistep.
+    DeisMultistep,
+    /// `IPNDMScheduler`: improved pseudo linear multistep; see [`for_model`](crate::for_model).
+    Ipndm,
+    /// `ScoreSdeVeScheduler`: predictor-corrector sampling of the variance-exploding SDE, on a model's noise levels.
+    ScoreSdeVe,
+    /// `LCMScheduler`: multistep consistency sampling.
+    Lcm,
 }
 
 /// The names of the request API, without the suffix.
@@ -48,14 +66,36 @@ const SUFFIX: &str = "scheduler";
 
 impl SchedulerKind {
     /// All schedulers that are built.
-    pub const ALL: &'static [Self] = &[Self::Ddim, Self::EulerDiscrete, Self::DpmSolverMultistep];
+    pub const ALL: &'static [Self] = &[
+        Self::Ddpm,
+        Self::Ddim,
+        Self::Pndm,
+        Self::EulerDiscrete,
+        Self::DpmSolverMultistep,
+        Self::DpmSolverSinglestep,
+        Self::UniPcMultistep,
+        Self::DdimInverse,
+        Self::DeisMultistep,
+        Self::Ipndm,
+        Self::ScoreSdeVe,
+        Self::Lcm,
+    ];
 
     /// The name of diffusers' class.
     pub fn class_name(self) -> &'static str {
         match self {
+            Self::Ddpm => "DDPMScheduler",
             Self::Ddim => "DDIMScheduler",
+            Self::Pndm => "PNDMScheduler",
             Self::EulerDiscrete => "EulerDiscreteScheduler",
             Self::DpmSolverMultistep => "DPMSolverMultistepScheduler",
+            Self::DpmSolverSinglestep => "DPMSolverSinglestepScheduler",
+            Self::UniPcMultistep => "UniPCMultistepScheduler",
+            Self::DdimInverse => "DDIMInverseScheduler",
+            Self::DeisMultistep => "DEISMultistepScheduler",
+            Self::Ipndm => "IPNDMScheduler",
+            Self::ScoreSdeVe => "ScoreSdeVeScheduler",
+            Self::Lcm => "LCMScheduler",
         }
     }
 

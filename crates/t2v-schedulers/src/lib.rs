@@ -17,26 +17,40 @@
 //! Each solver's file names its algorithm and paper. What several solvers share are free functions: `betas`, `spacing`,
 //! `sigmas`, `prediction`, `thresholding`.
 
+mod adams_bashforth;
 mod beta_quantile;
 mod betas;
 mod config;
 mod ddim;
+mod ddim_inverse;
+mod ddpm;
+mod deis_multistep;
+mod dpmsolver;
 mod dpmsolver_multistep;
+mod dpmsolver_singlestep;
 mod error;
 mod euler_discrete;
 mod float32;
 mod generator;
+mod ipndm;
 mod kind;
+mod lcm;
+mod level;
+mod pndm;
 mod prediction;
 mod progress;
 mod registry;
 mod scheduler;
+mod score_sde_ve;
 mod sigmas;
+mod solver_sigmas;
 mod spacing;
 mod thresholding;
+mod unipc_multistep;
 
 pub use error::SchedulerError;
 pub use generator::TorchGenerator;
 pub use kind::SchedulerKind;
-pub use registry::{from_config, kind_of_config};
+pub use registry::{for_model, from_config, kind_of_config};
 pub use scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput};
+pub use score_sde_ve::{ScoreSdeVe, SdeVeOutput};

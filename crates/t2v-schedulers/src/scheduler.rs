@@ -90,6 +90,12 @@ pub struct Schedule {
     pub points: SchedulePoints,
     /// The exponent of the time shift of flow models, for `use_dynamic_shifting`; it replaces `flow_shift` by `e^mu`.
     pub mu: Option<f64>,
+    /// LCM: the number of steps of the grid that the timesteps are picked from, instead of the configuration's. Other
+    /// schedulers ignore it.
+    pub original_inference_steps: Option<usize>,
+    /// LCM: the share of that grid, or of explicit timesteps, to use, from 0 to 1: its part of the least noise. Other
+    /// schedulers ignore it; [`Scheduler::set_begin_index`] is the general way.
+    pub strength: f64,
 }
 
 /// What the timesteps are made from.
@@ -100,32 +106,33 @@ pub enum SchedulePoints {
     Steps(usize),
     /// These timesteps, descending.
     Timesteps(Vec<f64>),
-    /// These noise levels, descending, the final one included.
+    /// These noise levels, descending; Euler takes them with the final one, UniPC without, as in diffusers.
     Sigmas(Vec<f64>),
 }
 
 impl Schedule {
     /// This many steps, spaced as the configuration says.
     pub fn steps(count: usize) -> Self {
-        Self {
-            points: SchedulePoints::Steps(count),
-            mu: None,
-        }
+        Self::of(SchedulePoints::Steps(count))
     }
 
     /// Exactly these timesteps, descending.
     pub fn timesteps(timesteps: impl Into<Vec<f64>>) -> Self {
-        Self {
-            points: SchedulePoints::Timesteps(timesteps.into()),
-            mu: None,
-        }
+        Self::of(SchedulePoints::Timesteps(timesteps.into()))
     }
 
-    /// Exactly these noise levels, descending, the final one (usually 0) included.
+    /// Exactly these noise levels, descending, as diffusers' scheduler takes them: Euler with the final one (usually 0),
+    /// UniPC without.
     pub fn sigmas(sigmas: impl Into<Vec<f64>>) -> Self {
+        Self::of(SchedulePoints::Sigmas(sigmas.into()))
+    }
+
+    fn of(points: SchedulePoints) -> Self {
         Self {
-            points: SchedulePoints::Sigmas(sigmas.into()),
+            points,
             mu: None,
+            original_inference_steps: None,
+            strength: 1.0,
         }
     }
 
@@ -133,6 +140,20 @@ impl Schedule {
     #[must_use]
     pub fn with_mu(mut self, mu: f64) -> Self {
         self.mu = Some(mu);
+        self
+    }
+
+    /// Sets the number of steps of the grid that LCM picks timesteps from.
+    #[must_use]
+    pub fn with_original_inference_steps(mut self, steps: usize) -> Self {
+        self.original_inference_steps = Some(steps);
+        self
+    }
+
+    /// Sets the share of the grid that LCM uses, from 0 to 1.
+    #[must_use]
+    pub fn with_strength(mut self, strength: f64) -> Self {
+        self.strength = strength;
         self
     }
 }
