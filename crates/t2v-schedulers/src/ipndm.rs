@@ -42,10 +42,9 @@ impl Ipndm {
         let reader = ConfigReader::new(KIND, config)?;
         reader.count("num_train_timesteps", 1000, 1)?;
         let trained = reader.optional_list("trained_betas")?;
-        if let Some(sigmas) = &trained {
-            if sigmas.len() < 2 || !sigmas.iter().all(|sigma| (0.0..=1.0).contains(sigma)) {
-                return Err(reader.unsupported("trained_betas", "needs at least 2 values, of 0 to 1"));
-            }
+        let fits = |sigmas: &Vec<f32>| sigmas.len() >= 2 && sigmas.iter().all(|sigma| (0.0..=1.0).contains(sigma));
+        if !trained.as_ref().is_none_or(fits) {
+            return Err(reader.unsupported("trained_betas", "needs at least 2 values, of 0 to 1"));
         }
         Ok(Self {
             trained,

@@ -159,11 +159,10 @@ impl Pndm {
         sample: Tensor<5>,
     ) -> Result<Tensor<5>, SchedulerError> {
         let timestep = self.timesteps[index];
-        if self.calls == 1 {
-            if let (Some(first), Some(start)) = (self.outputs.front(), self.start.take()) {
-                let output = (output + first.clone()) / 2.0;
-                return self.transfer(start, output, timestep + self.stride, timestep);
-            }
+        let repeats = self.calls == 1;
+        if let (true, Some(first), Some(start)) = (repeats, self.outputs.front(), self.start.take()) {
+            let output = (output + first.clone()) / 2.0;
+            return self.transfer(start, output, timestep + self.stride, timestep);
         }
         self.outputs.truncate(MAX_ORDER - 1);
         self.outputs.push_front(output.clone());

@@ -39,11 +39,11 @@ impl SdeVeOptions {
             sampling_eps: reader.number("sampling_eps", 1e-5)?,
             correct_steps: reader.count("correct_steps", 1, 0)?,
         };
-        if !(options.sigma_min > 0.0) {
+        if options.sigma_min <= 0.0 {
             let reason = format!("is {}, expected a positive number", options.sigma_min);
             return Err(reader.unsupported("sigma_min", reason));
         }
-        if !(options.sigma_max >= options.sigma_min) {
+        if options.sigma_max < options.sigma_min {
             let reason = format!("is {}, expected at least `sigma_min`", options.sigma_max);
             return Err(reader.unsupported("sigma_max", reason));
         }
@@ -194,7 +194,7 @@ impl ScoreSdeVe {
     /// The corrector: a step of Langevin dynamics at the present level, as long as `snr` says.
     pub fn step_correct(&self, model_output: Tensor<5>, sample: Tensor<5>, noise: &mut dyn NoiseSource) -> Tensor<5> {
         let fresh = noise.normal(sample.dims(), &sample.device());
-        langevin(model_output, sample, fresh, self.options.snr)
+        langevin(model_output, sample, fresh, self.options.snr, f32::INFINITY)
     }
 
     /// `original` with `noise` of one of the ascending levels, of which there are as many as steps.
@@ -222,8 +222,8 @@ fn sigma_at(time: f64, min: f64, max: f64) -> f32 {
 }
 
 /// A step of Langevin dynamics (Algorithm 4). Its length follows from the ratio of the norms of noise and score, which are
-/// means over the batch; where the score is 0, there is no step.
-fn langevin(score: Tensor<5>, sample: Tensor<5>, noise: Tensor<5>, snr: f64) -> Tensor<5> {
+/// means over the batch, and is taken for `most` if it is greater; where the score is 0, there is no step.
+fn langevin(score: Tensor<5>, sample: Tensor<5>, noise: Tensor<5>, snr: f64, most: f32) -> Tensor<5> {
     let dtype = sample.dtype();
     let (score, noise) = (score.cast(DType::F32), noise.cast(DType::F32));
     let norm = |tensor: &Tensor<5>| {
@@ -233,7 +233,8 @@ fn langevin(score: Tensor<5>, sample: Tensor<5>, noise: Tensor<5>, snr: f64) -> 
     };
     let score_norm = norm(&score);
     let still = score_norm.clone().equal_elem(0.0);
-    let step = ((norm(&noise) / score_norm) * snr).powi_scalar(2) * 2.0;
+    let ratio = (norm(&noise) / score_norm).clamp_max(most);
+    let step = (ratio * snr).powi_scalar(2) * 2.0;
     let step: Tensor<5> = step.mask_fill(still, 0.0).reshape([1, 1, 1, 1, 1]);
     let dims = sample.dims();
     let drift = score * step.clone().expand(dims);

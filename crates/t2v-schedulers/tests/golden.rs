@@ -146,7 +146,7 @@ fn check_trajectory(
 fn slack(run: &Value) -> f32 {
     let (class, config) = (run["class"].as_str().unwrap(), &run["config"]);
     match class {
-        "DEISMultistepScheduler" if config["use_flow_sigmas"] == true => 30.0,
+        "DEISMultistepScheduler" if config["use_flow_sigmas"] == true => 60.0,
         "DDPMScheduler" if config["rescale_betas_zero_snr"] == true => 10.0,
         "UniPCMultistepScheduler" if config["predict_x0"] == false && config["prediction_type"] == "sample" => 10.0,
         _ => 1.0,

@@ -13,6 +13,9 @@
 //! a step is the rotation of IPNDM and DDIM, `cos(psi) * original + sin(psi) * noise`, and so it is computed, which has no
 //! pole at a level without signal. The others add `cos(psi) * w_i * (noise_i - noise)`, with the integral `w_i` of Lagrange's
 //! polynomial over `cos²`.
+//!
+//! The timesteps are DDIM's, but for a single step, which starts at the last timestep of training whatever the spacing: at the
+//! first, where two of the spacings have it, nothing would be left to do.
 
 use std::collections::VecDeque;
 
@@ -109,6 +112,9 @@ impl Scheduler for IpndmForModel {
         let steps = schedule.only_steps(KIND)?;
         let train = self.alphas_cumprod.len();
         self.timesteps = self.spacing.checked_timesteps(KIND, train, steps, self.steps_offset)?;
+        if steps == 1 {
+            self.timesteps = vec![(train - 1) as f64];
+        }
         let products = self.timesteps.iter().map(|&t| self.alphas_cumprod[t as usize]);
         self.levels = products.chain([self.final_alpha]).map(level).collect();
         self.outputs.clear();

@@ -5,10 +5,11 @@
 //! `sigma_max` are narrowed to the model's range, and timesteps, fractional, are found from the sigmas. Each step is
 //! `correct_steps` corrector calls and one predictor call at the same timestep.
 //!
-//! It differs from diffusers' `ScoreSdeVeScheduler` in two ways, for the sake of runs of few steps. The predictor is the
+//! It differs from diffusers' `ScoreSdeVeScheduler` in three ways, for the sake of runs of few steps. The predictor is the
 //! ancestral one (Song et al., appendix F): its fresh noise fills up to just the next level, where that of the reverse
 //! diffusion adds the whole difference of the variances, which is the same in the limit of many steps and leaves a multiple of
-//! the next level's noise otherwise. And the levels of one run are those of both kinds of calls, from `sigma_max` to
+//! the next level's noise otherwise. The corrector's step is at most as long as for an estimate of the noise as great as
+//! noise, so that it adds at most `2 * snr * sigma` of it. And the levels of one run are those of both kinds of calls, from `sigma_max` to
 //! `sigma_min` and then 0, the last step returning the mean, which is the estimate of the clean sample.
 
 use burn::tensor::{DType, Tensor};
@@ -129,7 +130,7 @@ impl Scheduler for ScoreSdeVeSampler {
         let corrects = (index + 1) % self.calls() != 0;
         let prev_sample = if corrects {
             let fresh = fresh();
-            langevin(epsilon / -sigma, sample, fresh, self.options.snr)
+            langevin(epsilon / -sigma, sample, fresh, self.options.snr, sigma)
         } else if let Some(&next) = self.sigmas.get(index / self.calls() + 1) {
             let share = next / sigma;
             let fresh = fresh();

@@ -161,12 +161,11 @@ fn solve(mut rows: Vec<Vec<f32>>, mut right: Vec<f32>) -> Vec<f32> {
         let pivot = pivot.unwrap_or(column);
         rows.swap(column, pivot);
         right.swap(column, pivot);
+        let (head, value) = (rows[column].clone(), right[column]);
         for row in column + 1..count {
-            let factor = rows[row][column] / rows[column][column];
-            for k in column..count {
-                rows[row][k] -= factor * rows[column][k];
-            }
-            right[row] -= factor * right[column];
+            let factor = rows[row][column] / head[column];
+            rows[row].iter_mut().zip(&head).for_each(|(x, y)| *x -= factor * y);
+            right[row] -= factor * value;
         }
     }
     for row in (0..count).rev() {
