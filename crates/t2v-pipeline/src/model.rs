@@ -212,7 +212,7 @@ impl Model {
 
     /// A scheduler with the checkpoint's settings.
     pub(crate) fn scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
-        Ok(t2v_schedulers::from_config(kind, &self.scheduler_config)?)
+        Ok(t2v_schedulers::for_model(kind, &self.scheduler_config)?)
     }
 }
 

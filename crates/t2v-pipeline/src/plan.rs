@@ -37,7 +37,7 @@ impl Plan {
         let [width, height] = size(model, request, &mut faults);
         let clip_skip = model.clip_skip(request, &mut faults);
         match init {
-            None if scheduler.class_name() == "DDIMInverseScheduler" => faults.add(
+            None if scheduler == SchedulerKind::DdimInverse => faults.add(
                 "scheduler",
                 format!(
                     "The scheduler {scheduler} turns pictures into noise and back: give an init image or an init video."

@@ -10,7 +10,7 @@ Deterministic. Run with
 Each file's metadata has one entry, `info`, a JSON object. In a trajectory file, that has a list `runs`, and run number i
 has the tensors `i.samples` (the starting sample, then the sample after each step), `i.timesteps`, `i.originals` (the
 estimates of the clean sample, for classes that return them) and `i.noised` (add_noise at the indices of the run's
-`noised`). Its list `tables` has configurations whose timesteps for 1 to 50 steps lie in `table.j`, one after another. In
+`noised`, none for classes that have none). Its list `tables` has configurations whose timesteps for 1 to 50 steps lie in `table.j`, one after another. In
 `generator`, `calls` has the sizes of consecutive draws.
 """
 
@@ -23,6 +23,7 @@ import pathlib
 import warnings
 
 import diffusers
+import numpy
 import torch
 from safetensors.torch import save_file
 
@@ -50,12 +51,18 @@ def run_of(name, config, steps=None, **more):
 @functools.cache
 def made(name, config):
     """A scheduler, made once: some constructors take a second."""
-    return getattr(diffusers, name).from_config(json.loads(config))
+    config = json.loads(config)
+    if config.get("solver_p"):
+        predictor = config["solver_p"]
+        config["solver_p"] = getattr(diffusers, predictor["_class_name"]).from_config(predictor)
+    return getattr(diffusers, name).from_config(config)
 
 
 def scheduler_of(run):
     scheduler = copy.deepcopy(made(run["class"], json.dumps(run["config"])))
     schedule = dict(run["schedule"])
+    if run["class"] == "UniPCMultistepScheduler" and "sigmas" in schedule:
+        schedule["sigmas"] = numpy.array(schedule["sigmas"])
     if "steps" in schedule:
         schedule["num_inference_steps"] = schedule.pop("steps")
     scheduler.set_timesteps(**schedule)
@@ -97,7 +104,8 @@ def trajectory(run):
     begin = run.get("begin", 0)
     begin_at(scheduler, begin)
     count = len(scheduler.timesteps)
-    run["noised"] = sorted({0, count // 2, count - 1})
+    adds_noise = hasattr(scheduler, "add_noise") or hasattr(scheduler, "scale_noise")
+    run["noised"] = sorted({0, count // 2, count - 1}) if adds_noise else []
     init_noise_sigma = getattr(scheduler, "init_noise_sigma", 1.0)
     run["init_noise_sigma"] = float(init_noise_sigma)
     generator = torch.Generator().manual_seed(run["seed"])
@@ -106,19 +114,20 @@ def trajectory(run):
     for timestep in scheduler.timesteps[begin:]:
         output = fake_model(scaled(scheduler, sample, timestep), timestep.item())
         if run["config"].get("variance_type") in ("learned", "learned_range"):
-            output = torch.cat([output, 0.3 * output], dim=1)
+            output = torch.cat([output, 0.3 * output.abs()], dim=1)
         result = scheduler.step(output, timestep, sample, **step_arguments(scheduler, run, generator))
         sample = result.prev_sample
         samples.append(sample)
-        originals.append(getattr(result, "pred_original_sample", sample))
+        originals.append(getattr(result, "pred_original_sample", getattr(result, "denoised", None)))
     assert all(torch.isfinite(sample).all() for sample in samples), run
     noise = torch.randn(run["shape"], generator=generator)
     tensors = {
         "samples": torch.stack(samples),
         "timesteps": scheduler.timesteps.double(),
-        "noised": noised(run, samples[0], noise),
     }
-    if hasattr(result, "pred_original_sample"):
+    if run["noised"]:
+        tensors["noised"] = noised(run, samples[0], noise)
+    if originals[0] is not None:
         tensors["originals"] = torch.stack(originals)
     return tensors
 

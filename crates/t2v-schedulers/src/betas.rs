@@ -8,7 +8,7 @@ use std::f64::consts::FRAC_PI_2;
 
 use crate::SchedulerError;
 use crate::config::ConfigReader;
-use crate::float32::linspace;
+use crate::float32::{exp, linspace};
 
 /// How betas follow from `beta_start` and `beta_end`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub(crate) enum BetaSchedule {
     ScaledLinear,
     SquaredCosine,
     Exponential,
+    Laplace,
+    Sigmoid,
 }
 
 /// The schedules that most schedulers know, by diffusers' names.
@@ -24,6 +26,15 @@ pub(crate) const BETA_SCHEDULES: &[(&str, BetaSchedule)] = &[
     ("linear", BetaSchedule::Linear),
     ("scaled_linear", BetaSchedule::ScaledLinear),
     ("squaredcos_cap_v2", BetaSchedule::SquaredCosine),
+];
+
+/// Those and the ones that DDPM adds.
+pub(crate) const DDPM_BETA_SCHEDULES: &[(&str, BetaSchedule)] = &[
+    ("linear", BetaSchedule::Linear),
+    ("scaled_linear", BetaSchedule::ScaledLinear),
+    ("squaredcos_cap_v2", BetaSchedule::SquaredCosine),
+    ("laplace", BetaSchedule::Laplace),
+    ("sigmoid", BetaSchedule::Sigmoid),
 ];
 
 /// The options `num_train_timesteps`, `beta_*`, `trained_betas` and `rescale_betas_zero_snr`.
@@ -38,9 +49,17 @@ pub(crate) struct BetaOptions {
 }
 
 impl BetaOptions {
-    /// Reads the options, with the defaults that most schedulers have.
+    /// Reads the options, with the defaults and beta schedules that most schedulers have.
     pub(crate) fn read(reader: &ConfigReader) -> Result<Self, SchedulerError> {
-        let mut options = Self::read_plain(reader, 0.0001, 0.02, BETA_SCHEDULES)?;
+        Self::read_among(reader, BETA_SCHEDULES)
+    }
+
+    /// [`Self::read`] for schedulers with other beta schedules.
+    pub(crate) fn read_among(
+        reader: &ConfigReader,
+        schedules: &[(&str, BetaSchedule)],
+    ) -> Result<Self, SchedulerError> {
+        let mut options = Self::read_plain(reader, 0.0001, 0.02, schedules)?;
         options.rescale_zero_snr = reader.flag("rescale_betas_zero_snr", false)?;
         Ok(options)
     }
@@ -103,6 +122,12 @@ impl BetaOptions {
                 betas_for_alpha_bar(count, |t| ((t + 0.008) / 1.008 * FRAC_PI_2).cos().powi(2))
             }
             BetaSchedule::Exponential => betas_for_alpha_bar(count, |t| (-12.0 * t).exp()),
+            BetaSchedule::Laplace => betas_for_alpha_bar(count, laplace_alpha_bar),
+            BetaSchedule::Sigmoid => {
+                let (start, range) = (self.start as f32, (self.end - self.start) as f32);
+                let points = linspace(-6.0, 6.0, count);
+                points.iter().map(|&x| 1.0 / (1.0 + exp(-x)) * range + start).collect()
+            }
         }
     }
 }
@@ -112,6 +137,15 @@ fn betas_for_alpha_bar(count: usize, alpha_bar: impl Fn(f64) -> f64) -> Vec<f32>
     let time = |i: usize| i as f64 / count as f64;
     let beta = |i: usize| (1.0 - alpha_bar(time(i + 1)) / alpha_bar(time(i))).min(0.999);
     (0..count).map(|i| beta(i) as f32).collect()
+}
+
+/// The logarithm of the signal-to-noise ratio has Laplace's distribution: Hang et al.,
+/// <https://arxiv.org/abs/2407.03297>.
+fn laplace_alpha_bar(time: f64) -> f64 {
+    let centred = 0.5 - time;
+    let log_ratio = -0.5 * 1f64.copysign(centred) * (1.0 - 2.0 * centred.abs() + 1e-6).ln();
+    let ratio = log_ratio.exp();
+    (ratio / (1.0 + ratio)).sqrt()
 }
 
 /// Torch's `cumprod` of `f32`: accumulated in double precision.

@@ -10,8 +10,8 @@ use crate::config::ConfigReader;
 use crate::prediction::{PREDICTION_TYPES, PredictionType, epsilon_of};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
-use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, leading, linspace_down, trailing};
-use crate::thresholding::DynamicThreshold;
+use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
+use crate::thresholding::Bounds;
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::Ddim;
@@ -22,8 +22,7 @@ pub(crate) struct Ddim {
     prediction: PredictionType,
     spacing: TimestepSpacing,
     steps_offset: usize,
-    threshold: Option<DynamicThreshold>,
-    clip: Option<f32>,
+    bounds: Bounds,
     alphas_cumprod: Vec<f32>,
     /// The cumulative product after the last step.
     final_alpha: f32,
@@ -37,14 +36,12 @@ impl Ddim {
     pub(crate) fn from_config(config: &Value) -> Result<Self, SchedulerError> {
         let reader = ConfigReader::new(KIND, config)?;
         let alphas_cumprod = BetaOptions::read(&reader)?.alphas_cumprod();
-        let clip_range = reader.number("clip_sample_range", 1.0)? as f32;
         let set_alpha_to_one = reader.flag("set_alpha_to_one", true)?;
         Ok(Self {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Leading, TIMESTEP_SPACINGS)?,
             steps_offset: reader.count("steps_offset", 0, 0)?,
-            threshold: DynamicThreshold::read(&reader)?,
-            clip: reader.flag("clip_sample", true)?.then_some(clip_range),
+            bounds: Bounds::read(&reader, true)?,
             final_alpha: if set_alpha_to_one { 1.0 } else { alphas_cumprod[0] },
             alphas_cumprod,
             options: StepOptions::default(),
@@ -52,18 +49,6 @@ impl Ddim {
             timesteps: Vec::new(),
             progress: Progress::new(KIND),
         })
-    }
-
-    fn spaced(&self, steps: usize) -> Vec<f64> {
-        let train = self.alphas_cumprod.len();
-        match self.spacing {
-            TimestepSpacing::Linspace => {
-                let points = linspace_down(train as f64 - 1.0, steps);
-                points.iter().map(|t| t.round_ties_even()).collect()
-            }
-            TimestepSpacing::Leading => leading(steps, train / steps, self.steps_offset),
-            TimestepSpacing::Trailing => trailing(train, train, steps),
-        }
     }
 
     /// The cumulative products of a call's timestep and of the one after.
@@ -85,19 +70,7 @@ impl Scheduler for Ddim {
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         let steps = schedule.only_steps(KIND)?;
         let train = self.alphas_cumprod.len();
-        if steps > train {
-            let reason = format!("{steps} steps are more than `num_train_timesteps`, {train}");
-            return Err(SchedulerError::Schedule { kind: KIND, reason });
-        }
-        let timesteps = self.spaced(steps);
-        if timesteps.iter().any(|&t| t >= train as f64) {
-            let reason = format!(
-                "steps_offset {} with {steps} steps goes beyond timestep {}",
-                self.steps_offset,
-                train - 1
-            );
-            return Err(SchedulerError::Schedule { kind: KIND, reason });
-        }
+        let timesteps = self.spacing.checked_timesteps(KIND, train, steps, self.steps_offset)?;
         self.steps = steps;
         self.progress.restart(timesteps.len());
         self.timesteps = timesteps;
@@ -137,11 +110,7 @@ impl Scheduler for Ddim {
         let original = self
             .prediction
             .original(model_output.clone(), sample.clone(), root, noise_root);
-        let original = match (self.threshold, self.clip) {
-            (Some(threshold), _) => threshold.apply(original),
-            (None, Some(range)) => original.clamp(-range, range),
-            (None, None) => original,
-        };
+        let original = self.bounds.apply(original);
         let epsilon = match self.options.use_clipped_model_output {
             false => self.prediction.epsilon(model_output, sample, root, noise_root),
             true => epsilon_of(original.clone(), sample, root, noise_root),

@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use self::config::Config;
 use self::table::Training;
-use self::update::{Level, Step};
-use crate::prediction::PredictionType;
+use self::update::Step;
+use crate::dpmsolver::Conversion;
+use crate::level::Level;
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
 use crate::sigmas::FinalSigma;
@@ -25,22 +26,6 @@ const KIND: SchedulerKind = SchedulerKind::DpmSolverMultistep;
 
 /// With `lower_order_final`, runs of fewer timesteps than this end in steps of lower order.
 const SHORT_RUN: usize = 15;
-
-/// The option `algorithm_type`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Algorithm {
-    Dpm,
-    DpmPlusPlus,
-    SdeDpm,
-    SdeDpmPlusPlus,
-}
-
-/// The option `solver_type`, which matters to order 2.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum SolverType {
-    Midpoint,
-    Heun,
-}
 
 /// `DPMSolverMultistepScheduler`.
 #[derive(Debug)]
@@ -68,18 +53,7 @@ impl DpmSolverMultistep {
     }
 
     fn level(&self, index: usize) -> Level {
-        let sigma = self.sigmas[index];
-        if self.config.flow_sigmas {
-            return Level {
-                alpha: 1.0 - sigma,
-                sigma,
-            };
-        }
-        let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
-        Level {
-            alpha,
-            sigma: sigma * alpha,
-        }
+        Level::of_sigma(self.sigmas[index], self.config.flow_sigmas)
     }
 
     /// The order of a step, for which there are `known` model outputs.
@@ -95,45 +69,6 @@ impl DpmSolverMultistep {
             order.min(2)
         } else {
             order
-        }
-    }
-
-    /// The estimate that the algorithm works on, of the clean sample or of the noise.
-    fn convert(&self, model_output: Tensor<5>, sample: Tensor<5>, index: usize) -> Tensor<5> {
-        let Config {
-            prediction,
-            threshold,
-            algorithm,
-            ..
-        } = self.config;
-        let Level { alpha, sigma } = self.level(index);
-        let threshold = |original| match threshold {
-            Some(threshold) => threshold.apply(original),
-            None => original,
-        };
-        if algorithm.predicts_original() {
-            // A flow is in the sigmas as they are.
-            let sigma = if prediction == PredictionType::Flow {
-                self.sigmas[index]
-            } else {
-                sigma
-            };
-            return threshold(prediction.original(model_output, sample, alpha, sigma));
-        }
-        let epsilon = prediction.epsilon(model_output, sample.clone(), alpha, sigma);
-        if self.config.threshold.is_none() {
-            return epsilon;
-        }
-        let original = threshold((sample.clone() - epsilon * sigma) / alpha);
-        (sample - original * alpha) / sigma
-    }
-
-    /// Drops the channels of a learned variance.
-    fn without_variance(&self, model_output: Tensor<5>, channels: usize) -> Tensor<5> {
-        let predicts_noise = self.config.prediction == PredictionType::Epsilon;
-        match self.config.learned_variance && predicts_noise {
-            true => model_output.narrow(1, 0, channels),
-            false => model_output,
         }
     }
 }
@@ -181,8 +116,14 @@ impl Scheduler for DpmSolverMultistep {
         let index = self.progress.current()?;
         let (dtype, algorithm) = (model_output.dtype(), self.config.algorithm);
         let sample = sample.cast(DType::F32);
-        let output = self.without_variance(model_output.cast(DType::F32), sample.dims()[1]);
-        let output = self.convert(output, sample.clone(), index);
+        let conversion = Conversion {
+            algorithm,
+            prediction: self.config.prediction,
+            threshold: self.config.threshold,
+            learned_variance: self.config.learned_variance,
+        };
+        let (level, sigma) = (self.level(index), self.sigmas[index]);
+        let output = conversion.apply(model_output.cast(DType::F32), sample.clone(), level, sigma);
         let fresh = algorithm.is_stochastic();
         let fresh = fresh.then(|| noise.normal(sample.dims(), &sample.device()).cast(DType::F32));
         self.outputs.truncate(self.config.order - 1);
@@ -210,8 +151,7 @@ impl Scheduler for DpmSolverMultistep {
         noise: Tensor<5>,
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
-        let Level { alpha, sigma } = self.level(self.progress.check(timestep_index)?);
-        let noise = noise.cast(original.dtype());
-        Ok(original * alpha + noise * sigma)
+        let level = self.level(self.progress.check(timestep_index)?);
+        Ok(level.mix(original, noise))
     }
 }

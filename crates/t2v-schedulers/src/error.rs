@@ -7,14 +7,8 @@ use crate::SchedulerKind;
 #[non_exhaustive]
 pub enum SchedulerError {
     /// No scheduler has this name.
-    #[error("unknown scheduler `{name}`; built: {built}", built = SchedulerKind::list())]
+    #[error("unknown scheduler `{name}`; known: {known}", known = SchedulerKind::list())]
     UnknownScheduler {
-        /// The name as it was given.
-        name: String,
-    },
-    /// The API knows this scheduler, but the crate does not have it yet.
-    #[error("scheduler `{name}` is not built yet; built: {built}", built = SchedulerKind::list())]
-    NotBuilt {
         /// The name as it was given.
         name: String,
     },

@@ -5,6 +5,11 @@ pub(crate) fn exp(x: f32) -> f32 {
     f64::from(x).exp() as f32
 }
 
+/// Exponential function less 1, rounded once.
+pub(crate) fn exp_m1(x: f32) -> f32 {
+    f64::from(x).exp_m1() as f32
+}
+
 /// Natural logarithm, rounded once.
 pub(crate) fn ln(x: f32) -> f32 {
     f64::from(x).ln() as f32

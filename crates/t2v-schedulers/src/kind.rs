@@ -14,8 +14,12 @@ use crate::SchedulerError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SchedulerKind {
+    /// `DDPMScheduler`: denoising diffusion probabilistic models, ancestral sampling.
+    Ddpm,
     /// `DDIMScheduler`: denoising diffusion implicit models.
     Ddim,
+    /// `PNDMScheduler`: pseudo numerical methods, Runge-Kutta and linear multistep.
+    Pndm,
     /// `LMSDiscreteScheduler`: a linear multistep method.
     LmsDiscrete,
     /// `EulerDiscreteScheduler`: Euler's method, Algorithm 2 of Karras et al.
@@ -28,53 +32,54 @@ pub enum SchedulerKind {
     HeunDiscrete,
     /// `KDPM2DiscreteScheduler`: the midpoint method in the logarithm of sigma, two model calls a step.
     Kdpm2Discrete,
+    /// `DPMSolverSinglestepScheduler`: DPM-Solver and DPM-Solver++, singlestep.
+    DpmSolverSinglestep,
     /// `KDPM2AncestralDiscreteScheduler`: the same with ancestral noise.
     Kdpm2AncestralDiscrete,
+    /// `UniPCMultistepScheduler`: unified predictor-corrector, multistep.
+    UniPcMultistep,
+    /// `DDIMInverseScheduler`: DDIM from a clean sample to its noise.
+    DdimInverse,
+    /// `DEISMultistepScheduler`: exponential integrator with polynomials in log-rho, multistep.
+    DeisMultistep,
+    /// `IPNDMScheduler`: improved pseudo linear multistep; see [`for_model`](crate::for_model).
+    Ipndm,
     /// `KarrasVeScheduler`: Algorithm 2 of Karras et al. with churn, two model calls a step. Diffusers' own form of it is
     /// [`KarrasVe`](crate::KarrasVe).
     KarrasVe,
+    /// `ScoreSdeVeScheduler`: predictor-corrector sampling of the variance-exploding SDE, on a model's noise levels.
+    ScoreSdeVe,
+    /// `LCMScheduler`: multistep consistency sampling.
+    Lcm,
     /// `FlowMatchEulerDiscreteScheduler`: Euler's method for flow matching; beyond the request API.
     FlowMatchEulerDiscrete,
     /// `FlowMatchHeunDiscreteScheduler`: Heun's method for flow matching, two model calls a step; beyond the request API.
     FlowMatchHeunDiscrete,
 }
 
-/// The names of the request API, without the suffix.
-const API_NAMES: [&str; 18] = [
-    "DDPM",
-    "DDIM",
-    "PNDM",
-    "LMSDiscrete",
-    "EulerDiscrete",
-    "EulerAncestralDiscrete",
-    "DPMSolverMultistep",
-    "HeunDiscrete",
-    "KDPM2Discrete",
-    "DPMSolverSinglestep",
-    "KDPM2AncestralDiscrete",
-    "UniPCMultistep",
-    "DDIMInverse",
-    "DEISMultistep",
-    "IPNDM",
-    "KarrasVe",
-    "ScoreSdeVe",
-    "LCM",
-];
-
 const SUFFIX: &str = "scheduler";
 
 impl SchedulerKind {
-    /// All schedulers that are built.
+    /// All schedulers: those of the request API in its order, then the flow-matching ones.
     pub const ALL: &'static [Self] = &[
+        Self::Ddpm,
         Self::Ddim,
+        Self::Pndm,
         Self::LmsDiscrete,
         Self::EulerDiscrete,
         Self::EulerAncestralDiscrete,
         Self::DpmSolverMultistep,
         Self::HeunDiscrete,
         Self::Kdpm2Discrete,
+        Self::DpmSolverSinglestep,
         Self::Kdpm2AncestralDiscrete,
+        Self::UniPcMultistep,
+        Self::DdimInverse,
+        Self::DeisMultistep,
+        Self::Ipndm,
         Self::KarrasVe,
+        Self::ScoreSdeVe,
+        Self::Lcm,
         Self::FlowMatchEulerDiscrete,
         Self::FlowMatchHeunDiscrete,
     ];
@@ -82,15 +87,24 @@ impl SchedulerKind {
     /// The name of diffusers' class.
     pub fn class_name(self) -> &'static str {
         match self {
+            Self::Ddpm => "DDPMScheduler",
             Self::Ddim => "DDIMScheduler",
+            Self::Pndm => "PNDMScheduler",
             Self::LmsDiscrete => "LMSDiscreteScheduler",
             Self::EulerDiscrete => "EulerDiscreteScheduler",
             Self::EulerAncestralDiscrete => "EulerAncestralDiscreteScheduler",
             Self::DpmSolverMultistep => "DPMSolverMultistepScheduler",
             Self::HeunDiscrete => "HeunDiscreteScheduler",
             Self::Kdpm2Discrete => "KDPM2DiscreteScheduler",
+            Self::DpmSolverSinglestep => "DPMSolverSinglestepScheduler",
             Self::Kdpm2AncestralDiscrete => "KDPM2AncestralDiscreteScheduler",
+            Self::UniPcMultistep => "UniPCMultistepScheduler",
+            Self::DdimInverse => "DDIMInverseScheduler",
+            Self::DeisMultistep => "DEISMultistepScheduler",
+            Self::Ipndm => "IPNDMScheduler",
             Self::KarrasVe => "KarrasVeScheduler",
+            Self::ScoreSdeVe => "ScoreSdeVeScheduler",
+            Self::Lcm => "LCMScheduler",
             Self::FlowMatchEulerDiscrete => "FlowMatchEulerDiscreteScheduler",
             Self::FlowMatchHeunDiscrete => "FlowMatchHeunDiscreteScheduler",
         }
@@ -114,14 +128,9 @@ impl FromStr for SchedulerKind {
 
     fn from_str(name: &str) -> Result<Self, SchedulerError> {
         let wanted = stem(name);
-        if let Some(kind) = Self::ALL.iter().find(|kind| stem(kind.class_name()) == wanted) {
-            return Ok(*kind);
-        }
+        let found = Self::ALL.iter().find(|kind| stem(kind.class_name()) == wanted);
         let name = name.to_owned();
-        if API_NAMES.iter().any(|known| stem(known) == wanted) {
-            return Err(SchedulerError::NotBuilt { name });
-        }
-        Err(SchedulerError::UnknownScheduler { name })
+        found.copied().ok_or(SchedulerError::UnknownScheduler { name })
     }
 }
 
@@ -147,6 +156,28 @@ impl<'de> Deserialize<'de> for SchedulerKind {
 mod tests {
     use super::*;
 
+    /// The names of the request API, without the suffix.
+    const API_NAMES: [&str; 18] = [
+        "DDPM",
+        "DDIM",
+        "PNDM",
+        "LMSDiscrete",
+        "EulerDiscrete",
+        "EulerAncestralDiscrete",
+        "DPMSolverMultistep",
+        "HeunDiscrete",
+        "KDPM2Discrete",
+        "DPMSolverSinglestep",
+        "KDPM2AncestralDiscrete",
+        "UniPCMultistep",
+        "DDIMInverse",
+        "DEISMultistep",
+        "IPNDM",
+        "KarrasVe",
+        "ScoreSdeVe",
+        "LCM",
+    ];
+
     #[test]
     fn names_are_read_in_any_form() {
         for &kind in SchedulerKind::ALL {
@@ -156,7 +187,6 @@ mod tests {
             for form in [&name, short, &name.to_uppercase(), &short.to_lowercase()] {
                 assert_eq!(form.parse::<SchedulerKind>(), Ok(kind), "{form}");
             }
-            assert!(API_NAMES.contains(&short) || short.starts_with("FlowMatch"), "{short}");
             let json = serde_json::to_string(&kind).unwrap();
             assert_eq!(json, format!("\"{name}\""));
             assert_eq!(serde_json::from_str::<SchedulerKind>(&json).unwrap(), kind);
@@ -164,19 +194,16 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_errors_that_list_the_built_ones() {
-        for name in API_NAMES {
-            match name.parse::<SchedulerKind>() {
-                Ok(kind) => assert!(SchedulerKind::ALL.contains(&kind)),
-                Err(error) => {
-                    let text = error.to_string();
-                    assert!(matches!(error, SchedulerError::NotBuilt { .. }), "{name}");
-                    assert!(text.contains(name) && text.contains("DDIMScheduler"), "{text}");
-                }
-            }
-        }
+    fn the_names_of_the_request_api_come_first_and_in_its_order() {
+        let names: Vec<_> = SchedulerKind::ALL.iter().map(|kind| kind.class_name()).collect();
+        let api = API_NAMES.map(|name| format!("{name}Scheduler"));
+        assert_eq!(names[..18], api);
+    }
+
+    #[test]
+    fn other_names_are_errors_that_list_the_known_ones() {
         let error = "Eulr".parse::<SchedulerKind>().unwrap_err();
-        let expected = format!("unknown scheduler `Eulr`; built: {}", SchedulerKind::list());
+        let expected = format!("unknown scheduler `Eulr`; known: {}", SchedulerKind::list());
         assert_eq!(error.to_string(), expected);
         assert!("Scheduler".parse::<SchedulerKind>().is_err() && "".parse::<SchedulerKind>().is_err());
         assert!(serde_json::from_str::<SchedulerKind>("\"nope\"").is_err());

@@ -17,13 +17,19 @@
 //! Each solver's file names its algorithm and paper. What several solvers share are free functions: `betas`, `spacing`,
 //! `sigmas`, `noise_levels`, `prediction`, `thresholding`, `churn`, `ancestral`, `two_calls`, `flow_matching`.
 
+mod adams_bashforth;
 mod ancestral;
 mod beta_quantile;
 mod betas;
 mod churn;
 mod config;
 mod ddim;
+mod ddim_inverse;
+mod ddpm;
+mod deis_multistep;
+mod dpmsolver;
 mod dpmsolver_multistep;
+mod dpmsolver_singlestep;
 mod error;
 mod euler_ancestral_discrete;
 mod euler_discrete;
@@ -33,24 +39,32 @@ mod flow_match_heun_discrete;
 mod flow_matching;
 mod generator;
 mod heun_discrete;
+mod ipndm;
 mod karras_ve;
 mod kdpm2_ancestral_discrete;
 mod kdpm2_discrete;
 mod kind;
+mod lcm;
+mod level;
 mod lms_discrete;
 mod noise_levels;
+mod pndm;
 mod prediction;
 mod progress;
 mod registry;
 mod scheduler;
+mod score_sde_ve;
 mod sigmas;
+mod solver_sigmas;
 mod spacing;
 mod thresholding;
 mod two_calls;
+mod unipc_multistep;
 
 pub use error::SchedulerError;
 pub use generator::TorchGenerator;
 pub use karras_ve::{KarrasVe, KarrasVeOutput};
 pub use kind::SchedulerKind;
-pub use registry::{from_config, kind_of_config};
+pub use registry::{for_model, from_config, kind_of_config};
 pub use scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput};
+pub use score_sde_ve::{ScoreSdeVe, SdeVeOutput};

@@ -26,6 +26,14 @@ pub(crate) const NOISE_OR_VELOCITY: &[(&str, PredictionType)] = &[
     ("v_prediction", PredictionType::Velocity),
 ];
 
+/// [`PREDICTION_TYPES`] and a flow's.
+pub(crate) const PREDICTION_TYPES_AND_FLOW: &[(&str, PredictionType)] = &[
+    ("epsilon", PredictionType::Epsilon),
+    ("sample", PredictionType::Sample),
+    ("v_prediction", PredictionType::Velocity),
+    ("flow_prediction", PredictionType::Flow),
+];
+
 impl PredictionType {
     /// The estimate of the clean sample from a model's output. For flow, `alpha` is not used: `sigma` is the time.
     pub(crate) fn original(self, output: Tensor<5>, sample: Tensor<5>, alpha: f32, sigma: f32) -> Tensor<5> {

@@ -96,6 +96,12 @@ pub struct Schedule {
     /// The exponent of the time shift of flow models, for `use_dynamic_shifting`; it replaces the configured shift by
     /// `e^mu` (by `mu` itself if `time_shift_type` is `linear`).
     pub mu: Option<f64>,
+    /// LCM: the number of steps of the grid that the timesteps are picked from, instead of the configuration's. Other
+    /// schedulers ignore it.
+    pub original_inference_steps: Option<usize>,
+    /// LCM: the share of that grid, or of explicit timesteps, to use, from 0 to 1: its part of the least noise. Other
+    /// schedulers ignore it; [`Scheduler::set_begin_index`] is the general way.
+    pub strength: f64,
 }
 
 /// What the timesteps are made from.
@@ -106,34 +112,34 @@ pub enum SchedulePoints {
     Steps(usize),
     /// These timesteps, descending.
     Timesteps(Vec<f64>),
-    /// These noise levels, descending, as diffusers' class takes them: with the final one in the sigma family, without it
-    /// in the flow-matching schedulers, which add it.
+    /// These noise levels, descending, as diffusers' class takes them: Euler's with the final one, those of UniPC and of the
+    /// flow-matching schedulers without it.
     Sigmas(Vec<f64>),
 }
 
 impl Schedule {
     /// This many steps, spaced as the configuration says.
     pub fn steps(count: usize) -> Self {
-        Self {
-            points: SchedulePoints::Steps(count),
-            mu: None,
-        }
+        Self::of(SchedulePoints::Steps(count))
     }
 
     /// Exactly these timesteps, descending.
     pub fn timesteps(timesteps: impl Into<Vec<f64>>) -> Self {
-        Self {
-            points: SchedulePoints::Timesteps(timesteps.into()),
-            mu: None,
-        }
+        Self::of(SchedulePoints::Timesteps(timesteps.into()))
     }
 
-    /// These noise levels, descending, as diffusers' class takes them: with the final one (usually 0) in the sigma family,
-    /// without it in the flow-matching schedulers, which add it.
+    /// These noise levels, descending, as diffusers' class takes them: Euler's with the final one (usually 0), those of
+    /// UniPC and of the flow-matching schedulers without it.
     pub fn sigmas(sigmas: impl Into<Vec<f64>>) -> Self {
+        Self::of(SchedulePoints::Sigmas(sigmas.into()))
+    }
+
+    fn of(points: SchedulePoints) -> Self {
         Self {
-            points: SchedulePoints::Sigmas(sigmas.into()),
+            points,
             mu: None,
+            original_inference_steps: None,
+            strength: 1.0,
         }
     }
 
@@ -141,6 +147,20 @@ impl Schedule {
     #[must_use]
     pub fn with_mu(mut self, mu: f64) -> Self {
         self.mu = Some(mu);
+        self
+    }
+
+    /// Sets the number of steps of the grid that LCM picks timesteps from.
+    #[must_use]
+    pub fn with_original_inference_steps(mut self, steps: usize) -> Self {
+        self.original_inference_steps = Some(steps);
+        self
+    }
+
+    /// Sets the share of the grid that LCM uses, from 0 to 1.
+    #[must_use]
+    pub fn with_strength(mut self, strength: f64) -> Self {
+        self.strength = strength;
         self
     }
 }

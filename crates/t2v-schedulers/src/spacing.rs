@@ -1,12 +1,49 @@
 //! How inference timesteps are spread over the training timesteps: Table 2 of Lin et al.,
 //! <https://arxiv.org/abs/2305.08891>. All functions return descending timesteps.
 
+use crate::{SchedulerError, SchedulerKind};
+
 /// The option `timestep_spacing`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum TimestepSpacing {
     Linspace,
     Leading,
     Trailing,
+}
+
+impl TimestepSpacing {
+    /// `steps` whole timesteps below `train`, but for a great `offset`.
+    pub(crate) fn timesteps(self, train: usize, steps: usize, offset: usize) -> Vec<f64> {
+        match self {
+            Self::Linspace => {
+                let points = linspace_down(train as f64 - 1.0, steps);
+                points.iter().map(|t| t.round_ties_even()).collect()
+            }
+            Self::Leading => leading(steps, train / steps, offset),
+            Self::Trailing => trailing(train, train, steps),
+        }
+    }
+
+    /// [`Self::timesteps`] for schedulers that take at most as many steps as there are training timesteps.
+    pub(crate) fn checked_timesteps(
+        self,
+        kind: SchedulerKind,
+        train: usize,
+        steps: usize,
+        offset: usize,
+    ) -> Result<Vec<f64>, SchedulerError> {
+        if steps > train {
+            let reason = format!("{steps} steps are more than `num_train_timesteps`, {train}");
+            return Err(SchedulerError::Schedule { kind, reason });
+        }
+        let timesteps = self.timesteps(train, steps, offset);
+        if timesteps.iter().any(|&t| t >= train as f64) {
+            let last = train - 1;
+            let reason = format!("steps_offset {offset} with {steps} steps goes beyond timestep {last}");
+            return Err(SchedulerError::Schedule { kind, reason });
+        }
+        Ok(timesteps)
+    }
 }
 
 /// The spacings by diffusers' names.

@@ -42,6 +42,41 @@ impl DynamicThreshold {
     }
 }
 
+/// The options `thresholding` and `clip_sample`, of which the former wins, with theirs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    threshold: Option<DynamicThreshold>,
+    clip: Option<f32>,
+}
+
+impl Bounds {
+    /// Reads the options.
+    pub(crate) fn read(reader: &ConfigReader, clip_default: bool) -> Result<Self, SchedulerError> {
+        Ok(Self {
+            threshold: DynamicThreshold::read(reader)?,
+            ..Self::read_clip(reader, clip_default)?
+        })
+    }
+
+    /// Reads `clip_sample` and `clip_sample_range` only.
+    pub(crate) fn read_clip(reader: &ConfigReader, clip_default: bool) -> Result<Self, SchedulerError> {
+        let range = reader.number("clip_sample_range", 1.0)? as f32;
+        Ok(Self {
+            threshold: None,
+            clip: reader.flag("clip_sample", clip_default)?.then_some(range),
+        })
+    }
+
+    /// The estimate of the clean sample within the bounds.
+    pub(crate) fn apply(&self, original: Tensor<5>) -> Tensor<5> {
+        match (self.threshold, self.clip) {
+            (Some(threshold), _) => threshold.apply(original),
+            (None, Some(range)) => original.clamp(-range, range),
+            (None, None) => original,
+        }
+    }
+}
+
 /// A quantile of each row, `[rows, columns]` to `[rows, 1]`, by linear interpolation between the two nearest values.
 fn quantile(values: Tensor<2>, ratio: f32) -> Tensor<2> {
     let last = values.dims()[1] - 1;

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use burn::tensor::{Device, Tensor};
 use common::{Fixture, assert_close, fake_model, peak, tensor, values};
 use serde_json::Value;
@@ -24,6 +26,14 @@ fn schedule(run: &Value) -> Schedule {
         (Some(timesteps), _) => Schedule::timesteps(numbers(timesteps)),
         (_, Some(sigmas)) => Schedule::sigmas(numbers(sigmas)),
         _ => Schedule::steps(wanted["steps"].as_u64().unwrap() as usize),
+    };
+    let schedule = match wanted.get("original_inference_steps").and_then(Value::as_u64) {
+        Some(steps) => schedule.with_original_inference_steps(steps as usize),
+        None => schedule,
+    };
+    let schedule = match wanted.get("strength").and_then(Value::as_f64) {
+        Some(strength) => schedule.with_strength(strength),
+        None => schedule,
     };
     match wanted.get("mu").and_then(Value::as_f64) {
         Some(mu) => schedule.with_mu(mu),
@@ -113,18 +123,17 @@ fn check_trajectory(
     assert_eq!(samples.len(), timesteps.len() + 1, "{what}");
     let mut sample = noise.normal(shape(run), &Device::flex()) * scheduler.init_noise_sigma();
     assert_close(&values(&sample), &samples[0], 0.0, &what);
-    let slack = run.get("slack").and_then(Value::as_f64).unwrap_or(1.0) as f32;
     let mut scale = 0f32;
     for (step, t) in timesteps.into_iter().enumerate() {
         let input = scheduler.scale_model_input(sample.clone(), noise);
         let mut output = fake_model(input, t);
         if learned {
-            output = Tensor::cat(vec![output.clone(), output * 0.3], 1);
+            output = Tensor::cat(vec![output.clone(), output.abs() * 0.3], 1);
         }
         let result = scheduler.step(output, sample, noise).unwrap();
         sample = result.prev_sample;
         let what = format!("{what}, step {step}");
-        let size = slack * peak(&samples[step]).max(peak(&samples[step + 1]));
+        let size = slack(run) * peak(&samples[step]).max(peak(&samples[step + 1]));
         scale = if forced { size } else { scale.max(size * growth(run)) };
         assert_close(&values(&sample), &samples[step + 1], scale, &what);
         if let (Some(found), Some(originals)) = (result.pred_original_sample, &originals) {
@@ -137,19 +146,45 @@ fn check_trajectory(
     }
 }
 
+/// How much more than others a run's tables depend on the last bit of torch's square root, logarithm and exponential,
+/// which differs from the nearest number, and between processors.
+///
+/// The alphas of rescaled betas are differences of roots; a flow begins where 1 less its sigma is a small difference; and the
+/// noise that is left at the end, if a clean sample is predicted, is a small difference too. Runs of a sweep bring their own.
+fn slack(run: &Value) -> f32 {
+    if let Some(slack) = run.get("slack").and_then(Value::as_f64) {
+        return slack as f32;
+    }
+    let (class, config) = (run["class"].as_str().unwrap(), &run["config"]);
+    match class {
+        "DEISMultistepScheduler" if config["use_flow_sigmas"] == true => 60.0,
+        "DDPMScheduler" if config["rescale_betas_zero_snr"] == true => 10.0,
+        "UniPCMultistepScheduler" if config["predict_x0"] == false && config["prediction_type"] == "sample" => 10.0,
+        _ => 1.0,
+    }
+}
+
 /// How much more than others a run enlarges rounding errors.
 ///
 /// Third-order `sde-dpmsolver++` is ill-conditioned in its last step: in diffusers itself, a start that differs by 2e-7
-/// ends 6e-5 away.
+/// ends 6e-5 away. Singlestep, with `heun`, it is so in each: there a difference of 2e-7 is one of 5e-4 after 12 steps.
 fn growth(run: &Value) -> f32 {
     let config = &run["config"];
     let ill = config["solver_order"] == 3 && config["algorithm_type"] == "sde-dpmsolver++";
-    if ill { 10.0 } else { 1.0 }
+    let singlestep = run["class"] == "DPMSolverSinglestepScheduler" && config["solver_type"] == "heun";
+    match (ill, singlestep) {
+        (true, true) => 60.0,
+        (true, false) => 10.0,
+        (false, _) => 1.0,
+    }
 }
 
 /// Compares `add_noise`.
 fn check_noised(fixture: &Fixture, index: usize, run: &Value, noise: &mut TorchGenerator, what: &str) {
     let device = Device::flex();
+    if numbers(&run["noised"]).is_empty() {
+        return;
+    }
     let (shape, scheduler) = (shape(run), scheduler(run));
     let original = tensor(&fixture.samples(&format!("{index}.samples"))[0], shape, &device);
     let noise = noise.normal(shape, &device);
@@ -246,17 +281,59 @@ fn flow_match_heun_discrete() {
     check_file("flow_match_heun_discrete");
 }
 
-/// All runs of a file that `scripts/sweep.py` made; the variable `T2V_SWEEP` is its path without the suffix.
 #[test]
-#[ignore = "needs a file from scripts/sweep.py"]
+fn ddpm() {
+    check_file("ddpm");
+}
+
+#[test]
+fn pndm() {
+    check_file("pndm");
+}
+
+#[test]
+fn dpmsolver_singlestep() {
+    check_file("dpmsolver_singlestep");
+}
+
+#[test]
+fn unipc_multistep() {
+    check_file("unipc_multistep");
+}
+
+#[test]
+fn deis_multistep() {
+    check_file("deis_multistep");
+}
+
+#[test]
+fn ddim_inverse() {
+    check_file("ddim_inverse");
+}
+
+#[test]
+fn ipndm() {
+    check_file("ipndm");
+}
+
+#[test]
+fn lcm() {
+    check_file("lcm");
+}
+
+/// Compares trajectories of random configurations, which `scripts/make_sweep.py` and `make_sigma_sweep.py` write.
+///
+///     T2V_SWEEP=/tmp/sweep.safetensors cargo test -p t2v-schedulers --test golden -- --ignored sweep
+#[test]
+#[ignore = "needs the file that T2V_SWEEP names"]
 fn sweep() {
-    let fixture = Fixture::open(&std::env::var("T2V_SWEEP").unwrap());
+    let path = std::env::var("T2V_SWEEP").expect("T2V_SWEEP is the path of such a file");
+    let fixture = Fixture::at(Path::new(&path));
     let runs = fixture.json("runs");
-    let runs = runs.as_array().unwrap();
-    let fails = |(index, run): &(usize, &Value)| {
-        let checked = std::panic::AssertUnwindSafe(|| check(&fixture, *index, run));
-        std::panic::catch_unwind(checked).is_err()
-    };
-    let failed = runs.iter().enumerate().filter(fails).count();
-    assert_eq!(failed, 0, "of {} runs", runs.len());
+    let mut failed = 0;
+    for (index, run) in runs.as_array().unwrap().iter().enumerate() {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&fixture, index, run)));
+        failed += usize::from(result.is_err());
+    }
+    assert_eq!(failed, 0, "of {} runs", runs.as_array().unwrap().len());
 }

@@ -2,21 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Algorithm, KIND, SolverType};
+use super::KIND;
 use crate::SchedulerError;
 use crate::betas::{BetaOptions, BetaSchedule};
 use crate::config::ConfigReader;
-use crate::prediction::PredictionType;
+use crate::dpmsolver::{Algorithm, SOLVER_TYPES, SolverType, VARIANCE_TYPES};
+use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
 use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 use crate::thresholding::DynamicThreshold;
-
-const PREDICTION_TYPES: &[(&str, PredictionType)] = &[
-    ("epsilon", PredictionType::Epsilon),
-    ("sample", PredictionType::Sample),
-    ("v_prediction", PredictionType::Velocity),
-    ("flow_prediction", PredictionType::Flow),
-];
 
 /// Another scheduler's `deis` stands for its nearest relative.
 const ALGORITHMS: &[(&str, Algorithm)] = &[
@@ -25,25 +19,6 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
     ("sde-dpmsolver", Algorithm::SdeDpm),
     ("sde-dpmsolver++", Algorithm::SdeDpmPlusPlus),
     ("deis", Algorithm::DpmPlusPlus),
-];
-
-/// Other schedulers' types stand for `midpoint`.
-const SOLVER_TYPES: &[(&str, SolverType)] = &[
-    ("midpoint", SolverType::Midpoint),
-    ("heun", SolverType::Heun),
-    ("logrho", SolverType::Midpoint),
-    ("bh1", SolverType::Midpoint),
-    ("bh2", SolverType::Midpoint),
-];
-
-/// Whether a model's output has the variance in its second half of channels. DDPM's other types mean that it has not.
-const VARIANCE_TYPES: &[(&str, bool)] = &[
-    ("learned", true),
-    ("learned_range", true),
-    ("fixed_small", false),
-    ("fixed_small_log", false),
-    ("fixed_large", false),
-    ("fixed_large_log", false),
 ];
 
 /// The options of a `scheduler_config.json`, checked.
@@ -79,7 +54,7 @@ impl Config {
         let config = Self {
             betas: BetaOptions::read(&reader)?,
             order: reader.count("solver_order", 2, 1)?,
-            prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
+            prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES_AND_FLOW)?,
             threshold: DynamicThreshold::read(&reader)?,
             algorithm: reader.choice("algorithm_type", Algorithm::DpmPlusPlus, ALGORITHMS)?,
             solver: reader.choice("solver_type", SolverType::Midpoint, SOLVER_TYPES)?,

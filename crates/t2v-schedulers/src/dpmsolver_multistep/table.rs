@@ -1,7 +1,7 @@
 //! The timesteps and sigmas of a run of the multistep DPM-Solver.
 
+use super::KIND;
 use super::config::Config;
-use super::{Algorithm, KIND};
 use crate::SchedulerError;
 use crate::float32::ln;
 use crate::scheduler::{Schedule, SchedulePoints, positive, unsupported};
@@ -131,16 +131,4 @@ fn refuse_timesteps(config: &Config) -> Result<(), SchedulerError> {
         "timesteps",
         format!("cannot be given with `{option}`"),
     ))
-}
-
-impl Algorithm {
-    /// Whether the solver works on estimates of the clean sample, not of the noise.
-    pub(super) fn predicts_original(self) -> bool {
-        matches!(self, Self::DpmPlusPlus | Self::SdeDpmPlusPlus)
-    }
-
-    /// Whether the solver adds noise.
-    pub(super) fn is_stochastic(self) -> bool {
-        matches!(self, Self::SdeDpm | Self::SdeDpmPlusPlus)
-    }
 }

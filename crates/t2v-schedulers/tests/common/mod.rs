@@ -16,8 +16,12 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn open(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        Self::at(&folder.join(format!("{name}.safetensors")))
+    }
+
+    pub(crate) fn at(path: &Path) -> Self {
         Self {
-            bytes: std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap(),
+            bytes: std::fs::read(path).unwrap(),
         }
     }
 

@@ -1,9 +1,9 @@
 """Compares random configurations with diffusers: writes trajectories to a file, which a test then repeats.
 
-    OMP_NUM_THREADS=1 python scripts/sweep.py HeunDiscreteScheduler 200 7 /tmp/sweep
-    T2V_SWEEP=/tmp/sweep cargo test -p t2v-schedulers --test golden -- --ignored sweep
+    OMP_NUM_THREADS=1 python scripts/make_sigma_sweep.py HeunDiscreteScheduler 200 7 /tmp/sweep.safetensors
+    T2V_SWEEP=/tmp/sweep.safetensors cargo test -p t2v-schedulers --test golden -- --ignored sweep
 
-The arguments are a class, the number of configurations, a seed, and the file without its suffix `.safetensors`. Runs in
+The arguments are a class, the number of configurations, a seed, and the file. Runs in
 which diffusers itself fails, is not finite or goes on to timestep -1 are counted and left out. Errors may be 1e-5 of the
 greatest value, ten times what golden runs may have: odd configurations are worse conditioned.
 """
@@ -107,7 +107,7 @@ def main(name, count, seed, file):
             continue
         tensors |= {f"{len(runs)}.{key}": value.contiguous() for key, value in kept.items()}
         runs.append(run)
-    save_file(tensors, f"{file}.safetensors", {"info": json.dumps({"runs": runs, "tables": []})})
+    save_file(tensors, file, {"info": json.dumps({"runs": runs, "tables": []})})
     print(name, len(runs), "runs;", failed, "left out")
 
 

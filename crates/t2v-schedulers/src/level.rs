@@ -1,0 +1,54 @@
+//! Noise levels as the solvers in the half logarithm of the signal-to-noise ratio see them.
+
+use burn::tensor::Tensor;
+
+use crate::float32::ln;
+use crate::prediction::PredictionType;
+
+/// A noise level, as the parts of a sample `alpha * original + sigma * noise`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Level {
+    pub(crate) alpha: f32,
+    pub(crate) sigma: f32,
+}
+
+impl Level {
+    /// The level of a sigma, which is that of samples `original + sigma * noise`, or a flow's time.
+    pub(crate) fn of_sigma(sigma: f32, flow: bool) -> Self {
+        if flow {
+            let alpha = 1.0 - sigma;
+            return Self { alpha, sigma };
+        }
+        let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
+        Self {
+            alpha,
+            sigma: sigma * alpha,
+        }
+    }
+
+    /// `ln(alpha / sigma)`.
+    pub(crate) fn lambda(self) -> f32 {
+        ln(self.alpha) - ln(self.sigma)
+    }
+
+    /// `original` with this level's share of `noise`.
+    pub(crate) fn mix(self, original: Tensor<5>, noise: Tensor<5>) -> Tensor<5> {
+        let noise = noise.cast(original.dtype());
+        original * self.alpha + noise * self.sigma
+    }
+
+    /// The estimate of the clean sample from a model's output. A flow's is in `raw_sigma` as it is.
+    pub(crate) fn original(
+        self,
+        prediction: PredictionType,
+        output: Tensor<5>,
+        sample: Tensor<5>,
+        raw_sigma: f32,
+    ) -> Tensor<5> {
+        let sigma = match prediction {
+            PredictionType::Flow => raw_sigma,
+            _ => self.sigma,
+        };
+        prediction.original(output, sample, self.alpha, sigma)
+    }
+}

@@ -1,0 +1,147 @@
+//! Timesteps and sigmas of the solvers in the half logarithm of the signal-to-noise ratio: the singlestep DPM-Solver,
+//! UniPC and DEIS.
+
+use crate::config::ConfigReader;
+use crate::scheduler::unsupported;
+use crate::sigmas::{SigmaShape, flow, interpolate, log_sigmas, sigma_to_t, training_sigmas};
+use crate::spacing::{TimestepSpacing, leading, linspace_down, trailing};
+use crate::{SchedulerError, SchedulerKind};
+
+/// The option `time_shift_type`: what the exponent `mu` does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum TimeShift {
+    Exponential,
+    Linear,
+}
+
+/// The options that the solvers share.
+#[derive(Clone, Debug)]
+pub(crate) struct SigmaOptions {
+    pub(crate) shape: Option<SigmaShape>,
+    pub(crate) flow: bool,
+    pub(crate) flow_shift: f64,
+    pub(crate) dynamic_shifting: bool,
+    pub(crate) time_shift: TimeShift,
+    /// Only UniPC has these two options in diffusers, but all heed them if a configuration has them.
+    min: Option<f64>,
+    max: Option<f64>,
+}
+
+impl SigmaOptions {
+    pub(crate) fn read(reader: &ConfigReader) -> Result<Self, SchedulerError> {
+        let shifts = [("exponential", TimeShift::Exponential), ("linear", TimeShift::Linear)];
+        Ok(Self {
+            shape: SigmaShape::read(reader)?,
+            flow: reader.flag("use_flow_sigmas", false)?,
+            flow_shift: reader.number("flow_shift", 1.0)?,
+            dynamic_shifting: reader.flag("use_dynamic_shifting", false)?,
+            time_shift: reader.choice("time_shift_type", TimeShift::Exponential, &shifts)?,
+            min: reader.optional_number("sigma_min")?,
+            max: reader.optional_number("sigma_max")?,
+        })
+    }
+
+    /// The factor of the time shift, for a request with or without its logarithm `mu`.
+    pub(crate) fn shift(&self, kind: SchedulerKind, mu: Option<f64>) -> Result<f64, SchedulerError> {
+        let reason = match mu {
+            None => return Ok(self.flow_shift),
+            Some(_) if !self.dynamic_shifting => "needs `use_dynamic_shifting`",
+            Some(_) if self.time_shift == TimeShift::Linear => "needs `time_shift_type` \"exponential\"",
+            Some(mu) => return Ok(mu.exp()),
+        };
+        Err(unsupported(kind, "mu", reason))
+    }
+}
+
+/// Timesteps and their sigmas, both descending, without the final sigma.
+pub(crate) type Points = (Vec<f64>, Vec<f64>);
+
+/// The noise levels of the training timesteps, and the ways from them to those of a run.
+#[derive(Debug)]
+pub(crate) struct SolverSigmas {
+    pub(crate) options: SigmaOptions,
+    levels: Vec<f32>,
+    logs: Vec<f32>,
+}
+
+impl SolverSigmas {
+    pub(crate) fn new(options: SigmaOptions, alphas_cumprod: &[f32]) -> Self {
+        let levels = training_sigmas(alphas_cumprod);
+        Self {
+            options,
+            logs: log_sigmas(&levels),
+            levels,
+        }
+    }
+
+    /// The number of training timesteps.
+    pub(crate) fn train(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// The lowest level of training.
+    pub(crate) fn least(&self) -> f64 {
+        f64::from(self.levels[0])
+    }
+
+    /// `steps` levels of a shape.
+    pub(crate) fn shaped(&self, shape: SigmaShape, steps: usize) -> Vec<f64> {
+        let greatest = f64::from(self.levels[self.levels.len() - 1]);
+        let (max, min) = (self.options.max, self.options.min);
+        shape.sigmas(max.unwrap_or(greatest), min.unwrap_or(self.least()), steps)
+    }
+
+    /// `steps` levels of a shape, and their timesteps, which are rounded for Karras' only.
+    pub(crate) fn by_shape(&self, shape: SigmaShape, steps: usize) -> Points {
+        let sigmas = self.shaped(shape, steps);
+        let timesteps = sigmas.iter().map(|&sigma| sigma_to_t(sigma, &self.logs));
+        let round = |t: f64| match shape {
+            SigmaShape::Karras => t.round_ties_even(),
+            _ => t,
+        };
+        (timesteps.map(round).collect(), sigmas)
+    }
+
+    /// `steps` levels of a flow model, and their timesteps.
+    pub(crate) fn by_flow(&self, shift: f64, steps: usize) -> Points {
+        let sigmas = flow(self.train(), shift, steps);
+        (self.times(&sigmas), sigmas)
+    }
+
+    /// The timesteps of a flow's levels.
+    pub(crate) fn times(&self, sigmas: &[f64]) -> Vec<f64> {
+        sigmas.iter().map(|sigma| sigma * self.train() as f64).collect()
+    }
+
+    /// What a run works with: whole timesteps, and sigmas in single precision with the final one.
+    pub(crate) fn table(
+        &self,
+        kind: SchedulerKind,
+        (timesteps, mut sigmas): Points,
+        last: f64,
+    ) -> Result<(Vec<f64>, Vec<f32>), SchedulerError> {
+        if let Some(sigma) = sigmas.iter().find(|&&sigma| self.options.flow && sigma >= 1.0) {
+            let reason = format!("needs sigmas below 1, found {sigma}; a shape of sigmas needs such a `sigma_max`");
+            return Err(unsupported(kind, "use_flow_sigmas", reason));
+        }
+        sigmas.push(last);
+        let timesteps = timesteps.iter().map(|t| t.trunc()).collect();
+        Ok((timesteps, sigmas.iter().map(|&sigma| sigma as f32).collect()))
+    }
+
+    /// Adds the sigmas of timesteps.
+    pub(crate) fn interpolated(&self, timesteps: Vec<f64>) -> Points {
+        let sigmas = timesteps.iter().map(|&t| interpolate(t, &self.levels)).collect();
+        (timesteps, sigmas)
+    }
+}
+
+/// `steps` timesteps, being all but the last of `steps + 1` where the spacing ends at 0.
+pub(crate) fn spaced(spacing: TimestepSpacing, train: usize, steps: usize, offset: usize) -> Vec<f64> {
+    let points = match spacing {
+        TimestepSpacing::Linspace => linspace_down(train as f64 - 1.0, steps + 1),
+        TimestepSpacing::Leading => leading(steps + 1, train / (steps + 1), offset),
+        TimestepSpacing::Trailing => return trailing(train, train, steps),
+    };
+    points[..steps].iter().map(|t| t.round_ties_even()).collect()
+}
