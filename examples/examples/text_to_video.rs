@@ -9,30 +9,28 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::tensor::{Dtype, TensorView};
+use t2v_examples::ModelArgs;
 use t2v_pipeline::{
-    DeviceName, GenerateOptions, InitMedia, Pipeline, PipelineError, Progress, TextToVideoRequest, TextToVideoResponse,
-    Video, check_output,
+    DeviceName, GenerateOptions, InitMedia, Pipeline, Progress, TextToVideoRequest, TextToVideoResponse, Video,
+    check_output,
 };
 
 type Error = Box<dyn std::error::Error>;
-
-/// The checkpoint inside the binary.
-const EMBEDDED: &str = "tiny-world";
 
 #[derive(Parser)]
 #[command(about = "Generates a video from a prompt", version)]
 struct Args {
     /// What the video should show
     prompt: Option<String>,
-    /// A model folder in diffusers' layout, or "tiny-world", the embedded model
-    #[arg(long, value_name = "DIR_OR_ID", default_value = EMBEDDED)]
-    model: String,
+    #[command(flatten)]
+    model: ModelArgs,
     /// What the video should not show
     #[arg(long)]
     negative_prompt: Option<String>,
@@ -117,7 +115,7 @@ fn run(args: &Args) -> Result<(), Error> {
         (_, Some(path)) => Some(InitMedia::open_video(path)?),
         _ => None,
     };
-    let pipeline = load(args)?;
+    let pipeline = load(args, &request)?;
     let loaded = start.elapsed();
     let mut bars = Bars::default();
     options.on_progress = Some(Box::new(move |progress| bars.show(progress)));
@@ -174,14 +172,11 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     Ok(request)
 }
 
-fn load(args: &Args) -> Result<Pipeline, PipelineError> {
+fn load(args: &Args, request: &TextToVideoRequest) -> Result<Arc<Pipeline>, Error> {
     let device = args.device.parse::<DeviceName>()?.device()?;
-    let spinner = ProgressBar::new_spinner().with_message(format!("loading {}", args.model));
+    let spinner = ProgressBar::new_spinner().with_message("loading the model");
     spinner.enable_steady_tick(std::time::Duration::from_millis(100));
-    let pipeline = match args.model.as_str() {
-        EMBEDDED => Pipeline::embedded(&device),
-        folder => Pipeline::from_dir(folder, &device),
-    };
+    let pipeline = args.model.pipeline(request, &device);
     spinner.finish_and_clear();
     pipeline
 }

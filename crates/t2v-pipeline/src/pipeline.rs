@@ -66,7 +66,7 @@ impl Pipeline {
         Self::from_folder(&ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?, device)
     }
 
-    fn from_folder(folder: &ModelFolder, device: &Device) -> Result<Self, PipelineError> {
+    pub(crate) fn from_folder(folder: &ModelFolder, device: &Device) -> Result<Self, PipelineError> {
         Ok(Self {
             model: Mutex::new(Model::load(folder, DType::F32, device)?),
             device: device.clone(),
