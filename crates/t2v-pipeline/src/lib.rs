@@ -30,6 +30,8 @@ mod registry;
 mod request;
 mod response;
 mod video;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 pub use burn::tensor::Device;
 pub use device::DeviceName;
