@@ -16,24 +16,21 @@ use std::{
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::tensor::{Dtype, TensorView};
+use t2v_examples::ModelArgs;
 use t2v_pipeline::{
-    Device, DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, Pipeline, PipelineError,
-    Progress, PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
+    DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, PipelineError, Progress, PromptTable,
+    TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
 };
 
 type Error = Box<dyn std::error::Error>;
-
-/// The checkpoint inside the binary.
-const EMBEDDED: &str = "tiny-world";
 
 #[derive(Parser)]
 #[command(about = "Generates a video from a prompt", version)]
 struct Args {
     /// What the video should show
     prompt: Option<String>,
-    /// A model folder in diffusers' layout, or "tiny-world", the embedded model
-    #[arg(long, value_name = "DIR_OR_ID", default_value = EMBEDDED)]
-    model: String,
+    #[command(flatten)]
+    model: ModelArgs,
     /// What the video should not show
     #[arg(long)]
     negative_prompt: Option<String>,
@@ -173,7 +170,8 @@ fn run(args: &Args) -> Result<(), Error> {
         .iter()
         .map(|option| embedding(option))
         .collect::<Result<Vec<_>, _>>()?;
-    let pipeline = load(args, &device)?;
+    let pipeline = args.model.pipeline(request.as_ref(), &device)?;
+    pipeline.set_memory_mode(args.memory_mode.into());
     embeddings
         .iter()
         .try_for_each(|embedding| pipeline.add_textual_inversion(embedding))?;
@@ -247,14 +245,6 @@ fn embedding(option: &str) -> Result<TextualInversion, PipelineError> {
         Some((word, file)) if !Path::new(option).exists() => Ok(TextualInversion::open(file)?.with_token(word)),
         _ => Ok(TextualInversion::open(option)?),
     }
-}
-
-fn load(args: &Args, device: &Device) -> Result<Pipeline, PipelineError> {
-    let pipeline = match args.model.as_str() {
-        EMBEDDED => Pipeline::embedded(device),
-        folder => Pipeline::from_dir(folder, device),
-    };
-    Ok(pipeline?.with_memory_mode(args.memory_mode.into()))
 }
 
 /// One progress bar a stage.

@@ -1,1 +1,5 @@
-//! Programs that use t2v: see `examples/`.
+//! Programs that use t2v: see `examples/`. Here is what they share.
+
+mod model;
+
+pub use model::ModelArgs;

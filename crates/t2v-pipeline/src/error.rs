@@ -15,6 +15,22 @@ pub enum PipelineError {
     /// The components of a checkpoint don't fit together.
     #[error("the checkpoint's components do not fit together: {0}")]
     Checkpoint(String),
+    /// No model has this id.
+    #[error("there is no model `{id}`; known are {known}")]
+    UnknownModel {
+        /// What was asked for.
+        id: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A model of the Hugging Face Hub can't be had.
+    #[error("cannot use the model `{id}` of the Hugging Face Hub: {reason}")]
+    Hub {
+        /// What was asked for.
+        id: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Pictures to start from can't be used.
     #[error("cannot use `{path}` to start from: {reason}")]
     InitMedia {
@@ -66,4 +82,25 @@ pub enum PipelineError {
     /// The video can't be written.
     #[error(transparent)]
     Mp4(#[from] t2v_mp4::Mp4Error),
+}
+
+impl PipelineError {
+    pub(crate) fn unknown_model(id: &str, known: &[&str]) -> Self {
+        let known = match known {
+            [] => "none".into(),
+            known => known.join(", "),
+        };
+        let id = shown(id);
+        Self::UnknownModel { id, known }
+    }
+
+    pub(crate) fn hub(id: &str, reason: impl Into<String>) -> Self {
+        let (id, reason) = (shown(id), reason.into());
+        Self::Hub { id, reason }
+    }
+}
+
+/// An id as a message may hold it: it comes from anybody.
+fn shown(id: &str) -> String {
+    id.chars().take(100).flat_map(char::escape_debug).collect()
 }

@@ -32,10 +32,13 @@ mod pipeline;
 mod plan;
 mod preview;
 mod progress;
+mod registry;
 mod request;
 mod response;
 mod run;
 mod video;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 pub use burn::tensor::Device;
 pub use device::DeviceName;
@@ -48,6 +51,7 @@ pub use model::MemoryMode;
 pub use pipeline::{GenerateOptions, Pipeline};
 pub use preview::Preview;
 pub use progress::{CancelToken, Progress, Stage, StageTimes};
+pub use registry::{Hub, HubModel, ModelRegistry, ModelSource};
 pub use request::{TextToVideoRequest, ValidationError};
 pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoResponse};
 pub use t2v_mp4::FrameRate;

@@ -73,25 +73,21 @@ impl Pipeline {
         Self::open(ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?, device)
     }
 
-    fn open(folder: ModelFolder, device: &Device) -> Result<Self, PipelineError> {
+    pub(crate) fn open(folder: ModelFolder, device: &Device) -> Result<Self, PipelineError> {
         Ok(Self {
             model: Mutex::new(Model::open(folder, device)?),
         })
     }
 
     /// Sets what stays in memory between stages and generations.
-    #[must_use]
-    pub fn with_memory_mode(self, mode: MemoryMode) -> Self {
+    pub fn set_memory_mode(&self, mode: MemoryMode) {
         self.model().set_memory_mode(mode);
-        self
     }
 
     /// Sets whether frames larger than those of training pass the autoencoder in overlapping tiles: less memory,
     /// slightly different frames. Off at first.
-    #[must_use]
-    pub fn with_vae_tiling(self, tiled: bool) -> Self {
+    pub fn set_vae_tiling(&self, tiled: bool) {
         self.model().set_vae_tiling(tiled);
-        self
     }
 
     /// Reads all weights now. In the sequential memory mode they are read, checked and dropped.

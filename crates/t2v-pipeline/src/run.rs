@@ -111,9 +111,7 @@ impl<'a> Run<'a> {
         let projection = self.projection()?;
         let mut generator = TorchGenerator::new(u64::from(plan.report.seed));
         let start = match (self.init.take(), plan.scheduler) {
-            (Some(init), kind) if kind.class_name() == "DDIMInverseScheduler" => {
-                self.invert(&init, &plan, &conditioning)?
-            }
+            (Some(init), SchedulerKind::DdimInverse) => self.invert(&init, &plan, &conditioning)?,
             (Some(init), _) => self.start_from(&init, &plan, &mut generator)?,
             (None, _) => self.start_from_noise(&plan, &mut generator)?,
         };
@@ -214,7 +212,7 @@ impl<'a> Run<'a> {
     fn invert(&mut self, init: &InitMedia, plan: &Plan, conditioning: &Conditioning) -> Result<Start, PipelineError> {
         let (steps, kept) = (plan.report.num_inference_steps, plan.kept_steps());
         let latents = self.encode(init, plan)?.0 * self.model.vae.scaling_factor;
-        let mut up = self.model.scheduler("DDIMInverse".parse()?)?;
+        let mut up = self.model.scheduler(SchedulerKind::DdimInverse)?;
         up.set_timesteps(steps)?;
         let mut down = self.model.scheduler(SchedulerKind::Ddim)?;
         down.set_timesteps(steps)?;

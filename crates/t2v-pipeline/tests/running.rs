@@ -14,6 +14,12 @@ fn pipeline() -> Pipeline {
     Pipeline::from_dir(folder, &Device::flex()).unwrap()
 }
 
+fn sequential_pipeline() -> Pipeline {
+    let pipeline = pipeline();
+    pipeline.set_memory_mode(MemoryMode::Sequential);
+    pipeline
+}
+
 fn request() -> TextToVideoRequest {
     TextToVideoRequest::new("a red ball")
         .with_size(24, 16)
@@ -38,7 +44,7 @@ fn cancelling(stage: Stage, at: usize, keep: bool) -> GenerateOptions<'static> {
 #[test]
 fn both_memory_modes_give_the_same_frames() {
     let resident = pipeline();
-    let sequential = pipeline().with_memory_mode(MemoryMode::Sequential);
+    let sequential = sequential_pipeline();
     let (a, b) = (
         resident.generate(&request()).unwrap(),
         sequential.generate(&request()).unwrap(),
@@ -259,6 +265,6 @@ fn sequential_mode_takes_pictures_to_start_from() {
         options.init = Some(InitMedia::Image(picture.clone()));
         pipeline.generate_with(&request().with_strength(0.5), options).unwrap()
     };
-    let sequential = pipeline().with_memory_mode(MemoryMode::Sequential);
+    let sequential = sequential_pipeline();
     assert_eq!(run(pipeline()).frames(), run(sequential).frames());
 }

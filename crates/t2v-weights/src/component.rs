@@ -19,14 +19,16 @@ pub struct Component {
     source: Source,
     name: String,
     class_name: String,
+    variant: Option<String>,
 }
 
 impl Component {
-    pub(crate) fn new(source: Source, name: &str, class_name: &str) -> Self {
+    pub(crate) fn new(source: Source, name: &str, class_name: &str, variant: Option<&str>) -> Self {
         Self {
             source,
             name: name.into(),
             class_name: class_name.into(),
+            variant: variant.map(Into::into),
         }
     }
 
@@ -100,32 +102,46 @@ impl Component {
         serde_json::from_value(Value::Object(json)).map_err(|e| fault(e.to_string()))
     }
 
-    /// The component's weight files: safetensors before pickles, whole before sharded, full precision before variants.
+    /// The component's weight files: safetensors before pickles, whole before sharded, full precision before variants,
+    /// but the variant that [`ModelFolder::with_variant`](crate::ModelFolder::with_variant) asked for before all.
     ///
     /// # Errors
     /// No weight file, or an index that names files which are absent.
     pub fn weights(&self) -> Result<Weights, WeightsError> {
-        let mut tried = Vec::new();
-        for (extension, stems) in [("safetensors", STEMS), ("bin", PICKLE_STEMS)] {
-            for variant in VARIANTS {
-                for stem in stems {
-                    let whole = format!("{stem}{variant}.{extension}");
-                    if self.has(&whole) {
-                        return self.open_files(&whole, vec![whole.clone()]);
-                    }
-                    for index in index_names(stem, variant, extension) {
-                        if self.has(&index) {
-                            return self.open_files(&index, self.shards(&index)?);
-                        }
-                    }
-                    tried.push(whole);
-                }
-            }
+        let wanted = self.variant.as_deref().map(|variant| format!(".{variant}"));
+        if let Some(variant) = &wanted
+            && let Some(weights) = self.weights_among(&[variant])?
+        {
+            return Ok(weights);
         }
+        if let Some(weights) = self.weights_among(&VARIANTS)? {
+            return Ok(weights);
+        }
+        let tried: Vec<String> = candidates(&VARIANTS).map(|(whole, _)| whole).collect();
         Err(WeightsError::MissingFile {
             file: self.display(&tried[0]),
             hint: format!("the component has no weights (tried {})", tried.join(", ")),
         })
+    }
+
+    /// Whether there are weight files of a variant, such as `fp16`.
+    pub(crate) fn has_variant(&self, variant: &str) -> bool {
+        candidates(&[&format!(".{variant}")])
+            .any(|(whole, indices)| self.has(&whole) || indices.iter().any(|index| self.has(index)))
+    }
+
+    fn weights_among(&self, variants: &[&str]) -> Result<Option<Weights>, WeightsError> {
+        for (whole, indices) in candidates(variants) {
+            if self.has(&whole) {
+                return self.open_files(&whole, vec![whole.clone()]).map(Some);
+            }
+            for index in indices {
+                if self.has(&index) {
+                    return self.open_files(&index, self.shards(&index)?).map(Some);
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn open_files(&self, origin: &str, files: Vec<String>) -> Result<Weights, WeightsError> {
@@ -177,6 +193,20 @@ impl Component {
             name => format!("{name}/{file}"),
         }
     }
+}
+
+/// Names of a weight file and of the indices of its shards, best first.
+fn candidates(variants: &[&str]) -> impl Iterator<Item = (String, Vec<String>)> {
+    [("safetensors", STEMS), ("bin", PICKLE_STEMS)]
+        .into_iter()
+        .flat_map(move |(extension, stems)| {
+            variants.iter().flat_map(move |variant| {
+                stems.map(|stem| {
+                    let whole = format!("{stem}{variant}.{extension}");
+                    (whole, index_names(stem, variant, extension))
+                })
+            })
+        })
 }
 
 /// The names an index has had over the versions of diffusers and transformers.

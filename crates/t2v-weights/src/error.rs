@@ -17,6 +17,14 @@ pub enum WeightsError {
         /// What it is for, or which names were tried.
         hint: String,
     },
+    /// No component has weight files of the variant that was asked for.
+    #[error("`{folder}` has no weight files of the variant `{variant}`, such as `model.{variant}.safetensors`")]
+    MissingVariant {
+        /// The model folder.
+        folder: String,
+        /// The variant.
+        variant: String,
+    },
     /// Reading failed.
     #[error("cannot read `{file}`: {source}")]
     Io {

@@ -14,6 +14,7 @@ const INDEX: &str = "model_index.json";
 pub struct ModelFolder {
     source: Source,
     index: Map<String, Value>,
+    variant: Option<String>,
 }
 
 impl ModelFolder {
@@ -39,7 +40,29 @@ impl ModelFolder {
 
     fn new(source: Source) -> Result<Self, WeightsError> {
         let index = parse_json(&source.display(INDEX), &source.read(INDEX)?)?;
-        Ok(Self { source, index })
+        Ok(Self {
+            source,
+            index,
+            variant: None,
+        })
+    }
+
+    /// Prefers the weight files of a variant, such as `fp16`. Components that have none of it keep their others, as
+    /// they do upstream.
+    ///
+    /// # Errors
+    /// No component has the variant.
+    pub fn with_variant(mut self, variant: &str) -> Result<Self, WeightsError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        let mut components = self.index.keys().filter_map(|name| self.component(name).ok());
+        if !variant.chars().all(plain) || !components.any(|component| component.has_variant(variant)) {
+            return Err(WeightsError::MissingVariant {
+                folder: self.source.display(""),
+                variant: variant.escape_debug().to_string(),
+            });
+        }
+        self.variant = Some(variant.into());
+        Ok(self)
     }
 
     /// The pipeline class that saved the folder, such as `TextToVideoSDPipeline`; empty where the index has none.
@@ -71,7 +94,12 @@ impl ModelFolder {
         let entry = self.index.get(name);
         let class = entry.and_then(|e| e.get(1)).and_then(Value::as_str);
         match class {
-            Some(class) => Ok(Component::new(self.source.clone(), name, class)),
+            Some(class) => Ok(Component::new(
+                self.source.clone(),
+                name,
+                class,
+                self.variant.as_deref(),
+            )),
             None => Err(WeightsError::Config {
                 file: self.source.display(INDEX),
                 reason: format!("it lists no component `{name}`, as in \"{name}\": [\"library\", \"ClassName\"]"),

@@ -40,6 +40,22 @@ impl Weights {
         Self::new(origin.into(), vec![WeightFile::Safetensors { file, blob }])
     }
 
+    /// Bytes of all tensors once they are loaded, floating-point ones as `float`; only headers are read.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn byte_len(&self, float: DType) -> Result<u64, WeightsError> {
+        let mut bytes = 0;
+        for file in &self.files {
+            let tensors = file.tensors(float)?;
+            bytes += tensors
+                .iter()
+                .map(|t| (t.shape.num_elements() * t.dtype.size()) as u64)
+                .sum::<u64>();
+        }
+        Ok(bytes)
+    }
+
     /// Fills `module`, its floating-point parameters as `float`.
     ///
     /// # Errors

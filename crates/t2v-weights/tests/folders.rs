@@ -138,6 +138,42 @@ fn a_variant_is_found_and_full_precision_preferred() {
 }
 
 #[test]
+fn a_variant_that_is_asked_for_comes_first() {
+    let folder = folder();
+    let unet = folder.path().join("unet");
+    write(folder.path(), "model.fp16.safetensors", &all(), Dtype::F16);
+    fs::write(unet.join("diffusion_pytorch_model.safetensors"), b"damaged").unwrap();
+    let open = || ModelFolder::open(folder.path()).unwrap();
+    let mut probe = probe();
+    let component = open().with_variant("fp16").unwrap().component("unet").unwrap();
+    let weights = component.weights().unwrap();
+    weights.load(&mut probe, &KeyMap::new(), DType::F32).unwrap();
+    assert_loaded(&probe);
+    // Twelve numbers.
+    assert_eq!(weights.byte_len(DType::F32).unwrap(), 48);
+    assert_eq!(weights.byte_len(DType::F16).unwrap(), 24);
+    for absent in ["bf16", "", "../fp16", "fp16.safetensors"] {
+        let message = open().with_variant(absent).unwrap_err().to_string();
+        assert!(message.contains(&format!("variant `{absent}`")), "{message}");
+    }
+}
+
+#[test]
+fn a_component_without_the_variant_keeps_its_weights() {
+    let folder = folder();
+    write(folder.path(), "model.safetensors", &all(), Dtype::F32);
+    fs::create_dir(folder.path().join("vae")).unwrap();
+    fs::write(folder.path().join("vae/model.fp16.safetensors"), b"").unwrap();
+    let index = r#"{"unet": ["diffusers", "Probe"], "vae": ["diffusers", "Probe"]}"#;
+    fs::write(folder.path().join("model_index.json"), index).unwrap();
+    let open = ModelFolder::open(folder.path()).unwrap().with_variant("fp16").unwrap();
+    let mut probe = probe();
+    let weights = open.component("unet").unwrap().weights().unwrap();
+    weights.load(&mut probe, &KeyMap::new(), DType::F32).unwrap();
+    assert_loaded(&probe);
+}
+
+#[test]
 fn shards_are_joined() {
     for index in [
         "diffusion_pytorch_model.safetensors.index.json",

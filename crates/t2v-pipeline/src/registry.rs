@@ -1,0 +1,229 @@
+//! Models by name: registered ones, the embedded one, those of the Hugging Face Hub.
+//!
+//! A name is looked up and never joined to a path, so a `model_id` that comes with a request opens only what was
+//! registered.
+
+#[cfg(feature = "hub")]
+mod download;
+#[cfg(any(feature = "hub", test))]
+mod files;
+mod hub;
+mod hub_model;
+mod lru;
+mod source;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use burn::tensor::Device;
+pub use hub::Hub;
+pub use hub_model::HubModel;
+use lru::Lru;
+pub use source::ModelSource;
+
+use crate::{GenerateOptions, Pipeline, PipelineError, TextToVideoRequest, Video};
+
+/// Name of the checkpoint inside this crate.
+#[cfg(feature = "embedded")]
+pub(crate) const EMBEDDED: &str = "tiny-world";
+
+/// Models by name, loaded when they are first asked for and shared from then on.
+///
+/// The checkpoint inside this crate is registered as `tiny-world`. Everything may be called from any number of threads:
+/// a model that two ask for at once is loaded once.
+///
+/// ```no_run
+/// use t2v_pipeline::{Device, HubModel, ModelRegistry, TextToVideoRequest};
+///
+/// # fn main() -> Result<(), t2v_pipeline::PipelineError> {
+/// let registry = ModelRegistry::new(&Device::flex())
+///     .with_model("zeroscope", "models/zeroscope_v2_576w")
+///     .with_model("modelscope", HubModel::new("ali-vilab/text-to-video-ms-1.7b")?.with_variant("fp16"))
+///     .with_memory_budget(16 << 30);
+/// let mut request = TextToVideoRequest::new("a red ball");
+/// request.model_id = Some("zeroscope".into());
+/// registry.generate(&request)?.save_mp4("ball.mp4")?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ModelRegistry {
+    device: Device,
+    sources: RwLock<BTreeMap<String, ModelSource>>,
+    default: Option<String>,
+    hub: Hub,
+    any_hub_model: bool,
+    loaded: Lru<Pipeline>,
+}
+
+impl ModelRegistry {
+    /// A registry of the embedded checkpoint alone, whose models run on `device`.
+    #[must_use]
+    pub fn new(device: &Device) -> Self {
+        let registry = Self {
+            device: device.clone(),
+            sources: RwLock::default(),
+            default: None,
+            hub: Hub::from_env(),
+            any_hub_model: false,
+            loaded: Lru::new(None),
+        };
+        #[cfg(feature = "embedded")]
+        registry.insert(EMBEDDED, ModelSource::Embedded);
+        registry
+    }
+
+    /// Registers a model folder or a [`HubModel`] under a name, in place of what had the name before. Nothing is read
+    /// yet.
+    #[must_use]
+    pub fn with_model(self, name: impl Into<String>, source: impl Into<ModelSource>) -> Self {
+        self.insert(name, source);
+        self
+    }
+
+    /// Sets the model of requests without a `model_id`; otherwise it is `tiny-world`, or else the only one there is.
+    #[must_use]
+    pub fn with_default_model(mut self, name: impl Into<String>) -> Self {
+        self.default = Some(name.into());
+        self
+    }
+
+    /// Keeps loaded models up to this many bytes of parameters; without a budget all are kept.
+    ///
+    /// Room is made before a model is loaded: the least recently used ones are dropped. One that is in use is dropped
+    /// when its users are done, so the memory in use may exceed the budget for that long.
+    #[must_use]
+    pub fn with_memory_budget(mut self, bytes: u64) -> Self {
+        self.loaded = Lru::new(Some(bytes));
+        self
+    }
+
+    /// Sets how models of the Hugging Face Hub are reached; otherwise as [`Hub::from_env`] says.
+    #[must_use]
+    pub fn with_hub(mut self, hub: Hub) -> Self {
+        self.hub = hub;
+        self
+    }
+
+    /// Takes any hub id `owner/name` for a model, registered or not. A request can then have a model downloaded.
+    #[must_use]
+    pub fn with_any_hub_model(mut self) -> Self {
+        self.any_hub_model = true;
+        self
+    }
+
+    /// Like [`with_model`](Self::with_model), while the registry is in use.
+    pub fn insert(&self, name: impl Into<String>, source: impl Into<ModelSource>) {
+        let name = name.into();
+        let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        self.loaded.remove(&name);
+        sources.insert(name, source.into());
+    }
+
+    /// Takes a name away; whether there was one. A generation under way goes on.
+    pub fn remove(&self, name: &str) -> bool {
+        let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        self.loaded.remove(name);
+        sources.remove(name).is_some()
+    }
+
+    /// The registered names, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        sources.keys().cloned().collect()
+    }
+
+    /// Names of the models in memory and the bytes of their parameters.
+    #[must_use]
+    pub fn loaded(&self) -> Vec<(String, u64)> {
+        self.loaded.loaded()
+    }
+
+    /// Drops every loaded model that is not in use.
+    pub fn clear(&self) {
+        self.loaded.clear();
+    }
+
+    /// The model `id`, loaded if it is not yet.
+    ///
+    /// # Errors
+    /// An unknown id, which lists the names that are known; a model that can't be loaded.
+    pub fn pipeline(&self, id: &str) -> Result<Arc<Pipeline>, PipelineError> {
+        // Before anything is kept under the name, since it may come from anybody.
+        self.source(id)?;
+        self.loaded.get_or_load(id, || {
+            let folder = self.source(id)?.open(&self.hub)?;
+            let bytes = source::parameter_bytes(&folder)?;
+            Ok((bytes, move || Pipeline::open(folder, &self.device)))
+        })
+    }
+
+    /// The model of a request: that of its `model_id`, or the default.
+    ///
+    /// # Errors
+    /// As for [`pipeline`](Self::pipeline).
+    pub fn pipeline_for(&self, request: &TextToVideoRequest) -> Result<Arc<Pipeline>, PipelineError> {
+        match &request.model_id {
+            Some(id) => self.pipeline(id),
+            None => self.pipeline(&self.default_name()?),
+        }
+    }
+
+    /// Generates the video of a request with the model that it names.
+    ///
+    /// # Errors
+    /// As for [`pipeline`](Self::pipeline) and [`Pipeline::generate`]; the request's own faults come first.
+    pub fn generate(&self, request: &TextToVideoRequest) -> Result<Video, PipelineError> {
+        self.generate_with(request, GenerateOptions::default())
+    }
+
+    /// Like [`generate`](Self::generate), watched, stoppable, or from given pictures.
+    ///
+    /// # Errors
+    /// As for [`generate`](Self::generate), and [`PipelineError::Cancelled`].
+    pub fn generate_with(
+        &self,
+        request: &TextToVideoRequest,
+        options: GenerateOptions<'_>,
+    ) -> Result<Video, PipelineError> {
+        request.validate()?;
+        self.pipeline_for(request)?.generate_with(request, options)
+    }
+
+    fn source(&self, id: &str) -> Result<ModelSource, PipelineError> {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = sources.get(id) {
+            return Ok(source.clone());
+        }
+        if self.any_hub_model && hub_model::is_hub_id(id) {
+            return Ok(HubModel::new(id)?.into());
+        }
+        let mut known: Vec<&str> = sources.keys().map(String::as_str).collect();
+        if self.any_hub_model {
+            known.push("owner/name of the Hugging Face Hub");
+        }
+        Err(PipelineError::unknown_model(id, &known))
+    }
+
+    fn default_name(&self) -> Result<String, PipelineError> {
+        if let Some(name) = &self.default {
+            return Ok(name.clone());
+        }
+        let names = self.names();
+        #[cfg(feature = "embedded")]
+        if names.iter().any(|name| name == EMBEDDED) {
+            return Ok(EMBEDDED.into());
+        }
+        match names.as_slice() {
+            [name] => Ok(name.clone()),
+            _ => {
+                let mut faults = crate::ValidationError::default();
+                let known = names.join(", ");
+                faults.add("model_id", format!("The model id is required; known are {known}."));
+                Err(faults.into())
+            }
+        }
+    }
+}

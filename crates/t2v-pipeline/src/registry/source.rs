@@ -1,0 +1,71 @@
+//! Where the models of a registry come from.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::DType;
+use t2v_weights::ModelFolder;
+
+use super::{hub::Hub, hub_model::HubModel};
+use crate::PipelineError;
+
+/// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModelSource {
+    /// tiny-world, the checkpoint inside this crate.
+    #[cfg(feature = "embedded")]
+    Embedded,
+    /// A model folder in diffusers' layout.
+    Folder(PathBuf),
+    /// A model of the Hugging Face Hub.
+    Hub(HubModel),
+}
+
+impl From<&str> for ModelSource {
+    fn from(path: &str) -> Self {
+        Self::Folder(path.into())
+    }
+}
+
+impl From<&Path> for ModelSource {
+    fn from(path: &Path) -> Self {
+        Self::Folder(path.into())
+    }
+}
+
+impl From<PathBuf> for ModelSource {
+    fn from(path: PathBuf) -> Self {
+        Self::Folder(path)
+    }
+}
+
+impl From<HubModel> for ModelSource {
+    fn from(model: HubModel) -> Self {
+        Self::Hub(model)
+    }
+}
+
+impl ModelSource {
+    /// The folder, downloaded if it must be.
+    pub(super) fn open(&self, hub: &Hub) -> Result<ModelFolder, PipelineError> {
+        match self {
+            #[cfg(feature = "embedded")]
+            Self::Embedded => Ok(ModelFolder::embedded(super::EMBEDDED, t2v_tiny_world::FILES)?),
+            Self::Folder(path) => Ok(ModelFolder::open(path)?),
+            Self::Hub(model) => hub.open(model),
+        }
+    }
+}
+
+/// The components that have weights.
+pub(super) const NETWORKS: [&str; 3] = ["text_encoder", "unet", "vae"];
+
+/// Bytes of a model's parameters once it is loaded.
+pub(super) fn parameter_bytes(folder: &ModelFolder) -> Result<u64, PipelineError> {
+    let mut bytes = 0;
+    for network in NETWORKS {
+        // Pipelines are loaded in single precision.
+        bytes += folder.component(network)?.weights()?.byte_len(DType::F32)?;
+    }
+    Ok(bytes)
+}
