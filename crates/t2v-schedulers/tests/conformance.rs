@@ -8,7 +8,8 @@ use burn::tensor::{DType, Device, Tensor};
 use common::{fake_model, values};
 use serde_json::{Value, json};
 use t2v_schedulers::{
-    NoiseSource, Schedule, Scheduler, SchedulerError, SchedulerKind, TorchGenerator, from_config, kind_of_config,
+    NoiseSource, Schedule, Scheduler, SchedulerError, SchedulerKind, StepOptions, TorchGenerator, from_config,
+    kind_of_config,
 };
 
 const SHAPE: [usize; 5] = [1, 2, 2, 2, 2];
@@ -182,7 +183,8 @@ fn a_configuration_names_its_scheduler() {
 
 #[test]
 fn wrong_options_are_errors_that_name_them() {
-    use SchedulerKind::{Ddim, DpmSolverMultistep, EulerDiscrete};
+    use SchedulerKind::{Ddim, DpmSolverMultistep, EulerAncestralDiscrete, EulerDiscrete, HeunDiscrete};
+    use SchedulerKind::{FlowMatchEulerDiscrete, FlowMatchHeunDiscrete, Kdpm2Discrete};
     for (kind, config, parts) in [
         (Ddim, json!([]), ["JSON object", "[]"]),
         (
@@ -274,6 +276,32 @@ fn wrong_options_are_errors_that_name_them() {
             json!({"lambda_min_clipped": 99}),
             ["lambda_min_clipped", "no timesteps"],
         ),
+        (
+            EulerAncestralDiscrete,
+            json!({"prediction_type": "sample"}),
+            ["prediction_type", "\"v_prediction\""],
+        ),
+        (
+            Kdpm2Discrete,
+            json!({"beta_schedule": "exp"}),
+            ["beta_schedule", "\"linear\""],
+        ),
+        (
+            HeunDiscrete,
+            json!({"use_exponential_sigmas": true, "use_beta_sigmas": true}),
+            ["use_beta_sigmas", "use_exponential_sigmas"],
+        ),
+        (
+            FlowMatchEulerDiscrete,
+            json!({"time_shift_type": "x"}),
+            ["time_shift_type", "\"linear\""],
+        ),
+        (
+            FlowMatchEulerDiscrete,
+            json!({"base_shift": "x"}),
+            ["base_shift", "a number"],
+        ),
+        (FlowMatchHeunDiscrete, json!({"shift": null}), ["shift", "a number"]),
     ] {
         let text = from_config(kind, &config).unwrap_err().to_string();
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
@@ -283,6 +311,7 @@ fn wrong_options_are_errors_that_name_them() {
 #[test]
 fn schedules_that_cannot_be_made_are_errors() {
     use SchedulerKind::{Ddim, DpmSolverMultistep, EulerDiscrete};
+    use SchedulerKind::{FlowMatchEulerDiscrete, FlowMatchHeunDiscrete, HeunDiscrete, LmsDiscrete};
     let karras = json!({"use_karras_sigmas": true});
     let video = json!({"timestep_type": "continuous", "prediction_type": "v_prediction"});
     for (kind, config, schedule, part) in [
@@ -320,6 +349,27 @@ fn schedules_that_cannot_be_made_are_errors() {
         ),
         (DpmSolverMultistep, json!({}), Schedule::sigmas([9.0, 0.0]), "sigmas"),
         (
+            HeunDiscrete,
+            json!({"use_karras_sigmas": true}),
+            Schedule::timesteps([9.0]),
+            "use_karras_sigmas",
+        ),
+        (HeunDiscrete, json!({}), Schedule::sigmas([9.0, 0.0]), "sigmas"),
+        (LmsDiscrete, json!({}), Schedule::timesteps([9.0]), "timesteps"),
+        (
+            FlowMatchEulerDiscrete,
+            json!({"use_dynamic_shifting": true}),
+            Schedule::steps(5),
+            "`mu` must be given",
+        ),
+        (
+            FlowMatchEulerDiscrete,
+            json!({"use_exponential_sigmas": true}),
+            Schedule::sigmas([1.0, 0.5, 0.0]),
+            "above 0",
+        ),
+        (FlowMatchHeunDiscrete, json!({}), Schedule::steps(5).with_mu(1.0), "mu"),
+        (
             DpmSolverMultistep,
             json!({}),
             Schedule::steps(5).with_mu(1.0),
@@ -352,4 +402,46 @@ fn other_schedulers_configurations_are_taken() {
             assert_eq!(scheduler.kind(), kind);
         }
     }
+}
+
+#[test]
+fn one_training_timestep_is_enough() {
+    use SchedulerKind::{EulerAncestralDiscrete, EulerDiscrete, FlowMatchEulerDiscrete, FlowMatchHeunDiscrete};
+    use SchedulerKind::{HeunDiscrete, KarrasVe, Kdpm2AncestralDiscrete, Kdpm2Discrete, LmsDiscrete};
+    let config = json!({"num_train_timesteps": 1, "beta_start": 0.5, "beta_end": 0.5, "use_karras_sigmas": true});
+    for kind in [
+        LmsDiscrete,
+        EulerDiscrete,
+        EulerAncestralDiscrete,
+        HeunDiscrete,
+        Kdpm2Discrete,
+        Kdpm2AncestralDiscrete,
+        KarrasVe,
+        FlowMatchEulerDiscrete,
+        FlowMatchHeunDiscrete,
+    ] {
+        let mut scheduler = from_config(kind, &config).unwrap();
+        scheduler.set_timesteps(1).unwrap();
+        let timesteps = scheduler.timesteps();
+        assert!(
+            timesteps.iter().all(|t| (0.0..=1.0).contains(t)),
+            "{kind}: {timesteps:?}"
+        );
+        assert!(
+            run(scheduler.as_mut(), DType::F32).iter().all(|v| v.is_finite()),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn a_multistep_method_needs_an_order() {
+    let x = Tensor::<5>::ones(SHAPE, &Device::flex());
+    let mut scheduler = from_config(SchedulerKind::LmsDiscrete, &zeroscope()).unwrap();
+    let mut options = StepOptions::default();
+    options.order = 0;
+    scheduler.set_step_options(options);
+    scheduler.set_timesteps(3).unwrap();
+    let error = scheduler.step(x.clone(), x, &mut TorchGenerator::new(0)).unwrap_err();
+    assert!(error.to_string().contains("`order` is 0"), "{error}");
 }
