@@ -41,7 +41,7 @@ impl Component {
         if !path.is_dir() {
             return Err(WeightsError::MissingFolder(path.into()));
         }
-        Ok(Self::new(Source::Folder(path.into()), "", ""))
+        Ok(Self::new(Source::Folder(path.into()), "", "", None))
     }
 
     /// The class that the model index names; empty where there is no index.

@@ -124,7 +124,7 @@ fn tables_with_faults_are_refused_by_name() {
 
 #[cfg(feature = "embedded")]
 mod tiny_world {
-    use burn::tensor::{DType, Device};
+    use burn::tensor::Device;
     use t2v_weights::ModelFolder;
 
     use super::*;
@@ -132,7 +132,7 @@ mod tiny_world {
 
     fn model() -> Model {
         let folder = ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES).unwrap();
-        Model::load(&folder, DType::F32, &Device::flex()).unwrap()
+        Model::open(folder, &Device::flex()).unwrap()
     }
 
     #[test]
