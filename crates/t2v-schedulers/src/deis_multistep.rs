@@ -136,6 +136,10 @@ impl Scheduler for DeisMultistep {
         &self.timesteps
     }
 
+    fn sigmas(&self) -> Vec<f64> {
+        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
+    }
+
     fn init_noise_sigma(&self) -> f64 {
         1.0
     }

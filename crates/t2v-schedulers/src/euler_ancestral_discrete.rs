@@ -59,6 +59,10 @@ impl Scheduler for EulerAncestralDiscrete {
         &self.timesteps
     }
 
+    fn sigmas(&self) -> Vec<f64> {
+        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
+    }
+
     fn init_noise_sigma(&self) -> f64 {
         self.levels.init_noise_sigma(&self.sigmas)
     }

@@ -14,7 +14,7 @@ use crate::config::ConfigReader;
 use crate::flow_matching::{even, mixed, shifted, timesteps, to_double};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
-use crate::two_calls::{level_of_call, twice_but_first};
+use crate::two_calls::{level_of_call, sigmas_of_calls, twice_but_first};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::FlowMatchHeunDiscrete;
@@ -95,6 +95,10 @@ impl Scheduler for FlowMatchHeunDiscrete {
 
     fn order(&self) -> usize {
         2
+    }
+
+    fn sigmas(&self) -> Vec<f64> {
+        sigmas_of_calls(&self.sigmas, 1)
     }
 
     fn init_noise_sigma(&self) -> f64 {

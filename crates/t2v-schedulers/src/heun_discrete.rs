@@ -14,7 +14,7 @@ use crate::noise_levels::{NoiseLevels, scaled, single};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput, unsupported};
-use crate::two_calls::{level_of_call, twice_but_first};
+use crate::two_calls::{level_of_call, sigmas_of_calls, twice_but_first};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::HeunDiscrete;
@@ -92,6 +92,10 @@ impl Scheduler for HeunDiscrete {
 
     fn order(&self) -> usize {
         2
+    }
+
+    fn sigmas(&self) -> Vec<f64> {
+        sigmas_of_calls(&self.sigmas, 1)
     }
 
     fn init_noise_sigma(&self) -> f64 {

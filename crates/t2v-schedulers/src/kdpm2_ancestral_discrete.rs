@@ -16,7 +16,7 @@ use crate::noise_levels::{NoiseLevels, scaled};
 use crate::prediction::{NOISE_OR_VELOCITY, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
-use crate::two_calls::{interleaved, level_of_call};
+use crate::two_calls::{interleaved, level_of_call, sigmas_of_calls};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::Kdpm2AncestralDiscrete;
@@ -115,6 +115,10 @@ impl Scheduler for Kdpm2AncestralDiscrete {
 
     fn order(&self) -> usize {
         2
+    }
+
+    fn sigmas(&self) -> Vec<f64> {
+        sigmas_of_calls(&self.sigmas, 0)
     }
 
     fn init_noise_sigma(&self) -> f64 {

@@ -85,6 +85,10 @@ impl Scheduler for LmsDiscrete {
         &self.timesteps
     }
 
+    fn sigmas(&self) -> Vec<f64> {
+        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
+    }
+
     fn init_noise_sigma(&self) -> f64 {
         self.levels.init_noise_sigma(&self.sigmas)
     }

@@ -15,6 +15,14 @@ pub(crate) fn twice_but_first(values: &[f64]) -> Vec<f64> {
     doubled.skip(1).collect()
 }
 
+/// The sigmas as diffusers lists them: all twice, but the first once and the last `alone` not; then the last once more.
+pub(crate) fn sigmas_of_calls(sigmas: &[f32], alone: usize) -> Vec<f64> {
+    let sigmas: Vec<f64> = sigmas.iter().map(|&sigma| f64::from(sigma)).collect();
+    let mut listed = twice_but_first(&sigmas[..sigmas.len().saturating_sub(alone)]);
+    listed.extend(sigmas.last());
+    listed
+}
+
 /// One value for each call: the first of `starts`, then in turn one of `middles` and the next of `starts`.
 pub(crate) fn interleaved(starts: &[f64], middles: impl Iterator<Item = f64>) -> Vec<f64> {
     let pairs = middles.zip(starts.iter().skip(1));

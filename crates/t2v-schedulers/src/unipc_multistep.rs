@@ -112,6 +112,10 @@ impl Scheduler for UniPcMultistep {
         &self.timesteps
     }
 
+    fn sigmas(&self) -> Vec<f64> {
+        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
+    }
+
     fn init_noise_sigma(&self) -> f64 {
         1.0
     }

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 use serde_json::Value;
-use t2v_schedulers::{NoiseSource, SchedulerError, SchedulerKind, TorchGenerator, from_config};
+use t2v_schedulers::{KarrasVe, NoiseSource, SchedulerError, SchedulerKind, ScoreSdeVe, TorchGenerator, from_config};
 
 /// Frames are the batch: `[batch, channels, 1, height, width]`.
 const SHAPE: [usize; 5] = [4, 3, 1, 8, 8];
@@ -29,7 +29,57 @@ pub(crate) struct Trace {
 
 pub(crate) fn trace(kind: SchedulerKind, config: &Value, steps: usize, seed: u64) -> Result<Trace, SchedulerError> {
     let mut noise = TorchGenerator::new(seed);
-    by_steps(kind, config, steps, &mut noise)
+    match kind {
+        SchedulerKind::KarrasVe => karras_ve(config, steps, &mut noise),
+        SchedulerKind::ScoreSdeVe => score_sde_ve(config, steps, &mut noise),
+        _ => by_steps(kind, config, steps, &mut noise),
+    }
+}
+
+/// The loop of diffusers' `KarrasVePipeline`.
+fn karras_ve(config: &Value, steps: usize, noise: &mut dyn NoiseSource) -> Result<Trace, SchedulerError> {
+    let mut scheduler = KarrasVe::from_config(config)?;
+    scheduler.set_timesteps(steps)?;
+    let schedule = scheduler.schedule().to_vec();
+    let network = |sample: Tensor<5>, sigma: f32| {
+        let half = f64::from(sigma / 2.0);
+        model((sample + 1.0) / 2.0, half) * half
+    };
+    let (mut sample, mut calls) = (ramp() * scheduler.init_noise_sigma(), 0);
+    for t in scheduler.timesteps() {
+        let below = if t == 0 { 0.0 } else { schedule[t - 1] };
+        let (lifted, sigma) = scheduler.add_noise_to_input(sample, schedule[t], noise)?;
+        let mut step = scheduler.step(network(lifted.clone(), sigma), sigma, below, lifted.clone());
+        calls += 1;
+        if below != 0.0 {
+            let output = network(step.prev_sample.clone(), below);
+            step = scheduler.step_correct(output, sigma, below, lifted, step.prev_sample, step.derivative);
+            calls += 1;
+        }
+        sample = step.prev_sample;
+    }
+    let timesteps = scheduler.timesteps().into_iter().map(|t| t as f64).collect();
+    let sigmas = schedule.iter().map(|&sigma| f64::from(sigma)).collect();
+    Ok(Trace::new(SchedulerKind::KarrasVe, calls, timesteps, sigmas, sample))
+}
+
+/// The loop of diffusers' `ScoreSdeVePipeline`, which ends in the mean of the last step.
+fn score_sde_ve(config: &Value, steps: usize, noise: &mut dyn NoiseSource) -> Result<Trace, SchedulerError> {
+    let mut scheduler = ScoreSdeVe::from_config(config)?;
+    scheduler.set_timesteps(steps, None)?;
+    scheduler.set_sigmas(steps, None, None, None)?;
+    let (timesteps, sigmas) = (scheduler.timesteps().to_vec(), scheduler.sigmas().to_vec());
+    let mut sample = ramp() * scheduler.init_noise_sigma();
+    let mut mean = sample.clone();
+    for (&t, &sigma) in timesteps.iter().zip(&sigmas) {
+        for _ in 0..scheduler.correct_steps() {
+            sample = scheduler.step_correct(model(sample.clone(), sigma), sample, noise);
+        }
+        let step = scheduler.step_pred(model(sample.clone(), sigma), t, sample, noise)?;
+        (sample, mean) = (step.prev_sample, step.prev_sample_mean);
+    }
+    let calls = steps * (scheduler.correct_steps() + 1);
+    Ok(Trace::new(SchedulerKind::ScoreSdeVe, calls, timesteps, sigmas, mean))
 }
 
 fn by_steps(

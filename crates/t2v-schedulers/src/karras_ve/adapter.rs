@@ -140,6 +140,10 @@ impl Scheduler for KarrasVeAdapter {
         2
     }
 
+    fn sigmas(&self) -> Vec<f64> {
+        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
+    }
+
     fn init_noise_sigma(&self) -> f64 {
         f64::from(self.max)
     }

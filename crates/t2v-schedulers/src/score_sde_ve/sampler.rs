@@ -97,6 +97,10 @@ impl Scheduler for ScoreSdeVeSampler {
         self.calls()
     }
 
+    fn sigmas(&self) -> Vec<f64> {
+        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
+    }
+
     fn init_noise_sigma(&self) -> f64 {
         self.options.sigma_max
     }
