@@ -25,7 +25,7 @@ const FORMATS: [OutputFormat; 4] = [
     OutputFormat::Apng,
 ];
 /// The constant rate factor at which x264's PSNR is that of the default quality: see RESULTS.md.
-const CRF: &str = "15";
+const CRF: &str = "21";
 
 /// A soft background that drifts, with a fine texture, and a ball that moves.
 fn frame(time: u32) -> Vec<u8> {
@@ -59,7 +59,9 @@ fn encode(format: OutputFormat, frames: &[Vec<u8>]) {
 fn ffmpeg(frames: &[Vec<u8>]) -> std::io::Result<()> {
     let size = format!("{SIDE}x{SIDE}");
     let raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-r", "8", "-s", &size, "-i", "-"];
-    let x264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", CRF, "-pix_fmt", "yuv420p"];
+    let x264 = [
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", CRF, "-pix_fmt", "yuv420p",
+    ];
     let mp4 = ["-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-y", "/dev/null"];
     let mut child = Command::new("ffmpeg")
         .args(["-v", "error"])
