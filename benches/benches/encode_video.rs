@@ -25,7 +25,7 @@ const FORMATS: [OutputFormat; 4] = [
     OutputFormat::Apng,
 ];
 /// The constant rate factor at which x264's PSNR is that of the default quality: see RESULTS.md.
-const CRF: &str = "15";
+const CRF: &str = "21";
 
 /// A soft background that drifts, with a fine texture, and a ball that moves.
 fn frame(time: u32) -> Vec<u8> {

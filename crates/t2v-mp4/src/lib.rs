@@ -37,8 +37,8 @@
 //!
 //! # Speed
 //!
-//! Nearly all time is spent in OpenH264, which is compiled here with its assembly where `nasm` is installed: that is worth a
-//! factor of two to three. It makes no difference to the bytes.
+//! Most time is spent in OpenH264, which is compiled with its assembly where `nasm` is installed: install it before
+//! building where speed matters.
 //!
 //! # Standards
 //!
@@ -53,6 +53,7 @@
 //!   repeated, and `clap` (clean aperture) tells players that heed it to leave the repetition out.
 
 mod apng;
+mod append;
 mod bitstream;
 mod colour;
 mod delay;
@@ -60,6 +61,7 @@ mod encoder;
 mod error;
 mod format;
 mod gif;
+mod matrix;
 mod metadata;
 mod moov;
 mod mp4_file;

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use mp4::{FixedPointU8, FourCC, MoovBox, WriteBox};
 
+use crate::append::{Way, append_child};
 use crate::bitstream::{LENGTH_SIZE, ParameterSets};
 use crate::error::{Mp4Error, Result};
 use crate::rate::TimeBase;
@@ -23,10 +24,10 @@ const TRACK_FLAGS: u32 = 0b11;
 /// Seconds from 1904, where MP4 counts from, to 1970.
 const EPOCH: u64 = 2_082_844_800;
 
-/// The way to `moov`: box types, and the bytes between header and first child.
-const MOOV: &[([u8; 4], usize)] = &[(*b"moov", 0)];
+/// The way to `moov`.
+const MOOV: Way = &[(*b"moov", 0)];
 /// The way to the sample entry.
-const SAMPLE_ENTRY: &[([u8; 4], usize)] = &[
+const SAMPLE_ENTRY: Way = &[
     (*b"moov", 0),
     (*b"trak", 0),
     (*b"mdia", 0),
@@ -232,39 +233,6 @@ fn set_format(moov: &mut MoovBox, spec: &VideoSpec, sets: &ParameterSets) -> Res
     avc1.avcc.length_size_minus_one = LENGTH_SIZE as u8 - 1;
     avc1.avcc.sequence_parameter_sets = vec![sets.sps.as_slice().into()];
     avc1.avcc.picture_parameter_sets = vec![sets.pps.as_slice().into()];
-    Ok(())
-}
-
-/// Adds a box that `mp4` lacks as the last child of the box that `way` leads to.
-fn append_child(tree: &mut Vec<u8>, way: &[([u8; 4], usize)], child: &[u8]) -> Result<()> {
-    let missing = || Mp4Error::Boxes {
-        box_type: "moov",
-        reason: "a box inside is missing or too large".to_owned(),
-    };
-    let mut headers = Vec::new();
-    let (mut position, mut end) = (0, tree.len());
-    for &(box_type, before_children) in way {
-        let size = loop {
-            let header = tree[position..end].first_chunk::<8>().ok_or_else(missing)?;
-            let [size @ .., _, _, _, _] = *header;
-            let size = u32::from_be_bytes(size) as usize;
-            if size < 8 || size > end - position {
-                return Err(missing());
-            }
-            if header[4..] == box_type {
-                break size;
-            }
-            position += size;
-        };
-        headers.push((position, size));
-        end = position + size;
-        position = (position + 8 + before_children).min(end);
-    }
-    for (position, size) in headers {
-        let size = u32::try_from(size + child.len()).map_err(|_| missing())?;
-        tree[position..position + 4].copy_from_slice(&size.to_be_bytes());
-    }
-    tree.splice(end..end, child.iter().copied());
     Ok(())
 }
 

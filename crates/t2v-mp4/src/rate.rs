@@ -26,7 +26,7 @@ pub struct FrameRate {
 impl FrameRate {
     /// A rate of `num / den` frames a second.
     ///
-    /// Zeros are found by [`VideoSpec::validate`].
+    /// Zeros are found by [`VideoSpec::validate`](crate::VideoSpec::validate).
     #[must_use]
     pub const fn new(num: u32, den: u32) -> Self {
         let divisor = gcd(num, den);

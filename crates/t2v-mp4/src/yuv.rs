@@ -9,13 +9,7 @@
 //!
 //! Each step is a loop over plain slices of one type, which the compiler vectorises.
 
-/// BT.709's luma weights, times [`SCALE`].
-const K: [u32; 3] = [2126, 7152, 722];
-const SCALE: u32 = 10_000;
-/// 2 (1 − K), scaled, for Cb and Cr.
-const SPREAD: [u32; 2] = [2 * (SCALE - K[2]), 2 * (SCALE - K[0])];
-/// The weights of the six pixels, added up.
-const CHROMA_WEIGHTS: u32 = 8;
+use crate::matrix::{Full, K, Limited, Range};
 
 /// A picture in three planes, with rows unpadded.
 #[derive(Debug)]
@@ -119,7 +113,7 @@ impl Planar {
 struct Sums {
     /// Of two rows, with the first column repeated in front and room for one behind.
     columns: [Vec<u16>; 3],
-    /// Of six pixels, [`CHROMA_WEIGHTS`] times their mean.
+    /// Of six pixels, eight times their mean.
     blocks: [Vec<u16>; 3],
 }
 
@@ -162,44 +156,6 @@ fn luma_row<R: Range>(pixels: &Planar, luma: &mut [u8]) {
     for (((luma, &r), &g), &b) in luma.iter_mut().zip(red).zip(green).zip(blue) {
         *luma = R::luma(K[0] * u32::from(r) + K[1] * u32::from(g) + K[2] * u32::from(b));
     }
-}
-
-/// The numbers that differ between limited and full range.
-trait Range {
-    /// Luma is `LUMA[0] + Y · LUMA[1] / LUMA[2]`.
-    const LUMA: [u32; 3];
-    /// Chroma is `128 + (colour - Y) · CHROMA[0] / (CHROMA[1] · SPREAD)`, of eightfold values.
-    const CHROMA: [u32; 2];
-
-    /// From luma between 0 and 255, times [`SCALE`].
-    fn luma(weighed: u32) -> u8 {
-        let [black, factor, divisor] = Self::LUMA;
-        (black + (factor * weighed + divisor / 2) / divisor) as u8
-    }
-
-    /// From blue (`WHICH` 0) or red (1) and scaled luma, both times [`CHROMA_WEIGHTS`].
-    fn chroma<const WHICH: usize>(colour: u32, luma: u32) -> u8 {
-        let [factor, divisor] = Self::CHROMA;
-        let divisor = divisor * SPREAD[WHICH];
-        // At least 128 - 127.5, so never negative, whatever wraps in between.
-        let difference = (SCALE * colour).wrapping_sub(luma).wrapping_mul(factor);
-        let value = difference.wrapping_add(128 * divisor + divisor / 2) / divisor;
-        value.min(255) as u8
-    }
-}
-
-struct Limited;
-
-impl Range for Limited {
-    const LUMA: [u32; 3] = [16, 219, 255 * SCALE];
-    const CHROMA: [u32; 2] = [224 / CHROMA_WEIGHTS, 255];
-}
-
-struct Full;
-
-impl Range for Full {
-    const LUMA: [u32; 3] = [0, 1, SCALE];
-    const CHROMA: [u32; 2] = [1, CHROMA_WEIGHTS];
 }
 
 #[cfg(test)]
@@ -245,17 +201,6 @@ mod tests {
         assert_eq!(flat([255, 0, 0], true), [54, 99, 255]);
         assert_eq!(flat([0, 0, 255], true), [18, 255, 116]);
         assert_eq!(flat([255, 255, 0], true)[1], 1);
-    }
-
-    #[test]
-    fn luma_is_rounded_to_nearest_for_every_colour() {
-        // All sums of weights that a colour can give are among these.
-        for weighed in 0..=255 * SCALE {
-            let y = f64::from(weighed) / f64::from(SCALE);
-            let limited = 16.0 + y * 219.0 / 255.0;
-            assert!((f64::from(Limited::luma(weighed)) - limited).abs() <= 0.5 + 1e-9);
-            assert!((f64::from(Full::luma(weighed)) - y).abs() <= 0.5 + 1e-9);
-        }
     }
 
     #[test]
