@@ -18,8 +18,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::tensor::{Dtype, TensorView};
 use t2v_examples::ModelArgs;
 use t2v_pipeline::{
-    DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, PipelineError, Progress, PromptTable,
-    TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
+    DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, PipelineError, Progress,
+    PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -83,8 +83,9 @@ struct Args {
     /// flex (the CPU), wgpu, vulkan or cuda; all but flex need the Cargo feature of the same name
     #[arg(long, default_value = "flex")]
     device: String,
-    /// The video; "t2v.mp4" unless only frames are asked for
-    #[arg(long, value_name = "FILE.mp4")]
+    /// The video: .mp4, .gif, .webp, .png (animated), or no extension for a folder of PNGs; "t2v.mp4" unless only frames
+    /// are asked for
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Decoded frames before video encoding: one f32 tensor "frames" [frames, height, width, 3] in 0..1
     #[arg(long, value_name = "FILE.safetensors")]
@@ -148,6 +149,9 @@ fn run(args: &Args) -> Result<(), Error> {
         (None, Some(_)) => None,
         (out, _) => Some(out.clone().unwrap_or_else(|| "t2v.mp4".into())),
     };
+    if let Some(path) = &out {
+        OutputFormat::from_path(path)?;
+    }
     for path in out.iter().chain(&args.frames_out).chain(&args.latents_out) {
         check_output(path)?;
     }
@@ -193,7 +197,7 @@ fn run(args: &Args) -> Result<(), Error> {
         output.push(path.display().to_string());
     }
     if let Some(path) = &out {
-        video.save_mp4(path)?;
+        video.save(path)?;
         output.push(path.display().to_string());
     }
     summary(&video, writing.elapsed().as_secs_f64());

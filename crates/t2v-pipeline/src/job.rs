@@ -29,7 +29,7 @@ pub enum JobEvent {
 /// for event in job.events() {
 ///     println!("{event:?}");
 /// }
-/// job.wait()?.save_mp4("ball.mp4")?;
+/// job.wait()?.save("ball.mp4")?;
 /// # Ok(())
 /// # }
 /// ```

@@ -7,7 +7,7 @@
 //! let pipeline = Pipeline::embedded(&Device::flex())?;
 //! let request = TextToVideoRequest::new("a red ball bouncing in a blue sky").with_seed(7);
 //! let video = pipeline.generate(&request)?;
-//! video.save_mp4("ball.mp4")?;
+//! video.save("ball.mp4")?;
 //! # Ok(())
 //! # }
 //! ```
@@ -33,6 +33,7 @@ mod plan;
 mod preview;
 mod progress;
 mod registry;
+mod report;
 mod request;
 mod response;
 mod run;
@@ -52,9 +53,10 @@ pub use pipeline::{GenerateOptions, Pipeline};
 pub use preview::Preview;
 pub use progress::{CancelToken, Progress, Stage, StageTimes};
 pub use registry::{Hub, HubModel, ModelRegistry, ModelSource};
+pub use report::Report;
 pub use request::{TextToVideoRequest, ValidationError};
 pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoResponse};
-pub use t2v_mp4::FrameRate;
+pub use t2v_mp4::{FrameRate, OutputFormat};
 pub use t2v_schedulers::SchedulerKind;
 pub use t2v_text_encoder::TextualInversion;
-pub use video::{Report, Video, check_output};
+pub use video::{Video, check_output};

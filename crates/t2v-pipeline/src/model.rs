@@ -101,6 +101,10 @@ impl Model {
         self.loaded.vae = None;
     }
 
+    pub(crate) fn name(&self) -> &str {
+        self.folder.name()
+    }
+
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }

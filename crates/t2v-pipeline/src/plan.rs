@@ -53,32 +53,45 @@ impl Plan {
         }
         ValidationError::of(faults)?;
         let num_frames = init.and_then(InitMedia::num_frames);
+        let num_frames =
+            num_frames.unwrap_or_else(|| request.num_frames.map_or(defaults.num_frames, |count| count as usize));
         Ok(Self {
             width,
             height,
-            num_frames: num_frames.unwrap_or_else(|| request.num_frames.map_or(defaults.num_frames, |n| n as usize)),
+            num_frames,
             strength,
             clip_skip,
             enhance_prompt: request.enhance_prompt,
             scheduler,
             report: Report {
+                model_id: model.name().to_owned(),
                 prompt: request.prompt.clone(),
                 original_prompt: None,
                 negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
-                scheduler: scheduler.to_string(),
-                num_inference_steps: steps,
-                guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
-                seed: request.seed.unwrap_or_else(random_seed),
+                width: width as u32,
+                height: height as u32,
+                num_frames: num_frames as u32,
                 fps: request.fps.unwrap_or(defaults.fps),
+                scheduler: scheduler.to_string(),
+                num_inference_steps: steps as u32,
+                guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
+                strength: init.map(|_| strength),
+                clip_skip: clip_skip as u32,
+                seed: request.seed.unwrap_or_else(random_seed),
                 truncated_tokens: 0,
                 interrupted: false,
             },
         })
     }
 
+    /// Denoising steps.
+    pub(crate) fn steps(&self) -> usize {
+        self.report.num_inference_steps as usize
+    }
+
     /// Steps that are run on init media.
     pub(crate) fn kept_steps(&self) -> usize {
-        kept_steps(self.report.num_inference_steps, self.strength)
+        kept_steps(self.steps(), self.strength)
     }
 }
 

@@ -42,9 +42,8 @@ pub(crate) const EMBEDDED: &str = "tiny-world";
 ///     .with_model("zeroscope", "models/zeroscope_v2_576w")
 ///     .with_model("modelscope", HubModel::new("ali-vilab/text-to-video-ms-1.7b")?.with_variant("fp16"))
 ///     .with_memory_budget(16 << 30);
-/// let mut request = TextToVideoRequest::new("a red ball");
-/// request.model_id = Some("zeroscope".into());
-/// registry.generate(&request)?.save_mp4("ball.mp4")?;
+/// let request = TextToVideoRequest::new("a red ball").with_model_id("zeroscope");
+/// registry.generate(&request)?.save("ball.mp4")?;
 /// # Ok(())
 /// # }
 /// ```

@@ -71,6 +71,13 @@ impl TextToVideoRequest {
         }
     }
 
+    /// Sets the model, by a name that the registry knows.
+    #[must_use]
+    pub fn with_model_id(mut self, model_id: impl Into<String>) -> Self {
+        self.model_id = Some(model_id.into());
+        self
+    }
+
     /// Sets what the video should not show.
     #[must_use]
     pub fn with_negative_prompt(mut self, negative_prompt: impl Into<String>) -> Self {

@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
     /// Noise as diffusers draws it, for the whole clip at once.
     fn start_from_noise(&self, plan: &Plan, noise: &mut dyn NoiseSource) -> Result<Start, PipelineError> {
         let mut scheduler = self.model.scheduler(plan.scheduler)?;
-        scheduler.set_timesteps(plan.report.num_inference_steps)?;
+        scheduler.set_timesteps(plan.steps())?;
         let (factor, channels) = (self.model.scale_factor(), self.model.unet.in_channels);
         let shape = [1, channels, plan.num_frames, plan.height / factor, plan.width / factor];
         let latents = by_frame(noise.normal(shape, self.model.device()) * scheduler.init_noise_sigma());
@@ -191,12 +191,12 @@ impl<'a> Run<'a> {
         generator: &mut TorchGenerator,
     ) -> Result<Start, PipelineError> {
         let mut scheduler = self.model.scheduler(plan.scheduler)?;
-        scheduler.set_timesteps(plan.report.num_inference_steps)?;
+        scheduler.set_timesteps(plan.steps())?;
         let (mean, std) = self.encode(init, plan)?;
         let sampled = mean.clone() + std * generator.normal(mean.dims(), self.model.device());
         let latents = sampled * self.model.vae.scaling_factor;
         let noise = generator.normal(latents.dims(), self.model.device());
-        let begin = (plan.report.num_inference_steps - plan.kept_steps()) * scheduler.order();
+        let begin = (plan.steps() - plan.kept_steps()) * scheduler.order();
         scheduler.set_begin_index(begin);
         let latents = scheduler.add_noise(latents, noise, begin)?;
         Ok(Start {
@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
     ///
     /// Song, Meng and Ermon, <https://arxiv.org/abs/2010.02502>, section 4.3. `strength` says how far up it goes.
     fn invert(&mut self, init: &InitMedia, plan: &Plan, conditioning: &Conditioning) -> Result<Start, PipelineError> {
-        let (steps, kept) = (plan.report.num_inference_steps, plan.kept_steps());
+        let (steps, kept) = (plan.steps(), plan.kept_steps());
         let latents = self.encode(init, plan)?.0 * self.model.vae.scaling_factor;
         let mut up = self.model.scheduler(SchedulerKind::DdimInverse)?;
         up.set_timesteps(steps)?;

@@ -2,64 +2,12 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use t2v_mp4::{FrameRate, Metadata, VideoSpec, Writer};
+use t2v_mp4::{FrameRate, OutputFormat, VideoSpec, Writer};
 
-use crate::{PipelineError, progress::StageTimes};
+use crate::{PipelineError, Report, progress::StageTimes};
 
 /// What H.264 as written here can hold.
 const SMALLEST_SIDE: usize = 16;
-
-/// The values that a generation really used, defaults and the drawn seed included.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Report {
-    /// The prompt, as completed.
-    pub prompt: String,
-    /// The prompt of the request, where an enhancer made another of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub original_prompt: Option<String>,
-    /// The negative prompt, as completed; empty where there was none.
-    pub negative_prompt: String,
-    /// Class name of the scheduler.
-    pub scheduler: String,
-    /// Denoising steps.
-    pub num_inference_steps: usize,
-    /// Weight of the prompt.
-    pub guidance_scale: f64,
-    /// The seed; with it the same request gives the same frames.
-    pub seed: u32,
-    /// Frames a second.
-    pub fps: u32,
-    /// Tokens at the end of the prompt that did not fit the text encoder, or the most chunks of a long prompt.
-    pub truncated_tokens: usize,
-    /// Whether the generation was cancelled and this is what it had.
-    pub interrupted: bool,
-}
-
-impl Report {
-    /// What a file says about the video.
-    fn metadata(&self) -> Metadata {
-        let steps = u32::try_from(self.num_inference_steps).unwrap_or(u32::MAX);
-        let metadata = Metadata::new()
-            .with_prompt(&self.prompt)
-            .with_negative_prompt(&self.negative_prompt)
-            .with_seed(self.seed.into())
-            .with_scheduler(&self.scheduler)
-            .with_steps(steps)
-            .with_guidance(self.guidance_scale);
-        let metadata = match serde_json::to_string(self) {
-            Ok(json) => metadata.with_request(json),
-            // Strings and numbers always are JSON.
-            Err(_) => metadata,
-        };
-        match metadata.validate() {
-            Ok(()) => metadata,
-            // With a prompt of half a megabyte: a video that says nothing is better than none.
-            Err(_) => Metadata::new(),
-        }
-    }
-}
 
 /// A generated video.
 #[derive(Debug, Clone)]
@@ -125,17 +73,23 @@ impl Video {
         frame.iter().map(|v| (v * 255.0).round() as u8).collect()
     }
 
-    /// Writes the video as H.264 in MP4, complete or not at all, with the [report](Self::report) as metadata.
+    /// Writes the video, complete or not at all, with the [report](Self::report) as metadata.
     ///
-    /// H.264 needs sides of at least 16 pixels: smaller frames are enlarged by the least whole factor that gives them.
+    /// The extension chooses the format: `mp4` for H.264, `gif`, `webp`, `png` or `apng` for an animated PNG, none for a
+    /// folder of PNG files. H.264 needs sides of at least 16 pixels: smaller frames are enlarged by the least whole factor
+    /// that gives them.
     ///
     /// # Errors
-    /// A path that can't be written to; a size beyond H.264's.
-    pub fn save_mp4(&self, path: impl AsRef<Path>) -> Result<(), PipelineError> {
-        let factor = h264_factor(self.size);
+    /// An unknown extension, a path that can't be written to, a size or frame rate beyond the format's.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), PipelineError> {
+        let format = OutputFormat::from_path(&path)?;
+        let factor = match format {
+            OutputFormat::Mp4 => h264_factor(self.size),
+            _ => 1,
+        };
         let [width, height] = self.size.map(|side| side * factor);
         let spec = VideoSpec::new(width as u32, height as u32, self.frame_rate).with_metadata(self.report.metadata());
-        let mut writer = Writer::create(path, spec)?;
+        let mut writer = Writer::create_as(format, path, spec)?;
         for index in 0..self.num_frames() {
             let frame = self.frame_rgb8(index);
             match factor {
@@ -163,14 +117,15 @@ fn enlarge(frame: &[u8], [width, height]: [usize; 2], factor: usize) -> Vec<u8> 
         .collect()
 }
 
-/// Whether a file can be written at `path`, found out by creating one beside it and removing it again: to ask before a
+/// Whether a video, or another file, can be written at `path`, found out by creating one beside it and removing it again: to ask before a
 /// generation rather than after it.
 ///
 /// # Errors
-/// As for [`Video::save_mp4`].
+/// As for [`Video::save`].
 pub fn check_output(path: impl AsRef<Path>) -> Result<(), PipelineError> {
     let side = SMALLEST_SIDE as u32;
-    drop(Writer::create(path, VideoSpec::new(side, side, 1))?);
+    let format = OutputFormat::from_path(&path).unwrap_or(OutputFormat::Mp4);
+    drop(Writer::create_as(format, path, VideoSpec::new(side, side, 1))?);
     Ok(())
 }
 

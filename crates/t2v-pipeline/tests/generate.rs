@@ -162,10 +162,10 @@ fn unusable_init_media_are_named() {
 fn saves_an_mp4() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.mp4");
-    pipeline().generate(&request()).unwrap().save_mp4(&path).unwrap();
+    pipeline().generate(&request()).unwrap().save(&path).unwrap();
     assert_eq!(&std::fs::read(&path).unwrap()[4..8], b"ftyp");
     let nowhere = folder.path().join("missing/x.mp4");
     let video = pipeline().generate(&request()).unwrap();
-    assert!(video.save_mp4(&nowhere).unwrap_err().to_string().contains("missing"));
+    assert!(video.save(&nowhere).unwrap_err().to_string().contains("missing"));
     assert!(t2v_pipeline::check_output("").is_err());
 }

@@ -1,6 +1,6 @@
 //! `model_index.json`: which components a pipeline has.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -63,6 +63,15 @@ impl ModelFolder {
         }
         self.variant = Some(variant.into());
         Ok(self)
+    }
+
+    /// The folder's own name, without the path to it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.source {
+            Source::Folder(path) => path.file_name().and_then(OsStr::to_str).unwrap_or(""),
+            Source::Embedded { name, .. } => name,
+        }
     }
 
     /// The pipeline class that saved the folder, such as `TextToVideoSDPipeline`; empty where the index has none.

@@ -1,0 +1,237 @@
+//! Each attribute of the request changes what it should, and nothing else.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+use t2v_pipeline::{
+    Device, GenerateOptions, InitMedia, ModelRegistry, Pipeline, SchedulerKind, Stage, TextToVideoRequest, Video,
+};
+
+fn pipeline() -> Pipeline {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a");
+    Pipeline::from_dir(folder, &Device::flex()).unwrap()
+}
+
+/// A body of the API with some fields replaced.
+fn request(changes: Value) -> TextToVideoRequest {
+    let mut body = json!({
+        "prompt": "a red ball", "width": 24, "height": 16, "num_frames": 2, "num_inference_steps": 4, "seed": 1,
+        "scheduler": "DDIMScheduler", "guidance_scale": 5, "enhance_prompt": "no",
+    });
+    body.as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
+    TextToVideoRequest::from_json_strict(&body).unwrap()
+}
+
+fn run(changes: Value) -> Video {
+    pipeline().generate(&request(changes)).unwrap()
+}
+
+/// Generates from a picture and tells how many model calls there were.
+fn from_picture(changes: Value) -> (Video, usize) {
+    let mut calls = 0;
+    let mut options = GenerateOptions::default();
+    options.init = Some(InitMedia::Image(RgbImage::from_fn(24, 16, |x, y| {
+        Rgb([(x * 9) as u8, (y * 12) as u8, 60])
+    })));
+    options.on_progress = Some(Box::new(|progress| {
+        if progress.stage == Stage::Denoising {
+            calls = progress.total;
+        }
+    }));
+    let video = pipeline().generate_with(&request(changes), options).unwrap();
+    (video, calls)
+}
+
+#[track_caller]
+fn assert_changes_frames(changes: Value) {
+    let (base, changed) = (run(json!({})), run(changes));
+    assert_eq!(base.num_frames(), changed.num_frames());
+    assert_ne!(base.frames(), changed.frames());
+}
+
+#[track_caller]
+fn assert_changes_nothing(changes: Value) {
+    assert_eq!(run(json!({})).frames(), run(changes).frames());
+}
+
+#[test]
+fn prompt() {
+    assert_changes_frames(json!({"prompt": "a blue cube"}));
+}
+
+#[test]
+fn negative_prompt() {
+    assert_changes_frames(json!({"negative_prompt": "blurry"}));
+    let unguided = |text: &str| run(json!({"guidance_scale": 1, "negative_prompt": text}));
+    assert_eq!(unguided("").frames(), unguided("blurry").frames());
+}
+
+#[test]
+fn width_and_height() {
+    let video = run(json!({"width": "32", "height": "8"}));
+    assert_eq!((video.width(), video.height(), video.num_frames()), (32, 8, 2));
+}
+
+#[test]
+fn scheduler() {
+    assert_changes_frames(json!({"scheduler": "HeunDiscrete"}));
+    let named = run(json!({"scheduler": "eulerdiscrete"}));
+    assert_eq!(named.report().scheduler, "EulerDiscreteScheduler");
+}
+
+#[test]
+fn num_inference_steps() {
+    let calls = |steps: u32| from_picture(json!({"num_inference_steps": steps, "strength": 1})).1;
+    assert_eq!((calls(3), calls(7)), (3, 7));
+    assert_changes_frames(json!({"num_inference_steps": "5"}));
+}
+
+#[test]
+fn guidance_scale() {
+    assert_changes_frames(json!({"guidance_scale": 2.5}));
+}
+
+#[test]
+fn strength() {
+    assert_changes_nothing(json!({"strength": 0.3}));
+    let calls = |strength: f64| from_picture(json!({"num_inference_steps": 10, "strength": strength})).1;
+    assert_eq!((calls(1.0), calls(0.7), calls(0.2)), (10, 7, 2));
+}
+
+#[test]
+fn seed() {
+    assert_changes_frames(json!({"seed": 2}));
+    assert_changes_nothing(json!({"seed": "1"}));
+    let (a, b) = (run(json!({"seed": null})), run(json!({"seed": null})));
+    assert_ne!(a.report().seed, b.report().seed);
+}
+
+#[test]
+fn enhance_prompt() {
+    let enhanced = run(json!({"enhance_prompt": "yes"}));
+    assert_eq!(enhanced.report().original_prompt.as_deref(), Some("a red ball"));
+    assert!(enhanced.report().prompt.starts_with("a red ball"));
+    assert!(enhanced.report().prompt.len() > "a red ball".len());
+    assert_eq!(run(json!({})).report().original_prompt, None);
+}
+
+#[test]
+fn what_a_server_looks_at_changes_no_video() {
+    assert_changes_nothing(json!({
+        "key": "secret", "webhook": "https://example.org/hook", "track_id": "x1", "loadbalancer": "yes",
+    }));
+}
+
+#[test]
+fn model_id() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a");
+    let registry = ModelRegistry::new(&Device::flex()).with_model("mine", folder.as_path());
+    let mine = registry.generate(&request(json!({"model_id": "mine"}))).unwrap();
+    assert_eq!(mine.frames(), run(json!({})).frames());
+    let tiny_world = registry.generate(&request(json!({"model_id": "tiny-world"}))).unwrap();
+    assert_eq!(tiny_world.report().model_id, "tiny-world");
+    assert_ne!(tiny_world.frames(), mine.frames());
+}
+
+#[test]
+fn num_frames_fps_and_clip_skip() {
+    assert_eq!(run(json!({"num_frames": 3})).num_frames(), 3);
+    let fast = run(json!({"fps": 24}));
+    assert_eq!(fast.frame_rate(), 24.into());
+    assert_eq!(fast.frames(), run(json!({})).frames());
+    assert_changes_frames(json!({"clip_skip": 1}));
+}
+
+#[test]
+fn every_scheduler_gives_a_video_or_says_what_it_needs() {
+    let pipeline = pipeline();
+    for kind in SchedulerKind::ALL {
+        for steps in [1, 2, 5] {
+            let request = request(json!({"scheduler": kind.class_name(), "num_inference_steps": steps}));
+            match pipeline.generate(&request) {
+                Ok(video) => assert!(video.frames().iter().all(|v| v.is_finite()), "{kind} {steps}"),
+                Err(error) => {
+                    assert_eq!(*kind, SchedulerKind::DdimInverse, "{error}");
+                    assert!(error.to_string().contains("init image"), "{error}");
+                }
+            }
+        }
+    }
+}
+
+fn psnr(a: &Video, b: &Video) -> f32 {
+    let squares = a.frames().iter().zip(b.frames()).map(|(a, b)| (a - b).powi(2));
+    -10.0 * (squares.sum::<f32>() / a.frames().len() as f32).log10()
+}
+
+#[test]
+fn ddim_inverse_leads_to_noise_and_back_to_the_picture() {
+    let pipeline = Pipeline::embedded(&Device::flex()).unwrap();
+    let sky = RgbImage::from_fn(64, 64, |_, y| Rgb([90 + y as u8, 160 + y as u8, 240]));
+    let run = |scheduler: &str, strength: f64| {
+        let request = TextToVideoRequest::new("in a blue sky")
+            .with_num_frames(2)
+            .with_scheduler(scheduler)
+            .with_num_inference_steps(50)
+            .with_guidance_scale(1.0)
+            .with_strength(strength)
+            .with_enhance_prompt(false)
+            .with_seed(1);
+        let mut options = GenerateOptions::default();
+        options.init = Some(InitMedia::Image(sky.clone()));
+        pipeline.generate_with(&request, options).unwrap()
+    };
+    // What the autoencoder makes of the picture, nearly without steps.
+    let picture = run("DDIMInverse", 0.02);
+    let (back, other) = (
+        psnr(&run("DDIMInverse", 1.0), &picture),
+        psnr(&run("DDIM", 1.0), &picture),
+    );
+    assert!(
+        back > 20.0 && back > other + 3.0,
+        "{back} dB, from other noise {other} dB"
+    );
+}
+
+#[test]
+fn a_saved_video_holds_the_request_that_repeats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let video = run(json!({"seed": null, "negative_prompt": "größer, 🎈", "clip_skip": 1, "strength": 0.5}));
+    for name in ["a.mp4", "a.gif", "a.webp", "a.png"] {
+        let path = folder.path().join(name);
+        video.save(&path).unwrap();
+        let metadata = t2v_mp4::read_metadata(&path).unwrap_or_default();
+        if name != "a.mp4" {
+            continue;
+        }
+        assert_eq!(metadata.get("model"), Some("tiny_a"));
+        let body: Value = serde_json::from_str(metadata.get("request").unwrap()).unwrap();
+        let request = TextToVideoRequest::from_json_strict(&body).unwrap();
+        assert_eq!(pipeline().generate(&request).unwrap().frames(), video.frames());
+    }
+    video.save(folder.path().join("frames")).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path().join("frames")).unwrap().count(), 2);
+    let message = video.save(folder.path().join("a.avi")).unwrap_err().to_string();
+    assert!(message.contains("avi") && message.contains("mp4"), "{message}");
+}
+
+#[test]
+fn the_example_body_of_the_api_runs() {
+    let body = json!({
+        "key": "enterprise_api_key", "model_id": "tiny-world",
+        "prompt": "Girl smiling and sitting on bench, ultra HD video", "negative_prompt": "Low Quality",
+        "width": "64", "height": "64", "scheduler": "UniPCMultistepScheduler", "num_inference_steps": "30",
+        "enhance_prompt": "yes", "guidance_scale": 7.5, "strength": 0.7,
+        "seed": null, "webhook": null, "track_id": null,
+    });
+    let mut request = TextToVideoRequest::from_json_strict(&body).unwrap();
+    request.num_frames = Some(2);
+    let video = ModelRegistry::new(&Device::flex()).generate(&request).unwrap();
+    assert_eq!((video.width(), video.height(), video.num_frames()), (64, 64, 2));
+    assert_eq!(video.report().num_inference_steps, 30);
+}
