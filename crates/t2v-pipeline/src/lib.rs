@@ -12,6 +12,10 @@
 //! # }
 //! ```
 //!
+//! Everything else is optional: [`ModelRegistry`] for models by name, [`GenerateOptions`] for pictures to start from, progress,
+//! previews and cancelling, [`Job`] for a generation on a thread of its own, [`MemoryMode`] where memory is short,
+//! [`PromptEnhancer`] for prompts, [`Latents`] to part denoising from decoding, `webhook` (a feature) to tell others.
+//!
 //! The key decision: this crate composes and decides nothing that a component could. It owns the request, which mirrors
 //! the body of the Stable Diffusion API's `text2video` endpoint, and the order in which text encoder, scheduler,
 //! denoiser and autoencoder are called, which is that of diffusers' `TextToVideoSDPipeline` and
@@ -49,7 +53,7 @@ pub use init_media::InitMedia;
 pub use job::{Job, JobEvent};
 pub use latents::Latents;
 pub use model::MemoryMode;
-pub use pipeline::{GenerateOptions, Pipeline};
+pub use pipeline::{Callback, GenerateOptions, Pipeline, Watcher};
 pub use preview::Preview;
 pub use progress::{CancelToken, Progress, Stage, StageTimes};
 pub use registry::{Hub, HubModel, ModelRegistry, ModelSource};

@@ -15,6 +15,11 @@ use crate::{
     Video, model::Model, plan::Plan, run::Run,
 };
 
+/// A callback on the thread of the generation.
+pub type Callback<'a, T> = Box<dyn FnMut(T) + Send + 'a>;
+/// A callback that looks at what the generation lends it.
+pub type Watcher<'a, T, R = ()> = Box<dyn FnMut(&T) -> R + Send + 'a>;
+
 /// What a generation may be given besides its request.
 #[derive(Default)]
 #[non_exhaustive]
@@ -36,14 +41,14 @@ pub struct GenerateOptions<'a> {
     /// marked as [`interrupted`](crate::Report::interrupted). Without any of that, and by default, it is an error.
     pub keep_on_cancel: bool,
     /// Told how far the generation is.
-    pub on_progress: Option<Box<dyn FnMut(Progress) + Send + 'a>>,
+    pub on_progress: Option<Callback<'a, Progress>>,
     /// Model calls from one preview to the next; none without it.
     pub preview_every: Option<usize>,
     /// Given the previews.
-    pub on_preview: Option<Box<dyn FnMut(&Preview) + Send + 'a>>,
+    pub on_preview: Option<Watcher<'a, Preview>>,
     /// Given the latents before they are decoded: what [`Pipeline::decode`] needs, should decoding fail. An error ends
     /// the generation.
-    pub on_latents: Option<Box<dyn FnMut(&Latents) -> Result<(), PipelineError> + Send + 'a>>,
+    pub on_latents: Option<Watcher<'a, Latents, Result<(), PipelineError>>>,
 }
 
 /// A checkpoint, ready to generate any number of videos, one at a time.

@@ -74,7 +74,7 @@ impl Watch<'_> {
         let due = self
             .options
             .preview_every
-            .is_some_and(|every| call.done % every.max(1) == 0);
+            .is_some_and(|every| call.done.is_multiple_of(every.max(1)));
         if let (true, Some(clean), Some(on_preview)) = (due, call.clean, &mut self.options.on_preview) {
             on_preview(&Preview {
                 done: call.done,
