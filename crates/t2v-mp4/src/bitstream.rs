@@ -3,10 +3,10 @@
 /// Bytes of the length in front of each NAL unit of a sample.
 pub(crate) const LENGTH_SIZE: usize = 4;
 
-const SLICE: u8 = 1;
-const IDR_SLICE: u8 = 5;
-const SPS: u8 = 7;
-const PPS: u8 = 8;
+pub(crate) const SLICE: u8 = 1;
+pub(crate) const IDR_SLICE: u8 = 5;
+pub(crate) const SPS: u8 = 7;
+pub(crate) const PPS: u8 = 8;
 
 /// The sequence and the picture parameter set, without start codes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::rate::FrameRate;
 /// A [`std::result::Result`] with this crate's error.
 pub type Result<T, E = Mp4Error> = std::result::Result<T, E>;
 
-/// Why a video could not be written.
+/// Why a video could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mp4Error {
@@ -79,13 +79,49 @@ pub enum Mp4Error {
         path: PathBuf,
     },
 
-    /// A file to read metadata from is not an MP4 file, or damaged.
+    /// A file to read is not an MP4 file, or damaged.
     #[error("{path:?} is not a readable MP4 file: {reason}")]
     Malformed {
         /// The path to read.
         path: PathBuf,
         /// What is wrong with it.
         reason: &'static str,
+    },
+
+    /// A file to read frames from is of a kind that is not supported.
+    #[error(
+        "cannot read frames from {path:?}: {what}; what can be read is an MP4 file, neither fragmented nor encrypted, of \
+         progressive 8-bit 4:2:0 H.264 (`avc1`) without B-frames"
+    )]
+    Unsupported {
+        /// The path to read.
+        path: PathBuf,
+        /// What the file has, as a clause.
+        what: String,
+    },
+
+    /// A file to read frames from exceeds the [`ReadLimits`](crate::ReadLimits).
+    #[error("cannot read frames from {path:?}: it has {actual} {what}, and at most {limit} are allowed")]
+    ReadLimit {
+        /// The path to read.
+        path: PathBuf,
+        /// What there is too much of, in the plural.
+        what: &'static str,
+        /// How much there is.
+        actual: u64,
+        /// How much is allowed.
+        limit: u64,
+    },
+
+    /// A frame cannot be decoded, since it is damaged.
+    #[error("cannot decode frame {frame} of {path:?}: {source}")]
+    Decoder {
+        /// The path to read.
+        path: PathBuf,
+        /// The frame's number, from 0.
+        frame: u32,
+        /// What is wrong with it.
+        source: Box<dyn StdError + Send + Sync>,
     },
 
     /// The quality lies outside `0..=100`.
@@ -134,7 +170,7 @@ pub enum Mp4Error {
     Io {
         /// What was attempted, as a verb.
         action: &'static str,
-        /// The path to write to.
+        /// The path to write to or read from.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,

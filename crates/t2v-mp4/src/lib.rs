@@ -1,5 +1,5 @@
 //! Writes RGB frames as an H.264 video in an MP4 file, in process: no `ffmpeg` needed. Also as GIF, animated WebP, animated
-//! PNG or a folder of PNG files.
+//! PNG or a folder of PNG files. And reads the frames of such MP4 files, and of similar ones, back.
 //!
 //! ```no_run
 //! use t2v_mp4::{FrameRate, Metadata, VideoSpec, Writer, read_metadata};
@@ -35,6 +35,25 @@
 //! The boxes come from the crate `mp4`, which lacks some (colour, pixel shape, metadata): those are added to its. Its reader
 //! is not used, since a damaged file can make it hang; [`read_metadata`] is a small one of its own that any file is safe with.
 //!
+//! # Reading frames back
+//!
+//! [`read_frames`] reads a whole clip, a [`Reader`] frame by frame; both tell the size and the exact frame rate.
+//!
+//! ```no_run
+//! use t2v_mp4::{ReadLimits, read_frames};
+//!
+//! # fn main() -> Result<(), t2v_mp4::Mp4Error> {
+//! let clip = read_frames("out.mp4", ReadLimits::default())?;
+//! let _first: &[u8] = &clip.frames[0];
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What can be read is H.264 without B-frames in plain MP4, not every video: [`Reader`] has the particulars, and all else is
+//! an error that says so. The file may be anything. The index is checked against [`ReadLimits`] and against the length of the
+//! file before memory is taken for what it claims; the sequence parameter set, which decides on the decoder's memory, is
+//! parsed here first; and OpenH264's decoder is given only whole slices and parameter sets, without start codes inside.
+//!
 //! # Speed
 //!
 //! Most time is spent in OpenH264, which is compiled with its assembly where `nasm` is installed: install it before
@@ -54,13 +73,19 @@
 
 mod apng;
 mod append;
+mod bits;
 mod bitstream;
+mod boxes;
 mod colour;
+mod decoder;
 mod delay;
+mod demux;
 mod encoder;
 mod error;
+mod fault;
 mod format;
 mod gif;
+mod limits;
 mod matrix;
 mod metadata;
 mod moov;
@@ -69,7 +94,10 @@ mod output;
 mod png_sequence;
 mod rate;
 mod read;
+mod reader;
+mod rgb;
 mod spec;
+mod sps;
 mod tags;
 mod webp;
 mod writer;
@@ -78,8 +106,10 @@ mod yuv;
 pub use colour::Colour;
 pub use error::{Mp4Error, Result};
 pub use format::OutputFormat;
+pub use limits::ReadLimits;
 pub use metadata::Metadata;
 pub use rate::FrameRate;
 pub use read::{read_metadata, read_metadata_from};
+pub use reader::{Clip, Reader, read_frames};
 pub use spec::{DEFAULT_KEYFRAME_INTERVAL, DEFAULT_QUALITY, VideoSpec};
 pub use writer::Writer;

@@ -5,26 +5,14 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::boxes::{boxes, child, find, read_range};
 use crate::error::{Mp4Error, Result};
+use crate::fault::Fault;
 use crate::metadata::{MAX_BYTES, MAX_ENTRIES, Metadata};
 use crate::tags::UTF8;
 
-/// The most boxes that are looked at beside one another.
-const MAX_BOXES: usize = 4096;
 /// The largest `meta` box: that of the most metadata, with room for the boxes around each entry.
 const MAX_META: u64 = 4 * MAX_BYTES as u64;
-
-/// Either text that says what is wrong, or an error of the file system.
-enum Fault {
-    Malformed(&'static str),
-    Io(std::io::Error),
-}
-
-impl From<std::io::Error> for Fault {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
-    }
-}
 
 /// Reads the metadata of an MP4 file: what [`VideoSpec::metadata`](crate::VideoSpec::metadata) wrote, or other programs
 /// did under QuickTime's keys. A file without has none.
@@ -49,13 +37,7 @@ pub fn read_metadata_from(mut reader: impl Read + Seek) -> Result<Metadata> {
 }
 
 fn read(reader: &mut (impl Read + Seek), path: &Path) -> Result<Metadata> {
-    find_and_parse(reader).map_err(|fault| match fault {
-        Fault::Io(error) => Mp4Error::io("read", path)(error),
-        Fault::Malformed(reason) => Mp4Error::Malformed {
-            path: path.to_path_buf(),
-            reason,
-        },
-    })
+    find_and_parse(reader).map_err(Fault::of(path))
 }
 
 fn find_and_parse(reader: &mut (impl Read + Seek)) -> Result<Metadata, Fault> {
@@ -69,49 +51,8 @@ fn find_and_parse(reader: &mut (impl Read + Seek)) -> Result<Metadata, Fault> {
     if end - start > MAX_META {
         return Err(Fault::Malformed("its `meta` box is larger than 4 MiB"));
     }
-    let mut meta = Vec::with_capacity((end - start) as usize);
-    reader.seek(SeekFrom::Start(start))?;
-    reader.take(end - start).read_to_end(&mut meta)?;
+    let meta = read_range(reader, (start, end))?;
     parse(&meta).map_err(Fault::Malformed)
-}
-
-/// The range of the payload of the first box of this type in a range of the file.
-fn find(
-    reader: &mut (impl Read + Seek),
-    (mut position, end): (u64, u64),
-    kind: &[u8; 4],
-) -> Result<Option<(u64, u64)>, Fault> {
-    for _ in 0..MAX_BOXES {
-        if position >= end {
-            return Ok(None);
-        }
-        reader.seek(SeekFrom::Start(position))?;
-        let mut header = Vec::with_capacity(16);
-        reader.take(16.min(end - position)).read_to_end(&mut header)?;
-        let (found, header_size, size) = box_header(&header, end - position).map_err(Fault::Malformed)?;
-        if found == *kind {
-            return Ok(Some((position + header_size, position + size)));
-        }
-        position += size;
-    }
-    Err(Fault::Malformed("it has thousands of boxes"))
-}
-
-/// Type, size of the header, and size of the whole box, which is at most `room`.
-fn box_header(bytes: &[u8], room: u64) -> Result<([u8; 4], u64, u64), &'static str> {
-    let cut_off = "it ends within the header of a box";
-    let (size, rest) = bytes.split_first_chunk::<4>().ok_or(cut_off)?;
-    let (kind, rest) = rest.split_first_chunk::<4>().ok_or(cut_off)?;
-    let (header_size, size) = match u32::from_be_bytes(*size) {
-        0 => (8, room),
-        1 => (16, u64::from_be_bytes(*rest.first_chunk().ok_or(cut_off)?)),
-        size => (8, u64::from(size)),
-    };
-    match size {
-        size if size < header_size => Err("a box is smaller than its header"),
-        size if size > room => Err("a box reaches over the end of what it is in"),
-        size => Ok((*kind, header_size, size)),
-    }
 }
 
 /// The keys and texts of a `meta` box.
@@ -121,17 +62,8 @@ fn parse(meta: &[u8]) -> Result<Metadata, &'static str> {
         [0, 0, 0, 0, children @ ..] => children,
         children => children,
     };
-    let child = |kind: &[u8; 4]| -> Result<Option<&[u8]>, &'static str> {
-        for child in boxes(children) {
-            let (found, payload) = child?;
-            if found == *kind {
-                return Ok(Some(payload));
-            }
-        }
-        Ok(None)
-    };
     let mut metadata = Metadata::new();
-    let (Some(keys), Some(ilst)) = (child(b"keys")?, child(b"ilst")?) else {
+    let (Some(keys), Some(ilst)) = (child(children, b"keys")?, child(children, b"ilst")?) else {
         return Ok(metadata);
     };
     let keys: Vec<&str> = key_names(keys)?;
@@ -174,29 +106,12 @@ fn text(item: &[u8]) -> Result<Option<&str>, &'static str> {
     Ok(None)
 }
 
-/// The boxes in a payload: type and payload. It ends after an error.
-fn boxes(mut payload: &[u8]) -> impl Iterator<Item = Result<([u8; 4], &[u8]), &'static str>> {
-    std::iter::from_fn(move || {
-        if payload.is_empty() {
-            return None;
-        }
-        let next = box_header(payload, payload.len() as u64).map(|(kind, header_size, size)| {
-            let (whole, rest) = payload.split_at(size as usize);
-            payload = rest;
-            (kind, &whole[header_size as usize..])
-        });
-        if next.is_err() {
-            payload = &[];
-        }
-        Some(next)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
     use super::*;
+    use crate::boxes::MAX_BOXES;
     use crate::tags;
 
     fn boxed(kind: &[u8; 4], payload: &[u8]) -> Vec<u8> {

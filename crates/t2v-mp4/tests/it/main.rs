@@ -12,3 +12,4 @@ mod formats;
 mod frames;
 mod metadata;
 mod picture;
+mod read_back;

@@ -1,0 +1,135 @@
+//! OpenH264's decoder, given nothing but what has been looked at: slices and parameter sets, whole and within their bounds.
+
+use openh264::decoder::{DecodedYUV, Decoder};
+use openh264::formats::YUVSource;
+
+use crate::bitstream::{IDR_SLICE, PPS, SLICE, SPS};
+use crate::demux::SampleEntry;
+use crate::fault::Fault;
+use crate::sps::Sps;
+
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
+
+/// Decodes sample by sample, a picture each.
+pub(crate) struct FrameDecoder {
+    decoder: Decoder,
+    length_size: usize,
+    sps: Sps,
+    /// For the decoder: start codes and NAL units.
+    packet: Vec<u8>,
+    frame: u32,
+}
+
+impl FrameDecoder {
+    /// A decoder for samples of this entry.
+    pub(crate) fn new(entry: &SampleEntry) -> Result<Self, Fault> {
+        let [first, ..] = entry.parameter_sets.as_slice() else {
+            return Err(Fault::Malformed("it has no sequence parameter set"));
+        };
+        let mut decoder = Self {
+            decoder: Decoder::new().map_err(|error| failed_at(0, error))?,
+            length_size: entry.length_size,
+            sps: Sps::parse(first)?,
+            packet: Vec::new(),
+            frame: 0,
+        };
+        for set in &entry.parameter_sets {
+            decoder.push(set)?;
+        }
+        Ok(decoder)
+    }
+
+    /// What pictures are like.
+    pub(crate) fn sps(&self) -> &Sps {
+        &self.sps
+    }
+
+    /// The most bytes that a sample of this size of pictures can sensibly have: twice that of the pixels uncoded.
+    pub(crate) fn largest_sample(&self) -> u32 {
+        self.sps.width * self.sps.height * 3 + (64 << 10)
+    }
+
+    /// Decodes a sample: NAL units, each after its length.
+    pub(crate) fn decode(&mut self, mut sample: &[u8]) -> Result<DecodedYUV<'_>, Fault> {
+        while !sample.is_empty() {
+            let (nal, rest) = split_nal(sample, self.length_size)?;
+            self.push(nal)?;
+            sample = rest;
+        }
+        let frame = self.frame;
+        self.frame += 1;
+        let picture = self
+            .decoder
+            .decode(&self.packet)
+            .map_err(|error| failed_at(frame, error))?;
+        self.packet.clear();
+        let picture = picture.ok_or_else(|| failed_at(frame, "it holds no whole picture"))?;
+        let size = (self.sps.width as usize, self.sps.height as usize);
+        match picture.dimensions() == size {
+            true => Ok(picture),
+            false => Err(failed_at(frame, "it has another size")),
+        }
+    }
+
+    /// Adds a NAL unit to the packet, if the decoder needs it.
+    fn push(&mut self, nal: &[u8]) -> Result<(), Fault> {
+        let Some(&header) = nal.first() else {
+            return Ok(());
+        };
+        match header & 0x1f {
+            SPS if Sps::parse(nal)? != self.sps => {
+                return Err(Fault::Unsupported(
+                    "its pictures change their size or colours on the way".to_owned(),
+                ));
+            }
+            SPS | PPS | SLICE | IDR_SLICE => {}
+            2..=4 => {
+                return Err(Fault::Unsupported(
+                    "its slices are partitioned (Extended profile)".to_owned(),
+                ));
+            }
+            // Delimiters, messages, extensions, padding.
+            _ => return Ok(()),
+        }
+        if nal.windows(3).any(|three| three[..2] == [0, 0] && three[2] <= 2) {
+            return Err(failed_at(self.frame, "a NAL unit has a start code in it"));
+        }
+        self.packet.extend(START_CODE);
+        self.packet.extend(nal);
+        Ok(())
+    }
+}
+
+/// The first NAL unit of a sample, and the rest.
+fn split_nal(sample: &[u8], length_size: usize) -> Result<(&[u8], &[u8]), Fault> {
+    let fault = || Fault::Malformed("a NAL unit reaches over the end of its sample");
+    let (length, rest) = sample.split_at_checked(length_size).ok_or_else(fault)?;
+    let length = length.iter().fold(0, |value, &byte| value << 8 | usize::from(byte));
+    rest.split_at_checked(length).ok_or_else(fault)
+}
+
+fn failed_at(frame: u32, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+    Fault::Decoder {
+        frame,
+        source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nal_units_are_split_by_lengths_of_any_size() {
+        for (size, sample) in [
+            (1, &[2, 7, 8, 9][..]),
+            (2, &[0, 2, 7, 8, 9]),
+            (4, &[0, 0, 0, 2, 7, 8, 9]),
+        ] {
+            assert_eq!(split_nal(sample, size).unwrap(), (&[7, 8][..], &[9][..]));
+            assert!(split_nal(&sample[..size + 1], size).is_err());
+            assert!(split_nal(&sample[..size - 1], size).is_err());
+        }
+        assert!(split_nal(&[0xff; 9], 4).is_err());
+    }
+}

@@ -1,0 +1,277 @@
+//! The sequence parameter set (ITU-T H.264 7.3.2.1.1 and Annex E), read before the decoder sees it: it says how much memory
+//! the decoder will take.
+
+use crate::bits::Bits;
+use crate::fault::Fault;
+
+/// The most macroblocks of a picture: level 5.2's.
+const MAX_MACROBLOCKS: u32 = 36_864;
+/// `profile_idc` of what the decoder decodes.
+const BASELINE: u32 = 66;
+const MAIN: u32 = 77;
+const HIGH: u32 = 100;
+/// `aspect_ratio_idc` that is followed by the ratio.
+const EXTENDED_SAR: u32 = 255;
+
+/// What pictures are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sps {
+    /// After cropping; even.
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) full_range: bool,
+    /// `matrix_coefficients` (ITU-T H.273), if said.
+    pub(crate) matrix: Option<u16>,
+    /// `chroma_sample_loc_type`, 0 to 5.
+    pub(crate) siting: u32,
+}
+
+impl Sps {
+    /// Reads a NAL unit from its header on.
+    pub(crate) fn parse(nal: &[u8]) -> Result<Self, Fault> {
+        let mut bits = Bits::new(nal.get(1..).unwrap_or_default());
+        let cut_off = Fault::Malformed("a sequence parameter set ends too early, or has an impossible number");
+        let (width, height) = read_format(&mut bits).unwrap_or(Err(cut_off))?;
+        let video_signal = read_video_signal(&mut bits);
+        let cut_off = Fault::Malformed("a sequence parameter set ends within its usability information");
+        let (full_range, matrix, siting) = video_signal.ok_or(cut_off)?;
+        Ok(Self {
+            width,
+            height,
+            full_range,
+            matrix,
+            siting,
+        })
+    }
+}
+
+/// Up to the usability information: the size. None at the end of the bits.
+fn read_format(bits: &mut Bits) -> Option<Result<(u32, u32), Fault>> {
+    let unsupported = |what: String| Some(Err(Fault::Unsupported(what)));
+    let profile = bits.number(8)?;
+    // Constraints and level.
+    bits.number(16)?;
+    bits.unsigned()?;
+    match profile {
+        BASELINE | MAIN => {}
+        HIGH => match read_high(bits)? {
+            (1, 0, 0) => {}
+            _ => return unsupported("its pictures are not 8-bit 4:2:0".to_owned()),
+        },
+        other => return unsupported(format!("its H.264 profile is {other}, not Baseline, Main or High")),
+    }
+    skip_order(bits)?;
+    let (columns, rows) = (bits.unsigned()?.checked_add(1)?, bits.unsigned()?.checked_add(1)?);
+    if !bits.flag()? {
+        return unsupported("it is interlaced".to_owned());
+    }
+    if columns.checked_mul(rows).is_none_or(|count| count > MAX_MACROBLOCKS) {
+        return unsupported(format!(
+            "its pictures are {columns}x{rows} blocks of 16x16 pixels, above level 5.2"
+        ));
+    }
+    // `direct_8x8_inference_flag`.
+    bits.flag()?;
+    let [left, right, top, bottom] = match bits.flag()? {
+        true => [bits.unsigned()?, bits.unsigned()?, bits.unsigned()?, bits.unsigned()?],
+        false => [0; 4],
+    };
+    // Cropping counts in chroma samples, of which a macroblock has 8.
+    let crop = |blocks: u32, a: u32, b: u32| (blocks * 8).checked_sub(a.checked_add(b)?).filter(|&left| left > 0);
+    Some(Ok((2 * crop(columns, left, right)?, 2 * crop(rows, top, bottom)?)))
+}
+
+/// What High profile has in front: chroma format, luma and chroma depth above 8, and scaling matrices.
+fn read_high(bits: &mut Bits) -> Option<(u32, u32, u32)> {
+    let format = bits.unsigned()?;
+    if format != 1 {
+        return Some((format, 0, 0));
+    }
+    let depths = (bits.unsigned()?, bits.unsigned()?);
+    // `qpprime_y_zero_transform_bypass_flag`.
+    bits.flag()?;
+    if bits.flag()? {
+        for size in [16, 16, 16, 16, 16, 16, 64, 64] {
+            if bits.flag()? {
+                skip_scaling_list(bits, size)?;
+            }
+        }
+    }
+    Some((format, depths.0, depths.1))
+}
+
+fn skip_scaling_list(bits: &mut Bits, size: u32) -> Option<()> {
+    let mut scale = 8;
+    for _ in 0..size {
+        scale = (scale + bits.signed()?).rem_euclid(256);
+        if scale == 0 {
+            break;
+        }
+    }
+    Some(())
+}
+
+/// Frame numbers, picture order counts, reference frames.
+fn skip_order(bits: &mut Bits) -> Option<()> {
+    bits.unsigned()?;
+    match bits.unsigned()? {
+        0 => {
+            bits.unsigned()?;
+        }
+        1 => {
+            bits.flag()?;
+            bits.signed()?;
+            bits.signed()?;
+            // At most 255 of them.
+            for _ in 0..Some(bits.unsigned()?).filter(|&count| count <= 255)? {
+                bits.signed()?;
+            }
+        }
+        2 => {}
+        _ => return None,
+    }
+    // At most 16 reference frames.
+    Some(bits.unsigned()?).filter(|&frames| frames <= 16)?;
+    bits.flag()?;
+    Some(())
+}
+
+/// From the usability information: full range, matrix, siting of chroma.
+fn read_video_signal(bits: &mut Bits) -> Option<(bool, Option<u16>, u32)> {
+    let (mut full_range, mut matrix, mut siting) = (false, None, 0);
+    if !bits.flag()? {
+        return Some((full_range, matrix, siting));
+    }
+    if bits.flag()? && bits.number(8)? == EXTENDED_SAR {
+        bits.number(32)?;
+    }
+    // Overscan.
+    if bits.flag()? {
+        bits.flag()?;
+    }
+    if bits.flag()? {
+        bits.number(3)?;
+        full_range = bits.flag()?;
+        if bits.flag()? {
+            bits.number(16)?;
+            matrix = u16::try_from(bits.number(8)?).ok();
+        }
+    }
+    if bits.flag()? {
+        siting = Some(bits.unsigned()?).filter(|&siting| siting <= 5)?;
+        bits.unsigned()?;
+    }
+    Some((full_range, matrix, siting))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes `ue(v)` and `u(n)` as text of bits, and makes a NAL unit of them.
+    fn nal(fields: &[(u32, u32)]) -> Vec<u8> {
+        let mut text = String::new();
+        for &(value, width) in fields {
+            match width {
+                0 => {
+                    let digits = format!("{:b}", value + 1);
+                    text += &"0".repeat(digits.len() - 1);
+                    text += &digits;
+                }
+                width => text += &format!("{value:0width$b}", width = width as usize),
+            }
+        }
+        text += "10000000";
+        let digits = text.as_bytes().chunks_exact(8);
+        let bytes = digits.map(|eight| eight.iter().fold(0, |byte, &digit| byte << 1 | (digit - b'0')));
+        // Emulation prevention, as the few zeros here need it.
+        let mut nal = vec![0x67];
+        for byte in bytes {
+            if byte <= 3 && nal.ends_with(&[0, 0]) {
+                nal.push(3);
+            }
+            nal.push(byte);
+        }
+        nal
+    }
+
+    /// Baseline, of so many macroblocks and cropping, with usability information.
+    fn fields(profile: u32, blocks: (u32, u32), frames_only: u32, crop: [u32; 4]) -> Vec<(u32, u32)> {
+        let mut fields = vec![(profile, 8), (30, 16), (0, 0)];
+        if profile == HIGH {
+            fields.extend([(1, 0), (0, 0), (0, 0), (0, 1), (0, 1)]);
+        }
+        fields.extend([
+            (0, 0),
+            (2, 0),
+            (1, 0),
+            (0, 1),
+            (blocks.0 - 1, 0),
+            (blocks.1 - 1, 0),
+            (frames_only, 1),
+            (1, 1),
+        ]);
+        fields.push((1, 1));
+        fields.extend(crop.map(|offset| (offset, 0)));
+        // Aspect ratio, overscan, signal type with colours, siting.
+        fields.extend([(1, 1), (1, 1), (255, 8), (0x0001_0001, 32), (0, 1)]);
+        fields.extend([
+            (1, 1),
+            (5, 3),
+            (1, 1),
+            (1, 1),
+            (6, 8),
+            (6, 8),
+            (6, 8),
+            (1, 1),
+            (1, 0),
+            (1, 0),
+        ]);
+        fields
+    }
+
+    #[test]
+    fn size_and_colours_are_read() {
+        let expected = Sps {
+            width: 62,
+            height: 34,
+            full_range: true,
+            matrix: Some(6),
+            siting: 1,
+        };
+        for profile in [BASELINE, MAIN, HIGH] {
+            let fields = fields(profile, (4, 3), 1, [1, 0, 3, 4]);
+            assert_eq!(Sps::parse(&nal(&fields)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_the_decoder_cannot_do_is_refused() {
+        let refusal = |fields: &[(u32, u32)]| match Sps::parse(&nal(fields)) {
+            Err(Fault::Unsupported(what)) => what,
+            other => panic!("{other:?}"),
+        };
+        assert!(refusal(&fields(110, (4, 3), 1, [0; 4])).contains("110"));
+        assert!(refusal(&fields(MAIN, (4, 3), 0, [0; 4])).contains("interlaced"));
+        assert!(refusal(&fields(MAIN, (256, 145), 1, [0; 4])).contains("256x145"));
+        assert!(refusal(&fields(MAIN, (1 << 20, 1 << 20), 1, [0; 4])).contains("5.2"));
+        let mut deep = fields(HIGH, (4, 3), 1, [0; 4]);
+        deep[4] = (2, 0);
+        assert!(refusal(&deep).contains("8-bit"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for crop in [[32, 0, 0, 0], [0, 0, 12, 12], [u32::MAX - 1, 2, 0, 0]] {
+            let parsed = Sps::parse(&nal(&fields(MAIN, (4, 3), 1, crop)));
+            assert!(matches!(parsed, Err(Fault::Malformed(_))), "{crop:?}: {parsed:?}");
+        }
+        let whole = nal(&fields(MAIN, (4, 3), 1, [0; 4]));
+        for end in 0..whole.len() - 2 {
+            assert!(
+                matches!(Sps::parse(&whole[..end]), Err(Fault::Malformed(_))),
+                "{end} bytes"
+            );
+        }
+    }
+}
