@@ -1,9 +1,11 @@
-//! Pictures to start from: an image, a folder of PNGs, a GIF.
+//! Pictures to start from: an image, a folder of PNGs, a GIF, an MP4.
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{AnimationDecoder, ImageReader, RgbImage, codecs::gif::GifDecoder, imageops::FilterType};
+
+use t2v_mp4::ReadLimits;
 
 use crate::PipelineError;
 
@@ -30,7 +32,8 @@ impl InitMedia {
         read_picture(path.as_ref()).map(Self::Image)
     }
 
-    /// A folder of PNGs, taken in the order of their names, or an animated GIF.
+    /// A folder of PNGs, taken in the order of their names, an animated GIF, or an MP4 that [`t2v_mp4::Reader`] can read, as
+    /// this crate writes them.
     ///
     /// # Errors
     /// Nothing of the kind at `path`, frames of different sizes, or too many of them.
@@ -39,7 +42,8 @@ impl InitMedia {
         let frames = match path.extension().and_then(|e| e.to_str()) {
             _ if path.is_dir() => read_folder(path)?,
             Some(extension) if extension.eq_ignore_ascii_case("gif") => read_gif(path)?,
-            _ => return Err(fault(path, "it is neither a folder of PNG files nor a GIF")),
+            Some(extension) if extension.eq_ignore_ascii_case("mp4") => read_mp4(path)?,
+            _ => return Err(fault(path, "it is neither a folder of PNG files nor a GIF nor an MP4")),
         };
         if frames.len() > MAX_FRAMES {
             return Err(fault(path, format!("it has more than {MAX_FRAMES} frames")));
@@ -117,6 +121,15 @@ fn read_folder(folder: &Path) -> Result<Vec<RgbImage>, PipelineError> {
         return Err(fault(folder, format!("it has more than {MAX_FRAMES} frames")));
     }
     paths.iter().map(|path| read_picture(path)).collect()
+}
+
+fn read_mp4(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
+    let limits = ReadLimits::default().with_frames(MAX_FRAMES as u32).with_side(MAX_SIDE);
+    let clip = t2v_mp4::read_frames(path, limits)?;
+    let frames = clip.frames.into_iter();
+    let frames = frames.map(|frame| RgbImage::from_raw(clip.width, clip.height, frame));
+    let frames: Option<Vec<RgbImage>> = frames.collect();
+    frames.ok_or_else(|| fault(path, "a frame is incomplete"))
 }
 
 fn read_gif(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {

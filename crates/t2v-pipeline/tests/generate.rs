@@ -143,6 +143,23 @@ fn a_video_to_start_from_sets_the_number_of_frames() {
 }
 
 #[test]
+fn a_saved_video_can_be_started_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = pipeline().generate(&request()).unwrap();
+    let mut results = Vec::new();
+    for name in ["first.mp4", "first.gif"] {
+        let path = folder.path().join(name);
+        first.save(&path).unwrap();
+        let mut options = GenerateOptions::default();
+        options.init = Some(InitMedia::open_video(&path).unwrap());
+        results.push(pipeline().generate_with(&request(), options).unwrap());
+    }
+    assert_eq!(results[0].num_frames(), first.num_frames());
+    // Both hold nearly the same pictures.
+    assert!(difference(results[0].frames(), results[1].frames()) < 0.5);
+}
+
+#[test]
 fn unusable_init_media_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for path in [
