@@ -16,6 +16,12 @@
 //!
 //! Each solver's file names its algorithm and paper. What several solvers share are free functions: `betas`, `spacing`,
 //! `sigmas`, `noise_levels`, `prediction`, `thresholding`, `churn`, `ancestral`, `two_calls`, `flow_matching`.
+#![doc = ""]
+#![doc = include_str!("../docs/schedulers.md")]
+#![doc = ""]
+#![doc = "<div>"]
+#![doc = include_str!("../docs/schedules.svg")]
+#![doc = "</div>"]
 
 mod adams_bashforth;
 mod ancestral;

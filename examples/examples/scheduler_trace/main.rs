@@ -16,7 +16,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use serde_json::{Map, Value};
-use t2v_schedulers::{SchedulerError, SchedulerKind, from_config, kind_of_config};
+use t2v_schedulers::{SchedulerError, SchedulerKind, for_model, from_config, kind_of_config};
 use t2v_weights::parse_json;
 
 type Error = Box<dyn std::error::Error>;
@@ -41,6 +41,10 @@ struct Args {
     /// Seed of the noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Runs the forms for models that predict noise, velocity or clean samples at the noise levels of the configuration,
+    /// instead of diffusers' own forms of IPNDM, KarrasVe and ScoreSdeVe
+    #[arg(long)]
+    for_model: bool,
     /// Draws noise levels and timesteps
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
@@ -68,7 +72,10 @@ fn run(args: &Args) -> Result<(), Error> {
     let mut traces = Vec::new();
     for kind in kinds {
         warn_of_unknown(kind, &config, args);
-        let trace = trace::trace(kind, &config, args.num_inference_steps, args.seed)?;
+        let trace = match args.for_model {
+            true => trace::trace_for_model(kind, &config, args.num_inference_steps, args.seed)?,
+            false => trace::trace(kind, &config, args.num_inference_steps, args.seed)?,
+        };
         println!("{}", serde_json::to_string(&trace)?);
         traces.push(trace);
     }
@@ -115,7 +122,11 @@ fn warn_of_unknown(kind: SchedulerKind, config: &Value, args: &Args) {
         // A known option refuses a value of a type that none has.
         let mut probe = config.clone();
         probe[key] = serde_json::json!({ "": null });
-        if !key.starts_with('_') && from_config(kind, &probe).is_ok() {
+        let taken = match args.for_model {
+            true => for_model(kind, &probe).is_ok(),
+            false => from_config(kind, &probe).is_ok(),
+        };
+        if !key.starts_with('_') && taken {
             eprintln!("warning: {kind} has no option `{key}`");
         }
     }

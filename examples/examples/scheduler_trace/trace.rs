@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 use serde_json::Value;
-use t2v_schedulers::{KarrasVe, NoiseSource, SchedulerError, SchedulerKind, ScoreSdeVe, TorchGenerator, from_config};
+use t2v_schedulers::{KarrasVe, NoiseSource, Scheduler, SchedulerError, SchedulerKind, ScoreSdeVe, TorchGenerator};
+use t2v_schedulers::{for_model, from_config};
 
 /// Frames are the batch: `[batch, channels, 1, height, width]`.
 const SHAPE: [usize; 5] = [4, 3, 1, 8, 8];
@@ -27,13 +28,24 @@ pub(crate) struct Trace {
     first: Vec<f32>,
 }
 
+/// Runs diffusers' own form of a scheduler.
 pub(crate) fn trace(kind: SchedulerKind, config: &Value, steps: usize, seed: u64) -> Result<Trace, SchedulerError> {
     let mut noise = TorchGenerator::new(seed);
     match kind {
         SchedulerKind::KarrasVe => karras_ve(config, steps, &mut noise),
         SchedulerKind::ScoreSdeVe => score_sde_ve(config, steps, &mut noise),
-        _ => by_steps(kind, config, steps, &mut noise),
+        _ => by_steps(from_config(kind, config)?, steps, &mut noise),
     }
+}
+
+/// Runs the form of a scheduler for models that predict noise, velocity or clean samples.
+pub(crate) fn trace_for_model(
+    kind: SchedulerKind,
+    config: &Value,
+    steps: usize,
+    seed: u64,
+) -> Result<Trace, SchedulerError> {
+    by_steps(for_model(kind, config)?, steps, &mut TorchGenerator::new(seed))
 }
 
 /// The loop of diffusers' `KarrasVePipeline`.
@@ -83,12 +95,10 @@ fn score_sde_ve(config: &Value, steps: usize, noise: &mut dyn NoiseSource) -> Re
 }
 
 fn by_steps(
-    kind: SchedulerKind,
-    config: &Value,
+    mut scheduler: Box<dyn Scheduler>,
     steps: usize,
     noise: &mut dyn NoiseSource,
 ) -> Result<Trace, SchedulerError> {
-    let mut scheduler = from_config(kind, config)?;
     scheduler.set_timesteps(steps)?;
     let timesteps = scheduler.timesteps().to_vec();
     let mut sample = ramp() * scheduler.init_noise_sigma();
@@ -96,7 +106,8 @@ fn by_steps(
         let input = scheduler.scale_model_input(sample.clone(), noise);
         sample = scheduler.step(model(input, t), sample, noise)?.prev_sample;
     }
-    Ok(Trace::new(kind, timesteps.len(), timesteps, scheduler.sigmas(), sample))
+    let (kind, sigmas) = (scheduler.kind(), scheduler.sigmas());
+    Ok(Trace::new(kind, timesteps.len(), timesteps, sigmas, sample))
 }
 
 /// `x[b, c, h, w] = (((c * 8 + h) * 8 + w) * 4 + b) / 768`.
