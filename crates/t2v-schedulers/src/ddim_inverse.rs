@@ -13,7 +13,7 @@ use crate::betas::BetaOptions;
 use crate::config::ConfigReader;
 use crate::prediction::{PREDICTION_TYPES, PredictionType, epsilon_of};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::spacing::TimestepSpacing;
 use crate::thresholding::Bounds;
 use crate::{SchedulerError, SchedulerKind};
@@ -87,22 +87,12 @@ impl Scheduler for DdimInverse {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

@@ -17,7 +17,7 @@ use crate::config::ConfigReader;
 use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType, epsilon_of};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
 use crate::scheduler::{positive, unsupported};
 use crate::solver_sigmas::{SigmaOptions, SolverSigmas, spaced};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
@@ -130,8 +130,6 @@ impl Scheduler for DeisMultistep {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
@@ -140,16 +138,8 @@ impl Scheduler for DeisMultistep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

@@ -18,7 +18,7 @@ use self::update::Step;
 use crate::dpmsolver::Conversion;
 use crate::level::Level;
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::sigmas::FinalSigma;
 use crate::{SchedulerError, SchedulerKind};
 
@@ -85,8 +85,6 @@ impl Scheduler for DpmSolverMultistep {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
@@ -95,16 +93,8 @@ impl Scheduler for DpmSolverMultistep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

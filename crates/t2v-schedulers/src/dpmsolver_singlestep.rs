@@ -19,7 +19,7 @@ use self::update::Step;
 use crate::float32::ln;
 use crate::level::Level;
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
 use crate::scheduler::{positive, unsupported};
 use crate::sigmas::FinalSigma;
 use crate::solver_sigmas::{Points, SolverSigmas};
@@ -122,8 +122,6 @@ impl Scheduler for DpmSolverSinglestep {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
@@ -132,16 +130,8 @@ impl Scheduler for DpmSolverSinglestep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

@@ -12,7 +12,7 @@ use crate::config::ConfigReader;
 use crate::noise_levels::{NoiseLevels, scaled};
 use crate::prediction::{NOISE_OR_VELOCITY, PredictionType};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::EulerAncestralDiscrete;
@@ -52,8 +52,6 @@ impl Scheduler for EulerAncestralDiscrete {
         self.progress.restart(self.timesteps.len());
         Ok(())
     }
-
-    fn set_step_options(&mut self, _options: StepOptions) {}
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps

@@ -12,7 +12,7 @@ use serde_json::Value;
 use self::table::Config;
 use crate::flow_matching::mixed;
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::{SchedulerError, SchedulerKind};
 
 mod table;
@@ -50,8 +50,6 @@ impl Scheduler for FlowMatchEulerDiscrete {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
@@ -60,16 +58,8 @@ impl Scheduler for FlowMatchEulerDiscrete {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

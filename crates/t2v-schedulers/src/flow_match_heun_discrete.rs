@@ -101,17 +101,9 @@ impl Scheduler for FlowMatchHeunDiscrete {
         sigmas_of_calls(&self.sigmas, 1)
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.first = None;
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

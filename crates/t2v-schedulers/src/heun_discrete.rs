@@ -13,7 +13,7 @@ use crate::config::ConfigReader;
 use crate::noise_levels::{NoiseLevels, scaled, single};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput, unsupported};
+use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput, unsupported};
 use crate::two_calls::{level_of_call, sigmas_of_calls, twice_but_first};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -83,8 +83,6 @@ impl Scheduler for HeunDiscrete {
         self.progress.restart(self.timesteps.len());
         Ok(())
     }
-
-    fn set_step_options(&mut self, _options: StepOptions) {}
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps

@@ -18,7 +18,7 @@ use crate::config::ConfigReader;
 use crate::float32::linspace;
 use crate::level::Level;
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::{SchedulerError, SchedulerKind};
 
 pub(crate) use self::for_model::IpndmForModel;
@@ -88,22 +88,12 @@ impl Scheduler for Ipndm {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

@@ -15,7 +15,7 @@ use crate::float32::log_mean;
 use crate::noise_levels::{NoiseLevels, scaled};
 use crate::prediction::{NOISE_OR_VELOCITY, PredictionType};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::two_calls::{interleaved, level_of_call, sigmas_of_calls};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -80,8 +80,6 @@ impl Scheduler for Kdpm2Discrete {
         self.progress.restart(self.timesteps.len());
         Ok(())
     }
-
-    fn set_step_options(&mut self, _options: StepOptions) {}
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps

@@ -13,7 +13,7 @@ use crate::config::ConfigReader;
 use crate::ddpm::explicit_timesteps;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
 use crate::scheduler::{positive, unsupported};
 use crate::thresholding::Bounds;
 use crate::{SchedulerError, SchedulerKind};
@@ -122,22 +122,12 @@ impl Scheduler for Lcm {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

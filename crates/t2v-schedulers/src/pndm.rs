@@ -16,7 +16,7 @@ use crate::betas::BetaOptions;
 use crate::config::ConfigReader;
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -194,22 +194,12 @@ impl Scheduler for Pndm {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

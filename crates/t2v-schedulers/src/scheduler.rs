@@ -28,7 +28,7 @@ pub trait Scheduler: Send + fmt::Debug {
 
     /// Sets the options of a step, those that diffusers takes as arguments of `step`. They outlive
     /// [`set_schedule`](Self::set_schedule); a scheduler ignores the ones that it does not know.
-    fn set_step_options(&mut self, options: StepOptions);
+    fn set_step_options(&mut self, _options: StepOptions) {}
 
     /// One entry a model call, in diffusers' values, which some schedulers make fractional. Empty before
     /// [`set_schedule`](Self::set_schedule).
@@ -44,14 +44,19 @@ pub trait Scheduler: Send + fmt::Debug {
         1
     }
 
-    /// The standard deviation of the noise to start from.
-    fn init_noise_sigma(&self) -> f64;
+    /// The standard deviation of the noise to start from; 1 for solvers whose samples keep their variance.
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
 
     /// Starts at this entry of [`timesteps`](Self::timesteps) instead of the first, as image-to-video does.
     fn set_begin_index(&mut self, index: usize);
 
     /// The sample to feed to the model for the current call. A scheduler that adds noise before a call draws it here.
-    fn scale_model_input(&mut self, sample: Tensor<5>, noise: &mut dyn NoiseSource) -> Tensor<5>;
+    /// Solvers that keep the variance feed the sample as it is.
+    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
+        sample
+    }
 
     /// Turns the model's output for `sample` into the sample of the next timestep, and goes on to that.
     ///

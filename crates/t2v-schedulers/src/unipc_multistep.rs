@@ -116,19 +116,11 @@ impl Scheduler for UniPcMultistep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
         if let Some(predictor) = &mut self.config.predictor {
             predictor.set_begin_index(index);
         }
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

@@ -31,7 +31,7 @@ use crate::config::ConfigReader;
 use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 
 /// What [`crate::for_model`] gives for IPNDM.
@@ -122,22 +122,12 @@ impl Scheduler for IpndmForModel {
         Ok(())
     }
 
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
     }
 
     fn step(

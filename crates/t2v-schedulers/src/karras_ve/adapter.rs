@@ -30,7 +30,7 @@ use crate::config::ConfigReader;
 use crate::noise_levels::scaled;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput, unsupported};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput, unsupported};
 use crate::sigmas::{log_sigmas, sigma_to_t_f32, training_sigmas};
 use crate::two_calls::{interleaved, level_of_call};
 use crate::{SchedulerError, SchedulerKind};
@@ -130,8 +130,6 @@ impl Scheduler for KarrasVeAdapter {
     }
 
     /// Churn is a part of the configuration here.
-    fn set_step_options(&mut self, _options: StepOptions) {}
-
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
     }

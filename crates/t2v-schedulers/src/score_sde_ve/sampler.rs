@@ -22,7 +22,7 @@ use crate::float32::linspace;
 use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::sigmas::{log_sigmas, sigma_to_t, training_sigmas};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -86,8 +86,6 @@ impl Scheduler for ScoreSdeVeSampler {
         self.progress.restart(self.timesteps.len());
         Ok(())
     }
-
-    fn set_step_options(&mut self, _options: StepOptions) {}
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
