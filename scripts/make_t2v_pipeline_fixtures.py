@@ -14,8 +14,16 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
-from fixtures import MAX_BYTES, folder_of, randomize, save_tokenizer, write
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    PNDMScheduler,
+    TextToVideoSDPipeline,
+    UNet3DConditionModel,
+    VideoToVideoSDPipeline,
+)
+from fixtures import MAX_BYTES, folder_of, generator, randomize, save_tokenizer, write
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -128,6 +136,7 @@ BASE = dict(
     height=16,
     num_frames=3,
     clip_skip=None,
+    strength=None,
 )
 EULER, DPM = "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"
 # tiny_a has a latent for 8 x 8 pixels and its UNet halves once; tiny_b for 4 x 4 pixels, and it halves twice
@@ -142,6 +151,8 @@ RUNS = {
         dict(num_inference_steps=6, guidance_scale=0.5, negative_prompt="ignored", seed=42, num_frames=2),
         dict(scheduler=DPM, scheduler_overrides={"use_karras_sigmas": True}, num_inference_steps=5, seed=9, guidance_scale=7.5),
         dict(clip_skip=1, num_inference_steps=3, seed=42, negative_prompt="ugly", guidance_scale=4.0),
+        dict(strength=0.6, scheduler=EULER, num_inference_steps=5, seed=3, guidance_scale=5.0),
+        dict(strength=1.0, num_inference_steps=4, seed=8, num_frames=2, width=16, height=32, negative_prompt="dull"),
     ],
     "tiny_b": [
         dict(),
@@ -158,18 +169,34 @@ RUNS = {
             num_frames=2,
         ),
         dict(clip_skip=1, scheduler=DPM, num_inference_steps=3, seed=42, negative_prompt="", width=16, height=24),
+        dict(strength=0.45, scheduler=DPM, num_inference_steps=7, seed=5, guidance_scale=1.0, num_frames=1),
     ],
 }  # fmt: skip
+
+
+def init_video(run: dict) -> torch.Tensor | None:
+    """Where a run starts from pictures: bytes [frames, height, width, 3]."""
+    if run["strength"] is None:
+        return None
+    size = (run["num_frames"], run["height"], run["width"], 3)
+    return torch.randint(256, size, generator=generator(1000 + run["seed"]), dtype=torch.uint8)
 
 
 def generate(pipe: TextToVideoSDPipeline, run: dict) -> torch.Tensor:
     """The frames of a run, [frames, height, width, 3] in 0..1; pipe keeps the scheduler it was loaded with."""
     loaded = pipe.scheduler
-    request = {key: run[key] for key in BASE if key not in ("seed", "scheduler", "scheduler_overrides")}
-    rng = torch.Generator().manual_seed(run["seed"])
+    request = {key: run[key] for key in BASE if key not in ("seed", "scheduler", "scheduler_overrides", "strength")}
+    start = init_video(run)
+    if start is not None:
+        request |= {"video": [Image.fromarray(frame.numpy()) for frame in start], "strength": run["strength"]}
+        for key in ("num_frames", "height", "width", "clip_skip"):
+            del request[key]
+    rng = generator(run["seed"])
     try:
         pipe.scheduler = getattr(diffusers, run["scheduler"]).from_config(loaded.config, **run["scheduler_overrides"])
-        frames = pipe(**request, generator=rng, output_type="np").frames[0]
+        runner = pipe if start is None else VideoToVideoSDPipeline(**pipe.components)
+        runner.set_progress_bar_config(disable=True)
+        frames = runner(**request, generator=rng, output_type="np").frames[0]
     finally:
         pipe.scheduler = loaded
     return torch.from_numpy(frames)
@@ -208,6 +235,8 @@ def main() -> None:
             clipped = float(((video == 0) | (video == 1)).float().mean())
             print(f"{name} {run['scheduler']:28} std {video.std():.3f} clipped {clipped:.3f}")
         tensors = {f"run.{i}": video for i, video in enumerate(frames)}
+        starts = [init_video(run) for run in runs]
+        tensors |= {f"init.{i}": start.float() for i, start in enumerate(starts) if start is not None}
         write(FOLDER / f"{name}_golden.safetensors", tensors, runs=runs)
 
 

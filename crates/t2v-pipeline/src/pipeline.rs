@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use burn::tensor::Device;
@@ -11,45 +11,8 @@ use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    CancelToken, InitMedia, Latents, MemoryMode, PipelineError, Preview, Progress, PromptEnhancer, TextToVideoRequest,
-    Video, model::Model, plan::Plan, run::Run,
+    GenerateOptions, Latents, MemoryMode, PipelineError, TextToVideoRequest, Video, model::Model, plan::Plan, run::Run,
 };
-
-/// A callback on the thread of the generation.
-pub type Callback<'a, T> = Box<dyn FnMut(T) + Send + 'a>;
-/// A callback that looks at what the generation lends it.
-pub type Watcher<'a, T, R = ()> = Box<dyn FnMut(&T) -> R + Send + 'a>;
-
-/// What a generation may be given besides its request.
-#[derive(Default)]
-#[non_exhaustive]
-pub struct GenerateOptions<'a> {
-    /// Pictures to start from.
-    pub init: Option<InitMedia>,
-    /// Completes the prompt instead of the checkpoint's own table or the built-in one, unless the request says not to.
-    pub enhancer: Option<Arc<dyn PromptEnhancer>>,
-    /// Whether brackets weigh words: `(word)` 1.1 times, `[word]` 1/1.1 times, `(word:1.3)` 1.3 times, with `\(` for the
-    /// bracket itself. The weights multiply the embeddings of their tokens, and each sequence of tokens keeps its mean, as
-    /// in A1111's web UI. Off, brackets are text, as in diffusers.
-    pub prompt_weighting: bool,
-    /// Whether all of a prompt counts that is longer than the text encoder takes: it is encoded in chunks whose embeddings
-    /// the denoiser sees one after the other. Off, the end is left out, as in diffusers.
-    pub long_prompts: bool,
-    /// Stops the generation.
-    pub cancel: CancelToken,
-    /// When cancelled: decode the newest estimate, or keep the frames decoded so far, and return those as the video,
-    /// marked as [`interrupted`](crate::Report::interrupted). Without any of that, and by default, it is an error.
-    pub keep_on_cancel: bool,
-    /// Told how far the generation is.
-    pub on_progress: Option<Callback<'a, Progress>>,
-    /// Model calls from one preview to the next; none without it.
-    pub preview_every: Option<usize>,
-    /// Given the previews.
-    pub on_preview: Option<Watcher<'a, Preview>>,
-    /// Given the latents before they are decoded: what [`Pipeline::decode`] needs, should decoding fail. An error ends
-    /// the generation.
-    pub on_latents: Option<Watcher<'a, Latents, Result<(), PipelineError>>>,
-}
 
 /// A checkpoint, ready to generate any number of videos, one at a time.
 ///

@@ -182,8 +182,7 @@ fn ddim_inverse_leads_to_noise_and_back_to_the_picture() {
             .with_strength(strength)
             .with_enhance_prompt(false)
             .with_seed(1);
-        let mut options = GenerateOptions::default();
-        options.init = Some(InitMedia::Image(sky.clone()));
+        let options = GenerateOptions::default().with_init(InitMedia::Image(sky.clone()));
         pipeline.generate_with(&request, options).unwrap()
     };
     // What the autoencoder makes of the picture, nearly without steps.

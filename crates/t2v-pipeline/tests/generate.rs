@@ -114,14 +114,12 @@ fn strength_says_how_much_of_a_picture_is_kept() {
     let pipeline = pipeline();
     let picture = stripes(24, 16, 0);
     let start = |strength: f64| {
-        let mut options = GenerateOptions::default();
-        options.init = Some(InitMedia::Image(picture.clone()));
+        let options = GenerateOptions::default().with_init(InitMedia::Image(picture.clone()));
         let request = request().with_num_inference_steps(10).with_strength(strength);
         pipeline.generate_with(&request, options).unwrap()
     };
     assert!(difference(start(0.2).frames(), start(0.9).frames()) > 1e-3);
-    let mut options = GenerateOptions::default();
-    options.init = Some(InitMedia::Image(picture.clone()));
+    let options = GenerateOptions::default().with_init(InitMedia::Image(picture.clone()));
     let error = pipeline
         .generate_with(&request().with_strength(0.1), options)
         .unwrap_err();
@@ -136,8 +134,7 @@ fn a_video_to_start_from_sets_the_number_of_frames() {
             .save(folder.path().join(format!("{i:03}.png")))
             .unwrap();
     }
-    let mut options = GenerateOptions::default();
-    options.init = Some(InitMedia::open_video(folder.path()).unwrap());
+    let options = GenerateOptions::default().with_init(InitMedia::open_video(folder.path()).unwrap());
     let video = pipeline().generate_with(&request(), options).unwrap();
     assert_eq!((video.num_frames(), video.width(), video.height()), (4, 24, 16));
 }
@@ -150,8 +147,7 @@ fn a_saved_video_can_be_started_from() {
     for name in ["first.mp4", "first.gif"] {
         let path = folder.path().join(name);
         first.save(&path).unwrap();
-        let mut options = GenerateOptions::default();
-        options.init = Some(InitMedia::open_video(&path).unwrap());
+        let options = GenerateOptions::default().with_init(InitMedia::open_video(&path).unwrap());
         results.push(pipeline().generate_with(&request(), options).unwrap());
     }
     assert_eq!(results[0].num_frames(), first.num_frames());

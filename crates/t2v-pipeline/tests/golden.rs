@@ -1,12 +1,14 @@
-//! Whole generations against diffusers' `TextToVideoSDPipeline` (`scripts/make_t2v_pipeline_fixtures.py`).
+//! Whole generations against diffusers' `TextToVideoSDPipeline`, and `VideoToVideoSDPipeline` where they start from
+//! pictures (`scripts/make_t2v_pipeline_fixtures.py`).
 
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, path::Path};
 
+use image::RgbImage;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use t2v_pipeline::{Device, Pipeline, TextToVideoRequest};
+use t2v_pipeline::{Device, GenerateOptions, InitMedia, Pipeline, TextToVideoRequest};
 use t2v_test_support::Fixture;
 use tempfile::TempDir;
 
@@ -26,6 +28,7 @@ struct Run {
     height: u32,
     num_frames: u32,
     clip_skip: Option<u32>,
+    strength: Option<f64>,
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -51,6 +54,16 @@ fn pipeline(checkpoint: &Path, overrides: &Map<String, Value>, folder: &TempDir)
     Pipeline::from_dir(folder.path(), &Device::flex()).unwrap()
 }
 
+/// The pictures that run `i` starts from.
+fn init_video(golden: &Fixture, i: usize) -> InitMedia {
+    let (shape, values) = golden.values(&format!("init.{i}"));
+    let (width, height) = (shape[2] as u32, shape[1] as u32);
+    let frames = values.chunks_exact(shape[1] * shape[2] * 3);
+    let frames =
+        frames.map(|frame| RgbImage::from_raw(width, height, frame.iter().map(|v| *v as u8).collect()).unwrap());
+    InitMedia::Video(frames.collect())
+}
+
 fn check(name: &str) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let golden = Fixture::open(fixtures.join(format!("{name}_golden.safetensors")).to_str().unwrap());
@@ -67,9 +80,14 @@ fn check(name: &str) {
             .with_seed(run.seed);
         request.negative_prompt = run.negative_prompt;
         request.clip_skip = run.clip_skip;
+        request.strength = run.strength;
+        let options = match run.strength {
+            Some(_) => GenerateOptions::default().with_init(init_video(&golden, i)),
+            None => GenerateOptions::default(),
+        };
         let folder = tempfile::tempdir().unwrap();
         let video = pipeline(&fixtures.join(name), &run.scheduler_overrides, &folder)
-            .generate(&request)
+            .generate_with(&request, options)
             .unwrap();
         let (shape, expected) = golden.values(&format!("run.{i}"));
         assert_eq!(

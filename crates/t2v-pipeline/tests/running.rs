@@ -61,10 +61,9 @@ fn loading_is_told_once_in_resident_mode() {
     let pipeline = pipeline();
     let loads = || {
         let mut loads = 0;
-        let mut options = GenerateOptions::default();
-        options.on_progress = Some(Box::new(|progress| {
+        let options = GenerateOptions::default().with_progress(|progress| {
             loads += usize::from(progress.stage == Stage::Loading && progress.done == 1);
-        }));
+        });
         pipeline.generate_with(&request(), options).unwrap();
         loads
     };
@@ -75,8 +74,7 @@ fn loading_is_told_once_in_resident_mode() {
 fn kept_latents_are_decoded_to_the_same_frames() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("latents.safetensors");
-    let mut options = GenerateOptions::default();
-    options.on_latents = Some(Box::new(|latents| latents.save(&path)));
+    let options = GenerateOptions::default().with_latents(|latents| latents.save(&path));
     let video = pipeline().generate_with(&request(), options).unwrap();
 
     let latents = Latents::open(&path).unwrap();
@@ -99,8 +97,7 @@ fn kept_latents_are_decoded_to_the_same_frames() {
 
 #[test]
 fn a_failure_to_keep_latents_ends_the_generation() {
-    let mut options = GenerateOptions::default();
-    options.on_latents = Some(Box::new(|latents| latents.save("/no/such/folder/x")));
+    let options = GenerateOptions::default().with_latents(|latents| latents.save("/no/such/folder/x"));
     let error = pipeline().generate_with(&request(), options).unwrap_err();
     assert!(matches!(error, PipelineError::Latents { .. }), "{error}");
 }
@@ -135,9 +132,7 @@ fn a_cancelled_generation_may_keep_what_it_has() {
 #[test]
 fn previews_come_as_often_as_asked_and_look_like_the_result() {
     let mut previews = Vec::new();
-    let mut options = GenerateOptions::default();
-    options.preview_every = Some(2);
-    options.on_preview = Some(Box::new(|preview| previews.push(preview.clone())));
+    let options = GenerateOptions::default().with_previews(2, |preview| previews.push(preview.clone()));
     let request = TextToVideoRequest::new("a red ball over the sea")
         .with_num_frames(2)
         .with_num_inference_steps(4)
@@ -229,10 +224,9 @@ fn a_job_can_be_cancelled_and_a_panic_leaves_the_pipeline_usable() {
     let job = Job::start(Arc::clone(&pipeline), request(), options);
     assert!(matches!(job.wait(), Err(PipelineError::Cancelled)));
 
-    let mut options = GenerateOptions::default();
-    options.on_progress = Some(Box::new(|progress| {
+    let options = GenerateOptions::default().with_progress(|progress| {
         assert!(progress.stage != Stage::Denoising || progress.done < 2, "made up");
-    }));
+    });
     let error = Job::start(Arc::clone(&pipeline), request(), options)
         .wait()
         .unwrap_err();
@@ -247,8 +241,7 @@ fn a_job_can_be_cancelled_and_a_panic_leaves_the_pipeline_usable() {
 fn frames_decoded_from_foreign_latents_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("latents.safetensors");
-    let mut options = GenerateOptions::default();
-    options.on_latents = Some(Box::new(|latents| latents.save(&path)));
+    let options = GenerateOptions::default().with_latents(|latents| latents.save(&path));
     pipeline().generate_with(&request(), options).unwrap();
     let embedded = Pipeline::embedded(&Device::flex()).unwrap();
     let error = embedded
@@ -261,8 +254,7 @@ fn frames_decoded_from_foreign_latents_are_refused() {
 fn sequential_mode_takes_pictures_to_start_from() {
     let picture = image::RgbImage::from_fn(24, 16, |x, y| image::Rgb([(x * 9) as u8, (y * 9) as u8, 80]));
     let run = |pipeline: Pipeline| {
-        let mut options = GenerateOptions::default();
-        options.init = Some(InitMedia::Image(picture.clone()));
+        let options = GenerateOptions::default().with_init(InitMedia::Image(picture.clone()));
         pipeline.generate_with(&request().with_strength(0.5), options).unwrap()
     };
     let sequential = sequential_pipeline();

@@ -14,13 +14,10 @@ use crate::PipelineError;
 /// does not fit the text encoder the end is left out, word by word. The negative prompt is left as it is.
 ///
 /// ```no_run
-/// use std::sync::Arc;
-///
 /// use t2v_pipeline::{Device, GenerateOptions, Gpt2Enhancer};
 ///
 /// # fn main() -> Result<(), t2v_pipeline::PipelineError> {
-/// let mut options = GenerateOptions::default();
-/// options.enhancer = Some(Arc::new(Gpt2Enhancer::open("models/prompt-gpt2", &Device::flex())?));
+/// let options = GenerateOptions::default().with_enhancer(Gpt2Enhancer::open("models/prompt-gpt2", &Device::flex())?);
 /// # Ok(())
 /// # }
 /// ```

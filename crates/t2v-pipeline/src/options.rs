@@ -1,0 +1,118 @@
+//! What a generation may be given besides its request.
+
+use std::sync::Arc;
+
+use crate::{CancelToken, InitMedia, Latents, PipelineError, Preview, Progress, PromptEnhancer};
+
+/// A callback on the thread of the generation.
+pub type Callback<'a, T> = Box<dyn FnMut(T) + Send + 'a>;
+/// A callback that looks at what the generation lends it.
+pub type Watcher<'a, T, R = ()> = Box<dyn FnMut(&T) -> R + Send + 'a>;
+
+/// What a generation may be given besides its request.
+///
+/// ```
+/// use t2v_pipeline::{CancelToken, GenerateOptions};
+///
+/// let cancel = CancelToken::default();
+/// let options = GenerateOptions::default()
+///     .with_long_prompts(true)
+///     .with_cancel(cancel.clone())
+///     .with_progress(|progress| println!("{}: {} of {}", progress.stage, progress.done, progress.total));
+/// assert!(options.long_prompts);
+/// ```
+#[derive(Default)]
+#[non_exhaustive]
+pub struct GenerateOptions<'a> {
+    /// Pictures to start from.
+    pub init: Option<InitMedia>,
+    /// Completes the prompt instead of the checkpoint's own table or the built-in one, unless the request says not to.
+    pub enhancer: Option<Arc<dyn PromptEnhancer>>,
+    /// Whether brackets weigh words: `(word)` 1.1 times, `[word]` 1/1.1 times, `(word:1.3)` 1.3 times, with `\(` for the
+    /// bracket itself. The weights multiply the embeddings of their tokens, and each sequence of tokens keeps its mean, as
+    /// in A1111's web UI. Off, brackets are text, as in diffusers.
+    pub prompt_weighting: bool,
+    /// Whether all of a prompt counts that is longer than the text encoder takes: it is encoded in chunks whose embeddings
+    /// the denoiser sees one after the other. Off, the end is left out, as in diffusers.
+    pub long_prompts: bool,
+    /// Stops the generation.
+    pub cancel: CancelToken,
+    /// When cancelled: decode the newest estimate, or keep the frames decoded so far, and return those as the video,
+    /// marked as [`interrupted`](crate::Report::interrupted). Without any of that, and by default, it is an error.
+    pub keep_on_cancel: bool,
+    /// Told how far the generation is.
+    pub on_progress: Option<Callback<'a, Progress>>,
+    /// Model calls from one preview to the next; none without it.
+    pub preview_every: Option<usize>,
+    /// Given the previews.
+    pub on_preview: Option<Watcher<'a, Preview>>,
+    /// Given the latents before they are decoded: what [`Pipeline::decode`] needs, should decoding fail. An error ends
+    /// the generation.
+    pub on_latents: Option<Watcher<'a, Latents, Result<(), PipelineError>>>,
+}
+
+impl<'a> GenerateOptions<'a> {
+    /// Sets [`init`](Self::init).
+    #[must_use]
+    pub fn with_init(mut self, init: InitMedia) -> Self {
+        self.init = Some(init);
+        self
+    }
+
+    /// Sets [`enhancer`](Self::enhancer).
+    #[must_use]
+    pub fn with_enhancer(mut self, enhancer: impl PromptEnhancer + 'static) -> Self {
+        self.enhancer = Some(Arc::new(enhancer));
+        self
+    }
+
+    /// Sets [`prompt_weighting`](Self::prompt_weighting).
+    #[must_use]
+    pub fn with_prompt_weighting(mut self, prompt_weighting: bool) -> Self {
+        self.prompt_weighting = prompt_weighting;
+        self
+    }
+
+    /// Sets [`long_prompts`](Self::long_prompts).
+    #[must_use]
+    pub fn with_long_prompts(mut self, long_prompts: bool) -> Self {
+        self.long_prompts = long_prompts;
+        self
+    }
+
+    /// Sets [`cancel`](Self::cancel).
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Sets [`keep_on_cancel`](Self::keep_on_cancel).
+    #[must_use]
+    pub fn with_keep_on_cancel(mut self, keep_on_cancel: bool) -> Self {
+        self.keep_on_cancel = keep_on_cancel;
+        self
+    }
+
+    /// Sets [`on_progress`](Self::on_progress).
+    #[must_use]
+    pub fn with_progress(mut self, on_progress: impl FnMut(Progress) + Send + 'a) -> Self {
+        self.on_progress = Some(Box::new(on_progress));
+        self
+    }
+
+    /// Sets [`preview_every`](Self::preview_every) and [`on_preview`](Self::on_preview).
+    #[must_use]
+    pub fn with_previews(mut self, every: usize, on_preview: impl FnMut(&Preview) + Send + 'a) -> Self {
+        self.preview_every = Some(every);
+        self.on_preview = Some(Box::new(on_preview));
+        self
+    }
+
+    /// Sets [`on_latents`](Self::on_latents).
+    #[must_use]
+    pub fn with_latents(mut self, on_latents: impl FnMut(&Latents) -> Result<(), PipelineError> + Send + 'a) -> Self {
+        self.on_latents = Some(Box::new(on_latents));
+        self
+    }
+}
