@@ -18,7 +18,7 @@ class Training:
         self.path, self.modules, self.steps, self.rate, self.warmup = WORK / f"{name}.pt", modules, steps, rate, warmup
         self.averages = {k: copy.deepcopy(m).requires_grad_(False) for k, m in modules.items()}
         self.parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.step, self.saved, self.save_seconds = 0, time.time(), save_seconds
         if self.path.exists():
             state = torch.load(self.path)
@@ -46,8 +46,7 @@ class Training:
         decay = min(0.999, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
             for k, m in self.modules.items():
-                for average, live in zip(self.averages[k].parameters(), m.parameters()):
-                    average.lerp_(live, 1 - decay)
+                torch._foreach_lerp_(list(self.averages[k].parameters()), list(m.parameters()), 1 - decay)
         if time.time() - self.saved > self.save_seconds or not self.running():
             self.save()
 

@@ -1,6 +1,6 @@
 """Draws the training set: `WORK/clips.npy`, uint8 `[clips, frames, size, size, 3]`, and `WORK/attributes.json`.
 
-    python draw.py [--clips 5000]
+    python draw.py [--clips 16000]
 """
 
 import argparse
@@ -21,7 +21,7 @@ def draw(job):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--clips", type=int, default=5000)
+    parser.add_argument("--clips", type=int, default=16000)
     clips = parser.parse_args().clips
     WORK.mkdir(parents=True, exist_ok=True)
     rng = random.Random(0)

@@ -1,6 +1,7 @@
 """Rebuilds a training state from an exported folder, so that training goes on where the shipped checkpoint is.
 
     python restore.py FOLDER        then: draw.py, encode.py, train_unet.py --steps N
+                                    (train_vae.py --steps N before encode.py to go on with the VAE too)
 
 The optimiser starts anew; the exported averages become both the weights and their averages.
 """
@@ -25,10 +26,12 @@ def main():
     shutil.copytree(folder / "tokenizer", WORK / "tokenizer", dirs_exist_ok=True)
     text = single(folder / "text_encoder" / "model.safetensors")
     denoiser = single(folder / "unet" / "diffusion_pytorch_model.safetensors")
-    for name, key, weights in [("text", "text_encoder", text), ("unet", "unet", denoiser)]:
+    autoencoder = single(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    parts = [("text", "text_encoder", text), ("unet", "unet", denoiser), ("vae", "vae", autoencoder)]
+    for name, key, weights in parts:
         state = {"step": 0, "optimizer": None, "modules": {key: weights}, "averages": {key: weights}}
         torch.save(state, WORK / f"{name}.pt")
-    torch.save(single(folder / "vae" / "diffusion_pytorch_model.safetensors"), WORK / "vae_normalised.pt")
+    torch.save(autoencoder, WORK / "vae_normalised.pt")
 
 
 if __name__ == "__main__":

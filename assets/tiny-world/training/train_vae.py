@@ -29,7 +29,8 @@ def main():
     frames = np.load(WORK / "clips.npy", mmap_mode="r").reshape(-1, 64, 64, 3)
     torch.manual_seed(0)
     model: AutoencoderKL = vae().to(memory_format=torch.channels_last)
-    training = Training("vae", {"vae": model}, args.steps, rate=2e-3)
+    training = Training("vae", {"vae": model}, args.steps, rate=1.5e-3)
+    (WORK / "vae_normalised.pt").unlink(missing_ok=True)  # encode.py makes it anew, with the latents
     rng = np.random.default_rng(training.step)
     start, first = time.time(), training.step
     while training.running():
@@ -44,7 +45,7 @@ def main():
         # The subject is a tenth of the picture: weigh pixels that differ from the frame's median colour.
         subject = (x - x.flatten(2).median(-1).values[..., None, None]).abs().amax(1, keepdim=True)
         weight = 0.6 + subject.clamp(max=1.0)
-        loss = (weight * error.abs()).mean() + 2 * (weight * error**2).mean() + 0.5 * gradient_loss(y, x)
+        loss = (weight * error.abs()).mean() + 8 * (weight * error**2).mean() + 0.5 * gradient_loss(y, x)
         training.update(loss + 1e-5 * posterior.kl().mean() / 64)
         if training.step % 100 == 0:
             psnr = -10 * torch.log10((error**2).mean() / 4)

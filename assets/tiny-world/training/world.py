@@ -72,7 +72,7 @@ def gradient(top, bottom, height):
 
 
 class Background:
-    """The still part of a background, and the parts that `animate` draws a frame at a time."""
+    """The still part of a background, and the parts that `draw` adds a frame at a time."""
 
     def __init__(self, name: str, rng: random.Random):
         n = CANVAS
@@ -91,11 +91,11 @@ class Background:
             self.wave_phase = rng.uniform(0, math.tau)
         elif name == "at night":
             self.still[:] = gradient((8, 10, 40), (40, 40, 95), n)
-            self.stars = [(rng.uniform(0, n), rng.uniform(0, n * 0.8), rng.uniform(1.2, 2.4)) for _ in range(22)]
+            self.stars = [(rng.uniform(0, n), rng.uniform(0, n * 0.8), rng.uniform(3, 5)) for _ in range(8)]
         elif name == "in the snow":
             self.still[:] = gradient((175, 190, 205), (205, 215, 225), n)
             self.still[n * 3 // 4 :] = (240, 244, 248)
-            self.flakes = [(rng.uniform(0, n), rng.uniform(0, n), rng.uniform(2.5, 4.5)) for _ in range(20)]
+            self.flakes = [(rng.uniform(0, n), rng.uniform(0, n), rng.uniform(4.5, 7)) for _ in range(9)]
         elif name == "in the desert at sunset":
             horizon = n * 11 // 16
             self.still[:horizon] = gradient((120, 60, 120), (250, 160, 80), horizon)
@@ -104,7 +104,7 @@ class Background:
         else:
             raise ValueError(f"unknown background {name!r}")
 
-    def behind(self, draw: ImageDraw.ImageDraw, t: float):
+    def draw(self, draw: ImageDraw.ImageDraw, t: float):
         n = CANVAS
         for x, y, r in self.clouds:
             x = (x + t * 20) % (n + 60) - 30
@@ -125,8 +125,6 @@ class Background:
         if self.sun:
             x, y = self.sun
             draw.pieslice([x - 34, y - 24, x + 34, y + 44], 180, 360, fill=(255, 225, 130))
-
-    def in_front(self, draw: ImageDraw.ImageDraw, t: float):
         for x, y, r in self.flakes:
             y = (y + t * 70) % CANVAS
             draw.ellipse([x - r, y - r, x + r, y + r], fill=(255, 255, 255))
@@ -184,7 +182,7 @@ def draw_clip(attributes: Attributes, rng: random.Random, frames=range(FRAMES)) 
         t = f / (FRAMES - 1)
         image = still.copy()
         draw = ImageDraw.Draw(image)
-        background.behind(draw, t)
+        background.draw(draw, t)
         x, y, r, angle = x0, y0, r0, 0.0
         if motion == "moving left":
             x = n * (0.5 + speed * 0.5) - t * speed * n
@@ -205,7 +203,6 @@ def draw_clip(attributes: Attributes, rng: random.Random, frames=range(FRAMES)) 
         else:
             raise ValueError(f"unknown motion {motion!r}")
         draw_subject(draw, shape, rgb, x, y, r, angle, motion == "spinning")
-        background.in_front(draw, t)
         clip[i] = np.asarray(image.resize((FRAME_SIZE, FRAME_SIZE), Image.BOX))
     return clip
 
