@@ -17,6 +17,7 @@ use std::{
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::{Dtype, SafeTensors};
+use t2v_examples::exit_code;
 use t2v_mp4::{DEFAULT_KEYFRAME_INTERVAL, DEFAULT_QUALITY, FrameRate, Metadata, OutputFormat, VideoSpec, Writer};
 
 type Error = Box<dyn std::error::Error>;
@@ -52,13 +53,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<(), Error> {

@@ -15,8 +15,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use safetensors::tensor::{Dtype, TensorView};
-use t2v_examples::ModelArgs;
+use t2v_examples::{ModelArgs, exit_code, save_frames};
 use t2v_pipeline::{
     DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, PipelineError, Progress,
     PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
@@ -126,13 +125,7 @@ impl From<Memory> for MemoryMode {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<(), Error> {
@@ -271,19 +264,6 @@ impl Bars {
             self.current = None;
         }
     }
-}
-
-fn save_frames(video: &Video, path: &Path) -> Result<(), Error> {
-    let bytes: Vec<u8> = video.frames().iter().flat_map(|v| v.to_le_bytes()).collect();
-    let shape = vec![video.num_frames(), video.height(), video.width(), 3];
-    let view = TensorView::new(Dtype::F32, shape, &bytes)?;
-    let partial = path.with_extension("safetensors.partial");
-    safetensors::serialize_to_file([("frames", view)], None, &partial)?;
-    if let Err(error) = std::fs::rename(&partial, path) {
-        let _ = std::fs::remove_file(&partial);
-        return Err(format!("cannot write `{}`: {error}", path.display()).into());
-    }
-    Ok(())
 }
 
 fn summary(video: &Video, writing: f64) {

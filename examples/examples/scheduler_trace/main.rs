@@ -16,6 +16,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use serde_json::{Map, Value};
+use t2v_examples::exit_code;
 use t2v_schedulers::{SchedulerError, SchedulerKind, for_model, from_config, kind_of_config};
 use t2v_weights::parse_json;
 
@@ -51,13 +52,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<(), Error> {

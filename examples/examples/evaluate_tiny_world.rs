@@ -1,0 +1,184 @@
+//! Measures how often tiny-world, the embedded model, makes what the prompt asks for.
+//!
+//! Run with
+//!
+//! ```text
+//! cargo run --release -p t2v-examples --example evaluate_tiny_world -- --count 200
+//! ```
+//!
+//! The judge reads colour, shape, motion and background from the frames by measurement. `--drawings` lets it judge drawn
+//! clips, of which the truth is known, so shows how far it can be trusted.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use t2v_examples::{
+    ModelArgs, exit_code, open_frames,
+    tiny_world::{Attributes, BACKGROUNDS, COLOURS, FRAMES, Judge, MOTIONS, Rgb, SHAPES, SIZE, Verdict, draw_clip},
+};
+use t2v_pipeline::{DeviceName, GenerateOptions, Pipeline, TextToVideoRequest};
+
+type Error = Box<dyn std::error::Error>;
+
+#[derive(Parser)]
+#[command(about = "Measures how often tiny-world makes what the prompt asks for", version)]
+struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Prompts of each kind; their seeds are 0, 1, 2, ...
+    #[arg(long, default_value_t = 200)]
+    count: usize,
+    /// Which combinations of colour, shape and motion; a tenth was held out of training
+    #[arg(long, default_value = "both")]
+    combinations: Combinations,
+    #[arg(long)]
+    scheduler: Option<String>,
+    #[arg(long)]
+    num_inference_steps: Option<u32>,
+    #[arg(long)]
+    guidance_scale: Option<f64>,
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Prints the prompts that were missed, and what was seen instead
+    #[arg(long)]
+    misses: bool,
+    /// Judges drawn clips instead of generated ones
+    #[arg(long)]
+    drawings: bool,
+    /// Only says what one clip shows, a file of text_to_video's --frames-out
+    #[arg(long, value_name = "FILE.safetensors")]
+    frames: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Combinations {
+    HeldOut,
+    Seen,
+    Both,
+}
+
+fn main() -> ExitCode {
+    exit_code(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<(), Error> {
+    let judge = Judge::new();
+    if let Some(path) = &args.frames {
+        let (frames, shape) = open_frames(path)?;
+        println!("{}", in_words(judge.judge(&clip(&frames, shape)?)));
+        return Ok(());
+    }
+    let kinds = [
+        ("held out", true, Combinations::HeldOut),
+        ("seen", false, Combinations::Seen),
+    ];
+    let device = args.device.parse::<DeviceName>()?.device()?;
+    let pipeline = match args.drawings {
+        true => None,
+        false => Some(args.model.pipeline(None, &device)?),
+    };
+    println!("combinations  clips  colour   shape  motion  background     all  seconds a clip");
+    for (name, held_out, kind) in kinds {
+        if args.combinations != Combinations::Both && args.combinations != kind {
+            continue;
+        }
+        let mut combinations: Vec<Attributes> = Attributes::all().filter(|a| a.is_held_out() == held_out).collect();
+        fastrand::Rng::with_seed(0).shuffle(&mut combinations);
+        combinations.truncate(args.count);
+        let mut score = Score::default();
+        let bar = ProgressBar::new(combinations.len() as u64);
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} eta {eta} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        for (seed, attributes) in (0..).zip(&combinations) {
+            let (frames, time) = match &pipeline {
+                Some(pipeline) => generate(pipeline, attributes, seed, args)?,
+                None => (draw_clip(*attributes, u64::from(seed)), Duration::ZERO),
+            };
+            let verdict = judge.judge(&frames);
+            if !score.add(attributes, verdict, time) && args.misses {
+                bar.suspend(|| println!("seed {seed}: {} -> {}", attributes.prompt(), in_words(verdict)));
+            }
+            bar.set_message(score.row());
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        println!("{name:12}  {}", score.row());
+    }
+    Ok(())
+}
+
+fn generate(
+    pipeline: &Pipeline,
+    attributes: &Attributes,
+    seed: u32,
+    args: &Args,
+) -> Result<(Vec<Rgb>, Duration), Error> {
+    let mut request = TextToVideoRequest::new(attributes.prompt()).with_seed(seed);
+    request.scheduler.clone_from(&args.scheduler);
+    request.num_inference_steps = args.num_inference_steps;
+    request.guidance_scale = args.guidance_scale;
+    request.num_frames = Some(FRAMES as u32);
+    let video = pipeline.generate_with(&request, GenerateOptions::default())?;
+    let time = video.stage_times().iter().map(|(_, time)| time).sum();
+    let shape = [video.num_frames(), video.height(), video.width()];
+    Ok((clip(video.frames(), shape)?, time))
+}
+
+/// Frames in 0..1 as the judge takes them.
+fn clip(frames: &[f32], [count, height, width]: [usize; 3]) -> Result<Vec<Rgb>, Error> {
+    if height != SIZE || width != SIZE || count < 2 {
+        return Err(format!(
+            "the judge takes clips of {SIZE}x{SIZE}, at least 2 frames, not {count} of {width}x{height}"
+        )
+        .into());
+    }
+    let (pixels, _) = frames.as_chunks::<3>();
+    Ok(pixels.iter().map(|rgb| rgb.map(|v| v * 255.0)).collect())
+}
+
+fn in_words(verdict: Verdict) -> String {
+    let colour = verdict.colour.map_or("no colour", |i| COLOURS[i].0);
+    let shape = verdict.shape.map_or("no shape", |i| SHAPES[i]);
+    let motion = verdict.motion.map_or("without a known motion", |i| MOTIONS[i]);
+    let background = verdict
+        .background
+        .map_or("on an unknown background", |i| BACKGROUNDS[i]);
+    format!("{colour} {shape} {motion} {background}")
+}
+
+/// How many clips are right in colour, shape, motion, background, and in all four.
+#[derive(Default)]
+struct Score {
+    clips: usize,
+    right: [usize; 5],
+    time: Duration,
+}
+
+impl Score {
+    fn add(&mut self, asked: &Attributes, seen: Verdict, time: Duration) -> bool {
+        let right = [
+            seen.colour == Some(asked.colour),
+            seen.shape == Some(asked.shape),
+            seen.motion == Some(asked.motion),
+            seen.background == Some(asked.background),
+        ];
+        let all = right.iter().all(|right| *right);
+        for (count, right) in self.right.iter_mut().zip(right.into_iter().chain([all])) {
+            *count += usize::from(right);
+        }
+        self.clips += 1;
+        self.time += time;
+        all
+    }
+
+    fn row(&self) -> String {
+        let clips = self.clips.max(1) as f64;
+        let [colour, shape, motion, background, all] = self.right.map(|right| 100.0 * right as f64 / clips);
+        let seconds = self.time.as_secs_f64() / clips;
+        format!(
+            "{:5} {colour:5.1} % {shape:5.1} % {motion:5.1} %     {background:5.1} % {all:5.1} %  {seconds:14.2}",
+            self.clips
+        )
+    }
+}
