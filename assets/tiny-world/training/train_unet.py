@@ -19,14 +19,14 @@ from tokens import encode
 from world import BACKGROUNDS, FRAME_SIZE, FRAMES, captions, partial_captions
 
 
-def window(progress, rng):
-    """How many neighbouring frames of each clip a step sees: short windows of many clips first, whole clips at the end.
+def window(progress, short, rng):
+    """How many neighbouring frames of each clip a step sees: short windows of many clips first, then whole clips.
 
-    The captions are what is learnt last and short windows show more of them for the same work.
+    Short windows show more captions for the same work, so colours and shapes come sooner; motions need whole clips.
     """
-    if progress < 0.15:
+    if progress < short / 3:
         return rng.choice([1, 2, 4])
-    if progress < 0.4:
+    if progress < short:
         return rng.choice([4, 8, 16])
     return FRAMES
 
@@ -73,6 +73,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--frames", type=int, default=128, help="frames in a batch, of all clips together")
+    parser.add_argument("--short", type=float, default=0.4, help="part of the steps on short windows; 0 to go on training")
     parser.add_argument("--rate", type=float, default=1e-3)
     args = parser.parse_args()
     torch.manual_seed(0)
@@ -89,7 +90,7 @@ def main():
     rng = random.Random(training.step)
     start, first, losses = time.time(), training.step, []
     while training.running():
-        length = window(training.step / args.steps, rng)
+        length = window(training.step / args.steps, args.short, rng)
         batch = args.frames // length
         pick = sorted(rng.sample(range(len(latents)), batch))
         first_frame = rng.randrange(FRAMES - length + 1)

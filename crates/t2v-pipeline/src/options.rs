@@ -46,7 +46,7 @@ pub struct GenerateOptions<'a> {
     pub preview_every: Option<usize>,
     /// Given the previews.
     pub on_preview: Option<Watcher<'a, Preview>>,
-    /// Given the latents before they are decoded: what [`Pipeline::decode`] needs, should decoding fail. An error ends
+    /// Given the latents before they are decoded: what [`Pipeline::decode`](crate::Pipeline::decode) needs, should decoding fail. An error ends
     /// the generation.
     pub on_latents: Option<Watcher<'a, Latents, Result<(), PipelineError>>>,
 }
