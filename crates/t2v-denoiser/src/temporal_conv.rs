@@ -2,14 +2,10 @@
 
 use burn::{
     module::Module,
-    nn::{
-        GroupNorm, GroupNormConfig, PaddingConfig3d,
-        conv::{Conv3d, Conv3dConfig},
-    },
-    tensor::{Device, Tensor, activation::silu},
+    nn::{GroupNorm, GroupNormConfig, conv::Conv3d},
+    tensor::{Device, Tensor},
 };
-
-use crate::unet_blocks::{merge_frames, split_frames};
+use t2v_kernels::{Activation, conv_time, conv3x1x1, group_norm_frames};
 
 /// Normalise, activate, convolve over three neighbouring frames.
 #[derive(Module, Debug)]
@@ -20,15 +16,15 @@ struct NormConv {
 
 impl NormConv {
     fn new(channels: usize, groups: usize, device: &Device) -> Self {
-        let conv = Conv3dConfig::new([channels, channels], [3, 1, 1]).with_padding(PaddingConfig3d::Explicit(1, 0, 0));
         Self {
             norm: GroupNormConfig::new(groups, channels).init(device),
-            conv: conv.init(device),
+            conv: conv3x1x1(channels, channels, device),
         }
     }
 
-    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        self.conv.forward(silu(self.norm.forward(x)))
+    fn forward(&self, x: Tensor<4>, frames: usize) -> Tensor<4> {
+        let normed = group_norm_frames(&self.norm, x, frames, Some(Activation::Silu));
+        conv_time(&self.conv, normed, frames)
     }
 }
 
@@ -58,10 +54,9 @@ impl TemporalConv {
     /// - x: `[batch * frames, channels, height, width]`, unchanged
     #[must_use]
     pub fn forward(&self, x: Tensor<4>, frames: usize) -> Tensor<4> {
-        let x = split_frames(x, frames);
-        let hidden = self.conv1.forward(x.clone());
-        let hidden = self.conv2.forward(hidden);
-        let hidden = self.conv3.forward(hidden);
-        merge_frames(x + self.conv4.forward(hidden))
+        let hidden = self.conv1.forward(x.clone(), frames);
+        let hidden = self.conv2.forward(hidden, frames);
+        let hidden = self.conv3.forward(hidden, frames);
+        x + self.conv4.forward(hidden, frames)
     }
 }

@@ -6,7 +6,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, linear};
+use t2v_kernels::{MultiHead, group_norm, linear, project};
 
 use crate::TransformerBlock;
 
@@ -42,12 +42,14 @@ impl Transformer2d {
     #[must_use]
     pub fn forward(&self, x: Tensor<4>, text: Tensor<3>) -> Tensor<4> {
         let [rows, channels, height, width] = x.dims();
-        let pixels = self.norm.forward(x.clone()).flatten::<3>(2, 3).swap_dims(1, 2);
-        let mut hidden = self.proj_in.forward(pixels);
+        let pixels = group_norm(&self.norm, x.clone(), None)
+            .flatten::<3>(2, 3)
+            .swap_dims(1, 2);
+        let mut hidden = project(&self.proj_in, pixels);
         for block in &self.transformer_blocks {
             hidden = block.forward(hidden, Some(text.clone()));
         }
-        let hidden = self.proj_out.forward(hidden).swap_dims(1, 2);
+        let hidden = project(&self.proj_out, hidden).swap_dims(1, 2);
         hidden.reshape([rows, channels, height, width]) + x
     }
 }

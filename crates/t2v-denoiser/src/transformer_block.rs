@@ -3,9 +3,9 @@
 use burn::{
     module::Module,
     nn::{LayerNorm, LayerNormConfig, Linear},
-    tensor::{Device, Tensor, activation::gelu},
+    tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, attention, linear};
+use t2v_kernels::{MultiHead, attention, geglu, linear, project};
 
 /// Multi-head attention to oneself or to a context.
 #[derive(Module, Debug)]
@@ -40,10 +40,10 @@ impl Attention {
         let [rows, tokens, _] = x.dims();
         let batch = context.dims()[0];
         let inner = self.split.inner_dim();
-        let query = self.to_q.forward(x).reshape([batch, rows / batch * tokens, inner]);
-        let (key, value) = (self.to_k.forward(context.clone()), self.to_v.forward(context));
+        let query = project(&self.to_q, x).reshape([batch, rows / batch * tokens, inner]);
+        let (key, value) = (project(&self.to_k, context.clone()), project(&self.to_v, context));
         let out = attention(query, key, value, self.split, false).reshape([rows, tokens, inner]);
-        self.to_out[0].forward(out)
+        project(&self.to_out[0], out)
     }
 }
 
@@ -69,9 +69,7 @@ impl FeedForward {
     /// - x: `[batch, tokens, dim]`, unchanged
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let halves = self.proj.forward(x).chunk(2, 2);
-        let (value, gate) = (halves[0].clone(), halves[1].clone());
-        self.out.forward(value * gelu(gate))
+        project(&self.out, geglu(project(&self.proj, x)))
     }
 }
 

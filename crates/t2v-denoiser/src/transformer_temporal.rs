@@ -6,12 +6,9 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, linear};
+use t2v_kernels::{MultiHead, group_norm_frames, linear, merge_frames, project, split_frames};
 
-use crate::{
-    TransformerBlock,
-    unet_blocks::{merge_frames, split_frames},
-};
+use crate::TransformerBlock;
 
 const NORM_EPS: f64 = 1e-6;
 
@@ -46,15 +43,16 @@ impl TransformerTemporal {
     pub fn forward(&self, x: Tensor<4>, frames: usize) -> Tensor<4> {
         let [rows, channels, height, width] = x.dims();
         let batch = rows / frames;
-        let hidden = self.norm.forward(split_frames(x.clone(), frames));
-        let hidden = hidden
-            .permute([0, 3, 4, 2, 1])
-            .reshape([batch * height * width, frames, channels]);
-        let mut hidden = self.proj_in.forward(hidden);
+        let hidden = group_norm_frames(&self.norm, x.clone(), frames, None);
+        let hidden =
+            split_frames(hidden, frames)
+                .permute([0, 3, 4, 2, 1])
+                .reshape([batch * height * width, frames, channels]);
+        let mut hidden = project(&self.proj_in, hidden);
         for block in &self.transformer_blocks {
             hidden = block.forward(hidden, None);
         }
-        let hidden = self.proj_out.forward(hidden);
+        let hidden = project(&self.proj_out, hidden);
         let hidden = hidden
             .reshape([batch, height, width, frames, channels])
             .permute([0, 4, 3, 1, 2]);

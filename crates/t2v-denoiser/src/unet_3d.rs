@@ -3,15 +3,14 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
-    tensor::{DType, Device, Tensor, activation::silu},
+    tensor::{DType, Device, Tensor},
 };
-use t2v_kernels::{MultiHead, conv3x3};
+use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_frames, split_frames};
 use t2v_weights::{Component, Weights};
 
 use crate::{
     BlockConfig, Denoiser, DenoiserError, DownBlock3d, DownBlockType, MidBlock3d, TimestepEmbedding,
-    TransformerTemporal, UNet3dConfig, UpBlock3d, UpBlockType, keys, sinusoidal_embedding,
-    unet_blocks::{Condition, merge_frames, split_frames},
+    TransformerTemporal, UNet3dConfig, UpBlock3d, UpBlockType, keys, sinusoidal_embedding, unet_blocks::Condition,
 };
 
 /// Heads of the transformer before the first block, whatever the configuration says.
@@ -146,7 +145,7 @@ impl Denoiser for UNet3d {
     fn forward(&self, latents: Tensor<5>, timestep: f64, text: Tensor<3>) -> Tensor<5> {
         let [batch, _, frames, height, width] = latents.dims();
         let condition = self.condition(timestep, text, batch * frames, frames);
-        let x = self.conv_in.forward(merge_frames(latents));
+        let x = conv2d(&self.conv_in, merge_frames(latents));
         let mut x = self.transformer_in.forward(x, frames);
         let mut states = vec![x.clone()];
         for block in &self.down_blocks {
@@ -165,7 +164,10 @@ impl Denoiser for UNet3d {
             });
             x = block.forward(x, &mut states, &condition, size);
         }
-        let x = self.conv_out.forward(silu(self.conv_norm_out.forward(x)));
+        let x = conv2d(
+            &self.conv_out,
+            group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),
+        );
         split_frames(x, frames)
     }
 }

@@ -72,19 +72,6 @@ pub(crate) struct Condition {
     pub(crate) frames: usize,
 }
 
-/// `[batch * frames, channels, height, width]` -> `[batch, channels, frames, height, width]`.
-pub(crate) fn split_frames(x: Tensor<4>, frames: usize) -> Tensor<5> {
-    let [rows, channels, height, width] = x.dims();
-    x.reshape([rows / frames, frames, channels, height, width])
-        .swap_dims(1, 2)
-}
-
-/// The inverse of [`split_frames`].
-pub(crate) fn merge_frames(x: Tensor<5>) -> Tensor<4> {
-    let [batch, channels, frames, height, width] = x.dims();
-    x.swap_dims(1, 2).reshape([batch * frames, channels, height, width])
-}
-
 /// A resolution on the way down.
 #[derive(Module, Debug)]
 pub struct DownBlock3d {

@@ -32,6 +32,11 @@ impl Activation {
     /// Applies the function element by element.
     #[must_use]
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        #[cfg(feature = "rten")]
+        let x = match crate::flex::activate(self, x) {
+            Ok(out) => return out,
+            Err(x) => x,
+        };
         match self {
             Activation::Silu => silu(x),
             Activation::Gelu => gelu(x),
@@ -41,6 +46,23 @@ impl Activation {
             Activation::Relu => relu(x),
         }
     }
+}
+
+/// `value * gelu(gate)`, the inner half of a gated feed-forward layer, GEGLU
+/// ([Shazeer, 2020](https://arxiv.org/abs/2002.05202)).
+///
+/// # Shapes
+/// - x: `[batch, tokens, 2 * inner]`, values first -> `[batch, tokens, inner]`
+#[must_use]
+pub fn geglu(x: Tensor<3>) -> Tensor<3> {
+    #[cfg(feature = "rten")]
+    let x = match crate::flex::gated_gelu(x) {
+        Ok(out) => return out,
+        Err(x) => x,
+    };
+    let halves = x.chunk(2, 2);
+    let (value, gate) = (halves[0].clone(), halves[1].clone());
+    value * gelu(gate)
 }
 
 #[cfg(test)]

@@ -29,6 +29,11 @@ impl MultiHead {
 /// - output: `[batch, queries, heads * head_dim]`
 #[must_use]
 pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, split: MultiHead, causal: bool) -> Tensor<3> {
+    #[cfg(feature = "rten")]
+    let [query, key, value] = match crate::flex::attention([query, key, value], split, causal) {
+        Ok(out) => return out,
+        Err(inputs) => inputs,
+    };
     let [batch, queries, _] = query.dims();
     let heads = |x: Tensor<3>| {
         let [batch, len, _] = x.dims();

@@ -1,12 +1,14 @@
-//! The two-dimensional convolutions that the models use.
+//! The convolutions that the models use.
 
 use burn::{
     nn::{
-        PaddingConfig2d,
-        conv::{Conv2d, Conv2dConfig},
+        PaddingConfig2d, PaddingConfig3d,
+        conv::{Conv2d, Conv2dConfig, Conv3d, Conv3dConfig},
     },
-    tensor::Device,
+    tensor::{Device, Tensor},
 };
+
+use crate::{merge_frames, split_frames};
 
 /// A 3x3 convolution that keeps the size.
 #[must_use]
@@ -20,4 +22,42 @@ pub fn conv3x3(in_channels: usize, out_channels: usize, device: &Device) -> Conv
 #[must_use]
 pub fn conv1x1(in_channels: usize, out_channels: usize, device: &Device) -> Conv2d {
     Conv2dConfig::new([in_channels, out_channels], [1, 1]).init(device)
+}
+
+/// A convolution over three neighbouring frames that keeps their number.
+#[must_use]
+pub fn conv3x1x1(in_channels: usize, out_channels: usize, device: &Device) -> Conv3d {
+    Conv3dConfig::new([in_channels, out_channels], [3, 1, 1])
+        .with_padding(PaddingConfig3d::Explicit(1, 0, 0))
+        .init(device)
+}
+
+/// Applies a convolution to images.
+///
+/// # Shapes
+/// - x: `[batch, in_channels, height, width]`
+/// - output: `[batch, out_channels, ...]`
+#[must_use]
+pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "rten")]
+    let x = match crate::flex::conv2d(conv, x) {
+        Ok(out) => return out,
+        Err(x) => x,
+    };
+    conv.forward(x)
+}
+
+/// Applies a [`conv3x1x1`] along the frames of each clip.
+///
+/// # Shapes
+/// - x: `[batch * frames, in_channels, height, width]`
+/// - output: `[batch * frames, out_channels, height, width]`
+#[must_use]
+pub fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Tensor<4> {
+    #[cfg(feature = "rten")]
+    let x = match crate::flex::conv_time(conv, x, frames) {
+        Ok(out) => return out,
+        Err(x) => x,
+    };
+    merge_frames(conv.forward(split_frames(x, frames)))
 }

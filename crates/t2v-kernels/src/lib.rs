@@ -1,8 +1,8 @@
 //! What the models compute with: operators, and the layers that more than one model is built of.
 //!
-//! The key decision: a model crate names the operation (`attention`, `upsample_nearest`, a residual block) and this
-//! crate decides how it runs. Here every operation is expressed in Burn's own operators, so it runs on each of its
-//! backends; faster paths for a device belong behind the same functions.
+//! The key decision: a model crate names the operation ([`attention`], [`conv2d`], a residual block) and this crate
+//! decides how it runs. Every operation is expressed in Burn's own operators, so it runs on each of its backends; with
+//! the feature `rten`, tensors in f32 on the CPU take the operators in `flex/` instead, which build on the crates of that name.
 //!
 //! The layers follow `diffusers/models/resnet.py`, `downsampling.py` and `upsampling.py`, and name their parameters as
 //! diffusers' checkpoints do.
@@ -10,13 +10,19 @@
 mod activation;
 mod attention;
 mod conv;
+#[cfg(feature = "rten")]
+mod flex;
+mod frames;
 mod linear;
+mod norm;
 mod resample;
 mod resnet_block;
 
-pub use activation::Activation;
+pub use activation::{Activation, geglu};
 pub use attention::{MultiHead, attention};
-pub use conv::{conv1x1, conv3x3};
-pub use linear::linear;
+pub use conv::{conv_time, conv1x1, conv2d, conv3x1x1, conv3x3};
+pub use frames::{merge_frames, split_frames};
+pub use linear::{linear, project};
+pub use norm::{group_norm, group_norm_frames};
 pub use resample::{Downsample2d, Upsample2d, upsample_nearest};
 pub use resnet_block::{ResnetBlock2d, ResnetBlock2dConfig};

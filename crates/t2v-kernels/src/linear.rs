@@ -1,8 +1,8 @@
-//! Linear layers that keep torch's memory layout.
+//! Linear layers, in torch's memory layout.
 
 use burn::{
     nn::{Linear, LinearConfig, LinearLayout},
-    tensor::Device,
+    tensor::{Device, Tensor},
 };
 
 /// A linear layer whose weight stays `[d_out, d_in]` in memory, as checkpoints store it: the transposition is a view.
@@ -12,4 +12,18 @@ pub fn linear(d_in: usize, d_out: usize, bias: bool, device: &Device) -> Linear 
         .with_bias(bias)
         .with_layout(LinearLayout::Col)
         .init(device)
+}
+
+/// Applies a linear layer to each token. A transposed view is as fast as tokens in order.
+///
+/// # Shapes
+/// - x: `[batch, tokens, d_in]` -> `[batch, tokens, d_out]`
+#[must_use]
+pub fn project(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
+    #[cfg(feature = "rten")]
+    let x = match crate::flex::linear(layer, x) {
+        Ok(out) => return out,
+        Err(x) => x,
+    };
+    layer.forward(x)
 }

@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 
-use crate::conv3x3;
+use crate::{conv2d, conv3x3};
 
 /// A 3x3 convolution with stride 2.
 #[derive(Module, Debug)]
@@ -36,7 +36,7 @@ impl Downsample2d {
     /// - x: `[batch, channels, height, width]` -> half of height and width
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
+        conv2d(&self.conv, x)
     }
 }
 
@@ -63,7 +63,7 @@ impl Upsample2d {
     pub fn forward(&self, x: Tensor<4>, size: Option<[usize; 2]>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let size = size.unwrap_or([2 * height, 2 * width]);
-        self.conv.forward(upsample_nearest(x, size))
+        conv2d(&self.conv, upsample_nearest(x, size))
     }
 }
 
@@ -75,6 +75,11 @@ impl Upsample2d {
 pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [batch, channels, height, width] = x.dims();
     if size == [2 * height, 2 * width] {
+        #[cfg(feature = "rten")]
+        let x = match crate::flex::double(x) {
+            Ok(out) => return out,
+            Err(x) => x,
+        };
         return x
             .reshape([batch, channels, height, 1, width, 1])
             .expand([batch, channels, height, 2, width, 2])

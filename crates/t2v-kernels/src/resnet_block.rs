@@ -6,7 +6,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::{Activation, conv1x1, conv3x3, linear};
+use crate::{Activation, conv1x1, conv2d, conv3x3, group_norm, linear};
 
 /// What a [`ResnetBlock2d`] is made of.
 #[derive(Debug, Clone)]
@@ -71,16 +71,14 @@ impl ResnetBlock2d {
     /// - output: `[batch, out_channels, height, width]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>, time_embedding: Option<Tensor<2>>) -> Tensor<4> {
-        let mut hidden = self
-            .conv1
-            .forward(self.activation.forward(self.norm1.forward(x.clone())));
+        let mut hidden = conv2d(&self.conv1, group_norm(&self.norm1, x.clone(), Some(self.activation)));
         if let (Some(proj), Some(time)) = (&self.time_emb_proj, time_embedding) {
             let time = proj.forward(self.activation.forward(time));
             hidden = hidden + time.unsqueeze_dims(&[2, 3]);
         }
-        let hidden = self.conv2.forward(self.activation.forward(self.norm2.forward(hidden)));
+        let hidden = conv2d(&self.conv2, group_norm(&self.norm2, hidden, Some(self.activation)));
         let carried = match &self.conv_shortcut {
-            Some(conv) => conv.forward(x),
+            Some(conv) => conv2d(conv, x),
             None => x,
         };
         let sum = carried + hidden;

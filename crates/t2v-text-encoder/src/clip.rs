@@ -5,7 +5,7 @@ use burn::{
     nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
-use t2v_kernels::{Activation, MultiHead, attention, linear};
+use t2v_kernels::{Activation, MultiHead, attention, linear, project};
 use t2v_weights::{Component, KeyMap, Weights};
 
 use crate::{ClipTextConfig, TextEncoderError};
@@ -74,13 +74,13 @@ impl Layer {
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let normed = self.layer_norm1.forward(x.clone());
-        let query = self.self_attn.q_proj.forward(normed.clone());
-        let key = self.self_attn.k_proj.forward(normed.clone());
-        let value = self.self_attn.v_proj.forward(normed);
+        let query = project(&self.self_attn.q_proj, normed.clone());
+        let key = project(&self.self_attn.k_proj, normed.clone());
+        let value = project(&self.self_attn.v_proj, normed);
         let attended = attention(query, key, value, self.self_attn.split, true);
-        let x = x + self.self_attn.out_proj.forward(attended);
-        let hidden = self.mlp.fc1.forward(self.layer_norm2.forward(x.clone()));
-        x + self.mlp.fc2.forward(self.mlp.activation.forward(hidden))
+        let x = x + project(&self.self_attn.out_proj, attended);
+        let hidden = project(&self.mlp.fc1, self.layer_norm2.forward(x.clone()));
+        x + project(&self.mlp.fc2, self.mlp.activation.forward(hidden))
     }
 }
 

@@ -6,7 +6,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, attention, linear};
+use t2v_kernels::{MultiHead, attention, group_norm, linear, project};
 
 /// One head as wide as there are channels, added to the input.
 #[derive(Module, Debug)]
@@ -37,11 +37,13 @@ impl PixelAttention {
             heads: 1,
             head_dim: shape[1],
         };
-        let pixels = self.group_norm.forward(x.clone()).flatten::<3>(2, 3).swap_dims(1, 2);
-        let query = self.to_q.forward(pixels.clone());
-        let key = self.to_k.forward(pixels.clone());
-        let value = self.to_v.forward(pixels);
-        let out = self.to_out[0].forward(attention(query, key, value, split, false));
+        let pixels = group_norm(&self.group_norm, x.clone(), None)
+            .flatten::<3>(2, 3)
+            .swap_dims(1, 2);
+        let query = project(&self.to_q, pixels.clone());
+        let key = project(&self.to_k, pixels.clone());
+        let value = project(&self.to_v, pixels);
+        let out = project(&self.to_out[0], attention(query, key, value, split, false));
         out.swap_dims(1, 2).reshape(shape) + x
     }
 }

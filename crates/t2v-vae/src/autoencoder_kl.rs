@@ -5,7 +5,7 @@ use burn::{
     nn::conv::Conv2d,
     tensor::{DType, Device, Tensor},
 };
-use t2v_kernels::conv1x1;
+use t2v_kernels::{conv1x1, conv2d};
 use t2v_weights::{Component, Weights};
 
 use crate::{
@@ -96,7 +96,7 @@ impl AutoencoderKl {
         let whole = |x| {
             let moments = self.encoder.forward(x);
             match &self.quant_conv {
-                Some(conv) => conv.forward(moments),
+                Some(conv) => conv2d(conv, moments),
                 None => moments,
             }
         };
@@ -123,7 +123,7 @@ impl AutoencoderKl {
     pub fn decode_frame(&self, latents: Tensor<4>) -> Tensor<4> {
         let whole = |x| {
             let x = match &self.post_quant_conv {
-                Some(conv) => conv.forward(x),
+                Some(conv) => conv2d(conv, x),
                 None => x,
             };
             self.decoder.forward(x)

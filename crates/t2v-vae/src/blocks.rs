@@ -3,9 +3,11 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
-    tensor::{Device, Tensor, activation::silu},
+    tensor::{Device, Tensor},
 };
-use t2v_kernels::{Downsample2d, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d, conv3x3};
+use t2v_kernels::{
+    Activation, Downsample2d, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d, conv2d, conv3x3, group_norm,
+};
 
 use crate::{AutoencoderKlConfig, attention::PixelAttention};
 
@@ -111,7 +113,7 @@ impl Encoder {
 
     /// `[batch, 3, height, width]` -> `[batch, 2 * latent_channels, height / factor, width / factor]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut x = self.conv_in.forward(x);
+        let mut x = conv2d(&self.conv_in, x);
         for block in &self.down_blocks {
             x = run_resnets(&block.resnets, x);
             for downsampler in block.downsamplers.iter().flatten() {
@@ -119,7 +121,10 @@ impl Encoder {
             }
         }
         let x = self.mid_block.forward(x);
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        conv2d(
+            &self.conv_out,
+            group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),
+        )
     }
 }
 
@@ -157,13 +162,16 @@ impl Decoder {
 
     /// `[batch, latent_channels, height, width]` -> `[batch, 3, height * factor, width * factor]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut x = self.mid_block.forward(self.conv_in.forward(x));
+        let mut x = self.mid_block.forward(conv2d(&self.conv_in, x));
         for block in &self.up_blocks {
             x = run_resnets(&block.resnets, x);
             for upsampler in block.upsamplers.iter().flatten() {
                 x = upsampler.forward(x, None);
             }
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        conv2d(
+            &self.conv_out,
+            group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),
+        )
     }
 }

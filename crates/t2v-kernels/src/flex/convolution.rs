@@ -1,0 +1,201 @@
+//! Convolutions as matrix products whose right side is packed straight from the image.
+
+use burn::{
+    nn::{
+        PaddingConfig2d,
+        conv::{Conv2d, Conv3d},
+    },
+    tensor::Tensor,
+};
+use rayon::prelude::*;
+use rten_gemm::{BiasVector, ColOffsets, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, Im2Col, RowOffsets};
+use rten_tensor::NdTensorView;
+
+use super::{contiguous, elements, matrix::matrix, parameter, tensor};
+
+/// How a kernel moves over one dimension of an image.
+#[derive(Clone, Copy)]
+struct Axis {
+    /// Pixels, and elements from one to the next.
+    size: usize,
+    pixel: usize,
+    kernel: usize,
+    stride: usize,
+    /// Zeros before the first pixel.
+    before: usize,
+}
+
+impl Axis {
+    /// Where in the image, in elements, the kernel begins for an output pixel.
+    fn begin(&self, out: usize) -> i32 {
+        ((out * self.stride) as i32 - self.before as i32) * self.pixel as i32
+    }
+
+    fn last(&self) -> i32 {
+        ((self.size - 1) * self.pixel) as i32
+    }
+}
+
+/// The patches of `image`, `channels` that are `channel` elements apart, for the output pixels `out` (rows, columns).
+fn patches<'a>(
+    gemm: &GemmExecutor,
+    image: &'a [f32],
+    [channels, channel]: [usize; 2],
+    [y, x]: [Axis; 2],
+    out: &[(usize, usize)],
+) -> Option<Im2Col<'a, f32>> {
+    let image =
+        NdTensorView::from_slice_with_strides([channels, y.size, x.size], image, [channel, y.pixel, x.pixel]).ok()?;
+    let n_rows = channels * y.kernel * x.kernel;
+    let padded = |mut offsets: Vec<i32>, step: usize| {
+        offsets.resize(offsets.len().next_multiple_of(step), i32::MAX);
+        offsets
+    };
+    let row = |of: &dyn Fn(usize, usize, usize) -> usize| {
+        let kernel = x.kernel * y.kernel;
+        let offsets = (0..n_rows).map(|i| of(i / kernel, i / x.kernel % y.kernel, i % x.kernel) as i32);
+        padded(offsets.collect(), gemm.im2col_row_count_step())
+    };
+    let column =
+        |of: &dyn Fn(&(usize, usize)) -> i32| padded(out.iter().map(of).collect(), gemm.im2col_col_count_step());
+    Some(Im2Col {
+        image,
+        row_offsets: RowOffsets {
+            chan: row(&|c, _, _| c * channel),
+            y: row(&|_, ky, _| ky * y.pixel),
+            x: row(&|_, _, kx| kx * x.pixel),
+        },
+        col_offsets: ColOffsets {
+            y: column(&|&(row, _)| y.begin(row)),
+            x: column(&|&(_, column)| x.begin(column)),
+        },
+        n_cols: out.len(),
+        n_rows,
+        max_y_offset: y.last(),
+        max_x_offset: x.last(),
+    })
+}
+
+/// Convolves with kernels of any size; groups and dilation are left to Burn.
+pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
+    let [top, left, bottom, right] = match conv.padding {
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right],
+        PaddingConfig2d::Valid => [0; 4],
+        PaddingConfig2d::Same => return Err(x),
+    };
+    let [batch, channels, height, width] = x.dims();
+    let [kernel_y, kernel_x] = conv.kernel_size;
+    let unsuitable = conv.groups != 1
+        || conv.dilation != [1, 1]
+        || channels * height * width > i32::MAX as usize
+        || height + top + bottom < kernel_y
+        || width + left + right < kernel_x;
+    if unsuitable {
+        return Err(x);
+    }
+    let axis = |size, pixel, kernel, stride, before| Axis {
+        size,
+        pixel,
+        kernel,
+        stride,
+        before,
+    };
+    let y_axis = axis(height, width, kernel_y, conv.stride[0], top);
+    let x_axis = axis(width, 1, kernel_x, conv.stride[1], left);
+    let out_height = (height + top + bottom - kernel_y) / conv.stride[0] + 1;
+    let out_width = (width + left + right - kernel_x) / conv.stride[1] + 1;
+    let pixels: Vec<(usize, usize)> = (0..out_height)
+        .flat_map(|row| (0..out_width).map(move |column| (row, column)))
+        .collect();
+    let pointwise =
+        [kernel_y, kernel_x, conv.stride[0], conv.stride[1]] == [1; 4] && [top, left, bottom, right] == [0; 4];
+
+    let kept = x.clone();
+    let convolve = || {
+        let weight = parameter(conv.weight.val())?;
+        let bias = match &conv.bias {
+            Some(bias) => Some(parameter(bias.val())?),
+            None => None,
+        };
+        let out_channels = weight.layout().shape()[0];
+        let depth = channels * kernel_y * kernel_x;
+        let x = contiguous(x).ok()?;
+        let gemm = GemmExecutor::<f32>::default();
+        let packed = gemm.prepack_a(matrix(elements(&weight), [out_channels, depth], [depth, 1])?);
+        let mut out = vec![0.0; batch * out_channels * pixels.len()];
+        out.par_chunks_mut(out_channels * pixels.len())
+            .zip(elements(&x).par_chunks(channels * height * width))
+            .try_for_each(|(out, image)| {
+                // Executors are cheap, but can't be shared between threads.
+                let gemm = GemmExecutor::<f32>::default();
+                let options = GemmOptions {
+                    bias: bias.as_ref().map(|bias| BiasVector::Column(elements(bias))),
+                    ..Default::default()
+                };
+                let a = GemmInputA::Packed(&packed);
+                if pointwise {
+                    let image = matrix(image, [channels, height * width], [height * width, 1])?;
+                    gemm.gemm(out, a, GemmInputB::Unpacked(image), options).ok()
+                } else {
+                    let patches = patches(&gemm, image, [channels, height * width], [y_axis, x_axis], &pixels)?;
+                    gemm.gemm(out, a, GemmInputB::Im2Col(&patches), options).ok()
+                }
+            })?;
+        Some(tensor(out, [batch, out_channels, out_height, out_width]))
+    };
+    convolve().ok_or(kept)
+}
+
+/// Convolves `[batch * frames, channels, height, width]` along the frames with a `(kernel, 1, 1)` kernel that keeps
+/// their number. Frames stay where they are in memory.
+pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Tensor<4>, Tensor<4>> {
+    let [rows, channels, height, width] = x.dims();
+    let [kernel, 1, 1] = conv.kernel_size else {
+        return Err(x);
+    };
+    let (area, clip) = (height * width, frames * channels * height * width);
+    if conv.groups != 1 || conv.dilation != [1; 3] || conv.stride != [1; 3] || clip > i32::MAX as usize {
+        return Err(x);
+    }
+    let axis = |size, pixel, kernel, before| Axis {
+        size,
+        pixel,
+        kernel,
+        stride: 1,
+        before,
+    };
+    let time = axis(frames, channels * area, kernel, kernel / 2);
+    let space = axis(area, 1, 1, 0);
+
+    let kept = x.clone();
+    let convolve = || {
+        let weight = parameter(conv.weight.val())?;
+        let bias = match &conv.bias {
+            Some(bias) => Some(parameter(bias.val())?),
+            None => None,
+        };
+        let out_channels = weight.layout().shape()[0];
+        let depth = channels * kernel;
+        let x = contiguous(x).ok()?;
+        let gemm = GemmExecutor::<f32>::default();
+        let packed = gemm.prepack_a(matrix(elements(&weight), [out_channels, depth], [depth, 1])?);
+        let clips = elements(&x);
+        let mut out = vec![0.0; rows * out_channels * area];
+        out.par_chunks_mut(out_channels * area)
+            .enumerate()
+            .try_for_each(|(row, out)| {
+                let gemm = GemmExecutor::<f32>::default();
+                let pixels: Vec<(usize, usize)> = (0..area).map(|pixel| (row % frames, pixel)).collect();
+                let clip = &clips[row / frames * clip..][..clip];
+                let patches = patches(&gemm, clip, [channels, area], [time, space], &pixels)?;
+                let options = GemmOptions {
+                    bias: bias.as_ref().map(|bias| BiasVector::Column(elements(bias))),
+                    ..Default::default()
+                };
+                gemm.gemm(out, GemmInputA::Packed(&packed), GemmInputB::Im2Col(&patches), options)
+                    .ok()
+            })?;
+        Some(tensor(out, [rows, out_channels, height, width]))
+    };
+    convolve().ok_or(kept)
+}

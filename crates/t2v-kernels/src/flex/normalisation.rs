@@ -1,0 +1,72 @@
+//! Group normalisation and the activation after it, in two passes over the input.
+
+use burn::{nn::GroupNorm, tensor::Tensor};
+use rayon::prelude::*;
+use rten_simd::SimdOp;
+use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
+
+use super::{contiguous, elements, elementwise::activate_slice, into_elements, parameter, tensor};
+use crate::Activation;
+
+/// Elements whose sum is taken in f32 before it is added up in f64.
+const PARTIAL_SUM: usize = 4096;
+
+/// Mean and variance of what `parts` hold together, the latter about the mean.
+fn moments(parts: &[&[f32]]) -> (f64, f64) {
+    let sum = |of: &dyn Fn(&[f32]) -> f32| -> f64 {
+        let pieces = parts.iter().flat_map(|part| part.chunks(PARTIAL_SUM));
+        pieces.map(|piece| f64::from(of(piece))).sum()
+    };
+    let len = parts.iter().map(|part| part.len()).sum::<usize>() as f64;
+    let mean = sum(&|x| Sum::new(x).dispatch()) / len;
+    let variance = sum(&|x| SumSquareSub::new(x, mean as f32).dispatch()) / len;
+    (mean, variance)
+}
+
+/// Normalises `[batch * frames, channels, ...]`; a group is made of its channels in all the `frames` of a batch entry.
+pub(crate) fn group_norm<const D: usize>(
+    norm: &GroupNorm,
+    x: Tensor<D>,
+    frames: usize,
+    activation: Option<Activation>,
+) -> Result<Tensor<D>, Tensor<D>> {
+    let shape = x.dims();
+    let (rows, channels) = (shape[0], shape[1]);
+    let area: usize = shape[2..].iter().product();
+    let affine = |p: &Option<burn::module::Param<Tensor<1>>>| p.as_ref().and_then(|p| parameter(p.val()));
+    let (Some(gamma), Some(beta)) = (affine(&norm.gamma), affine(&norm.beta)) else {
+        return Err(x);
+    };
+    let (gamma, beta) = (elements(&gamma), elements(&beta));
+    let x = contiguous(x)?;
+    let (groups, width) = (norm.num_groups, channels / norm.num_groups * area);
+    let statistics: Vec<(f32, f32)> = {
+        let x = elements(&x);
+        (0..rows / frames * groups)
+            .into_par_iter()
+            .map(|index| {
+                let (entry, group) = (index / groups, index % groups);
+                let start = |frame| ((entry * frames + frame) * groups + group) * width;
+                let parts: Vec<&[f32]> = (0..frames).map(|f| &x[start(f)..start(f) + width]).collect();
+                let (mean, variance) = moments(&parts);
+                (mean as f32, (1.0 / (variance + norm.epsilon).sqrt()) as f32)
+            })
+            .collect()
+    };
+    let mut values = into_elements(x);
+    values.par_chunks_mut(area).enumerate().for_each(|(plane, values)| {
+        let (row, channel) = (plane / channels, plane % channels);
+        let (mean, scale) = statistics[row / frames * groups + channel * groups / channels];
+        let options = NormalizeOptions {
+            pre_scale_bias: mean,
+            scale: scale * gamma[channel],
+            bias: beta[channel],
+            ..Default::default()
+        };
+        let values = Normalize::new_mut(values, options).dispatch();
+        if let Some(activation) = activation {
+            activate_slice(activation, values);
+        }
+    });
+    Ok(tensor(values, shape))
+}

@@ -1,0 +1,178 @@
+//! Every operator against Burn's own, at sizes that are no multiple of a vector's or a block's.
+
+use burn::{
+    module::Param,
+    nn::{
+        GroupNormConfig, Linear, PaddingConfig2d,
+        conv::{Conv2dConfig, Conv3dConfig},
+    },
+    tensor::{DType, Device, Distribution, Tensor, Tolerance, activation},
+};
+
+use crate::{Activation, MultiHead, merge_frames, split_frames};
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.3, 1.5), &Device::flex())
+}
+
+#[track_caller]
+fn assert_same<const D: usize>(actual: Result<Tensor<D>, impl Sized>, expected: Tensor<D>) {
+    let Ok(actual) = actual else {
+        panic!("the operator didn't take its input");
+    };
+    let tolerance = Tolerance::rel_abs(2e-5, 2e-5);
+    actual
+        .into_data()
+        .assert_approx_eq::<f32>(&expected.into_data(), tolerance);
+}
+
+#[test]
+fn activations() {
+    let x = random([3, 5, 7, 401]) * 4.0;
+    for (kind, expected) in [
+        (Activation::Silu, activation::silu(x.clone())),
+        (Activation::Gelu, activation::gelu(x.clone())),
+        (Activation::GeluNew, activation::gelu_approximate(x.clone())),
+        (
+            Activation::QuickGelu,
+            x.clone() * activation::sigmoid(x.clone() * 1.702),
+        ),
+        (Activation::Relu, activation::relu(x.clone())),
+        (Activation::Mish, activation::mish(x.clone())),
+    ] {
+        assert_same(super::activate(kind, x.clone()), expected.clone());
+        let permuted = x.clone().permute([2, 0, 3, 1]);
+        assert_same(super::activate(kind, permuted), expected.permute([2, 0, 3, 1]));
+    }
+}
+
+#[test]
+fn activation_leaves_other_holders_alone() {
+    let x = random([2, 100]);
+    let before = x.clone().into_data();
+    let _ = super::activate(Activation::Relu, x.clone());
+    assert_eq!(x.into_data(), before);
+}
+
+#[test]
+fn gated_gelu() {
+    let x = random([2, 7, 26]);
+    let halves = x.clone().chunk(2, 2);
+    let expected = halves[0].clone() * activation::gelu(halves[1].clone());
+    assert_same(super::gated_gelu(x), expected);
+}
+
+#[test]
+fn group_norms() {
+    for (shape, groups, frames) in [([3, 6, 5, 7], 3, 1), ([6, 8, 3, 3], 2, 3), ([4, 32, 40, 41], 32, 2)] {
+        let mut norm = GroupNormConfig::new(groups, shape[1])
+            .with_epsilon(1e-6)
+            .init(&Device::flex());
+        norm.gamma = Some(Param::from_tensor(random([shape[1]])));
+        norm.beta = Some(Param::from_tensor(random([shape[1]])));
+        let x = random(shape) + 20.0;
+        let expected = merge_frames(norm.forward(split_frames(x.clone(), frames)));
+        assert_same(super::group_norm(&norm, x.clone(), frames, None), expected.clone());
+        let activated = super::group_norm(&norm, x, frames, Some(Activation::Silu));
+        assert_same(activated, activation::silu(expected));
+    }
+}
+
+#[test]
+fn linear_layers() {
+    for (rows, bias) in [(1, true), (37, false), (64, true)] {
+        for transposed_weight in [false, true] {
+            let weight = match transposed_weight {
+                false => random([21, 34]),
+                true => random([34, 21]).transpose(),
+            };
+            let layer = Linear {
+                weight: Param::from_tensor(weight),
+                bias: bias.then(|| Param::from_tensor(random([34]))),
+            };
+            let x = random([3, rows, 21]);
+            assert_same(super::linear(&layer, x.clone()), layer.forward(x));
+            let view = random([3, 21, rows]).swap_dims(1, 2);
+            assert_same(super::linear(&layer, view.clone()), layer.forward(view));
+            let part = random([3, rows, 50]).slice([0..3, 0..rows, 20..41]);
+            assert_same(super::linear(&layer, part.clone()), layer.forward(part));
+        }
+    }
+}
+
+#[test]
+fn convolutions() {
+    let padded = |p: [usize; 4]| PaddingConfig2d::Explicit(p[0], p[1], p[2], p[3]);
+    for (kernel, stride, padding) in [
+        ([3, 3], [1, 1], padded([1, 1, 1, 1])),
+        ([3, 3], [2, 2], padded([0, 0, 1, 1])),
+        ([3, 3], [2, 2], padded([1, 1, 1, 1])),
+        ([1, 1], [1, 1], PaddingConfig2d::Valid),
+        ([1, 3], [1, 2], padded([0, 2, 0, 1])),
+    ] {
+        for (batch, bias) in [(1, true), (3, false)] {
+            let conv = Conv2dConfig::new([5, 13], kernel)
+                .with_stride(stride)
+                .with_padding(padding.clone())
+                .with_bias(bias)
+                .init(&Device::flex());
+            let x = random([batch, 5, 11, 18]);
+            assert_same(super::conv2d(&conv, x.clone()), conv.forward(x));
+            let view = random([batch, 11, 18, 5]).permute([0, 3, 1, 2]);
+            assert_same(super::conv2d(&conv, view.clone()), conv.forward(view));
+        }
+    }
+}
+
+#[test]
+fn convolutions_of_other_kinds_are_left_alone() {
+    let grouped = Conv2dConfig::new([4, 4], [3, 3]).with_groups(2).init(&Device::flex());
+    assert!(super::conv2d(&grouped, random([1, 4, 5, 5])).is_err());
+    let half = random([1, 4, 5, 5]).cast(DType::F16);
+    assert!(super::activate(Activation::Silu, half).is_err());
+}
+
+#[test]
+fn convolutions_in_time() {
+    for frames in [1, 2, 5] {
+        let conv = Conv3dConfig::new([6, 9], [3, 1, 1])
+            .with_padding(burn::nn::PaddingConfig3d::Explicit(1, 0, 0))
+            .init(&Device::flex());
+        let x = random([2 * frames, 6, 3, 5]);
+        let expected = merge_frames(conv.forward(split_frames(x.clone(), frames)));
+        assert_same(super::conv_time(&conv, x, frames), expected);
+    }
+}
+
+#[test]
+fn attentions() {
+    for (queries, keys, heads, head_dim, causal) in [
+        (50, 50, 2, 8, true),
+        (70, 33, 3, 5, false),
+        (1000, 300, 1, 16, false),
+        (700, 700, 1, 4, true),
+    ] {
+        let split = MultiHead { heads, head_dim };
+        let tokens = |len| random([2, len, heads * head_dim]) * 0.7;
+        let (q, k, v) = (tokens(queries), tokens(keys), tokens(keys));
+        let head = |x: &Tensor<3>| {
+            let [batch, len, _] = x.dims();
+            x.clone().reshape([batch, len, heads, head_dim]).swap_dims(1, 2)
+        };
+        let mut scores = head(&q).matmul(head(&k).swap_dims(2, 3)) / (head_dim as f64).sqrt();
+        if causal {
+            let hidden = Tensor::<2>::ones([queries, keys], &Device::flex()).triu(1) * -1e9;
+            scores = scores + hidden.unsqueeze();
+        }
+        let expected = activation::softmax(scores, 3).matmul(head(&v)).swap_dims(1, 2);
+        let expected = expected.reshape([2, queries, heads * head_dim]);
+        assert_same(super::attention([q, k, v], split, causal), expected);
+    }
+}
+
+#[test]
+fn doubling() {
+    let x = random([2, 3, 5, 7]);
+    let wide = x.clone().reshape([2, 3, 5, 1, 7, 1]).expand([2, 3, 5, 2, 7, 2]);
+    assert_same(super::double(x), wide.reshape([2, 3, 10, 14]));
+}
