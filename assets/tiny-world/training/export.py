@@ -29,7 +29,7 @@ DEFAULTS = {
     "num_frames": 16,
     "fps": 8,
     "num_inference_steps": 20,
-    "guidance_scale": 3.0,
+    "guidance_scale": 2.0,
     "scheduler": "DPMSolverMultistepScheduler",
 }
 
