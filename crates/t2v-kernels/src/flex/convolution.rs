@@ -1,14 +1,18 @@
 //! Convolutions as matrix products whose right side is packed straight from the image.
 
 use burn::{
+    module::Param,
     nn::{
-        PaddingConfig2d,
+        PaddingConfig2d, PaddingConfig3d,
         conv::{Conv2d, Conv3d},
     },
     tensor::Tensor,
 };
+use burn_flex::FlexTensor;
 use rayon::prelude::*;
-use rten_gemm::{BiasVector, ColOffsets, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, Im2Col, RowOffsets};
+use rten_gemm::{
+    BiasVector, ColOffsets, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, Im2Col, PackedAMatrix, RowOffsets,
+};
 use rten_tensor::NdTensorView;
 
 use super::{contiguous, elements, matrix::matrix, parameter, tensor};
@@ -76,6 +80,40 @@ fn patches<'a>(
     })
 }
 
+/// A convolution's weight, packed once for all images, and its bias.
+struct Kernels {
+    packed: PackedAMatrix<f32>,
+    bias: Option<FlexTensor>,
+    out_channels: usize,
+}
+
+impl Kernels {
+    fn new<const D: usize>(weight: &Param<Tensor<D>>, bias: Option<&Param<Tensor<1>>>) -> Option<Self> {
+        let weight = parameter(weight.val())?;
+        let bias = match bias {
+            Some(bias) => Some(parameter(bias.val())?),
+            None => None,
+        };
+        let out_channels = weight.layout().shape()[0];
+        let depth = weight.layout().num_elements() / out_channels;
+        let matrix = matrix(elements(&weight), [out_channels, depth], [depth, 1])?;
+        Some(Self {
+            packed: GemmExecutor::<f32>::default().prepack_a(matrix),
+            bias,
+            out_channels,
+        })
+    }
+
+    /// Writes `weight patches + bias`. Executors are cheap, but can't be shared between threads.
+    fn multiply(&self, gemm: &GemmExecutor, patches: GemmInputB<f32>, out: &mut [f32]) -> Option<()> {
+        let options = GemmOptions {
+            bias: self.bias.as_ref().map(|bias| BiasVector::Column(elements(bias))),
+            ..Default::default()
+        };
+        gemm.gemm(out, GemmInputA::Packed(&self.packed), patches, options).ok()
+    }
+}
+
 /// Convolves with kernels of any size; groups and dilation are left to Burn.
 pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
     let [top, left, bottom, right] = match conv.padding {
@@ -112,33 +150,20 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
 
     let kept = x.clone();
     let convolve = || {
-        let weight = parameter(conv.weight.val())?;
-        let bias = match &conv.bias {
-            Some(bias) => Some(parameter(bias.val())?),
-            None => None,
-        };
-        let out_channels = weight.layout().shape()[0];
-        let depth = channels * kernel_y * kernel_x;
+        let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
+        let out_channels = kernels.out_channels;
         let x = contiguous(x).ok()?;
-        let gemm = GemmExecutor::<f32>::default();
-        let packed = gemm.prepack_a(matrix(elements(&weight), [out_channels, depth], [depth, 1])?);
         let mut out = vec![0.0; batch * out_channels * pixels.len()];
         out.par_chunks_mut(out_channels * pixels.len())
             .zip(elements(&x).par_chunks(channels * height * width))
             .try_for_each(|(out, image)| {
-                // Executors are cheap, but can't be shared between threads.
-                let gemm = GemmExecutor::<f32>::default();
-                let options = GemmOptions {
-                    bias: bias.as_ref().map(|bias| BiasVector::Column(elements(bias))),
-                    ..Default::default()
-                };
-                let a = GemmInputA::Packed(&packed);
+                let gemm = GemmExecutor::default();
                 if pointwise {
                     let image = matrix(image, [channels, height * width], [height * width, 1])?;
-                    gemm.gemm(out, a, GemmInputB::Unpacked(image), options).ok()
+                    kernels.multiply(&gemm, GemmInputB::Unpacked(image), out)
                 } else {
                     let patches = patches(&gemm, image, [channels, height * width], [y_axis, x_axis], &pixels)?;
-                    gemm.gemm(out, a, GemmInputB::Im2Col(&patches), options).ok()
+                    kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
                 }
             })?;
         Some(tensor(out, [batch, out_channels, out_height, out_width]))
@@ -154,6 +179,9 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
         return Err(x);
     };
     let (area, clip) = (height * width, frames * channels * height * width);
+    if kernel % 2 == 0 || conv.padding != PaddingConfig3d::Explicit(kernel / 2, 0, 0) {
+        return Err(x);
+    }
     if conv.groups != 1 || conv.dilation != [1; 3] || conv.stride != [1; 3] || clip > i32::MAX as usize {
         return Err(x);
     }
@@ -169,31 +197,19 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
 
     let kept = x.clone();
     let convolve = || {
-        let weight = parameter(conv.weight.val())?;
-        let bias = match &conv.bias {
-            Some(bias) => Some(parameter(bias.val())?),
-            None => None,
-        };
-        let out_channels = weight.layout().shape()[0];
-        let depth = channels * kernel;
+        let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
+        let out_channels = kernels.out_channels;
         let x = contiguous(x).ok()?;
-        let gemm = GemmExecutor::<f32>::default();
-        let packed = gemm.prepack_a(matrix(elements(&weight), [out_channels, depth], [depth, 1])?);
         let clips = elements(&x);
         let mut out = vec![0.0; rows * out_channels * area];
         out.par_chunks_mut(out_channels * area)
             .enumerate()
             .try_for_each(|(row, out)| {
-                let gemm = GemmExecutor::<f32>::default();
+                let gemm = GemmExecutor::default();
                 let pixels: Vec<(usize, usize)> = (0..area).map(|pixel| (row % frames, pixel)).collect();
                 let clip = &clips[row / frames * clip..][..clip];
                 let patches = patches(&gemm, clip, [channels, area], [time, space], &pixels)?;
-                let options = GemmOptions {
-                    bias: bias.as_ref().map(|bias| BiasVector::Column(elements(bias))),
-                    ..Default::default()
-                };
-                gemm.gemm(out, GemmInputA::Packed(&packed), GemmInputB::Im2Col(&patches), options)
-                    .ok()
+                kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
             })?;
         Some(tensor(out, [rows, out_channels, height, width]))
     };
