@@ -15,7 +15,12 @@ use rten_gemm::{
 };
 use rten_tensor::NdTensorView;
 
-use super::{contiguous, elements, matrix::matrix, parameter, tensor};
+use super::{
+    contiguous, elements,
+    matrix::matrix,
+    parameter, tensor,
+    winograd::{self, Plane, Time},
+};
 
 /// How a kernel moves over one dimension of an image.
 #[derive(Clone, Copy)]
@@ -80,9 +85,10 @@ fn patches<'a>(
     })
 }
 
-/// A convolution's weight, packed once for all images, and its bias.
+/// What a convolution multiplies with and adds.
 struct Kernels {
-    packed: PackedAMatrix<f32>,
+    /// `[out, in, ...]`.
+    weight: FlexTensor,
     bias: Option<FlexTensor>,
     out_channels: usize,
 }
@@ -95,22 +101,41 @@ impl Kernels {
             None => None,
         };
         let out_channels = weight.layout().shape()[0];
-        let depth = weight.layout().num_elements() / out_channels;
-        let matrix = matrix(elements(&weight), [out_channels, depth], [depth, 1])?;
         Some(Self {
-            packed: GemmExecutor::<f32>::default().prepack_a(matrix),
+            weight,
             bias,
             out_channels,
         })
     }
 
+    fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_ref().map(elements)
+    }
+
+    /// The weight, packed once for all images.
+    fn pack(&self) -> Option<Packed<'_>> {
+        let depth = self.weight.layout().num_elements() / self.out_channels;
+        let weight = matrix(elements(&self.weight), [self.out_channels, depth], [depth, 1])?;
+        Some(Packed {
+            weight: GemmExecutor::<f32>::default().prepack_a(weight),
+            bias: self.bias(),
+        })
+    }
+}
+
+struct Packed<'a> {
+    weight: PackedAMatrix<f32>,
+    bias: Option<&'a [f32]>,
+}
+
+impl Packed<'_> {
     /// Writes `weight patches + bias`. Executors are cheap, but can't be shared between threads.
     fn multiply(&self, gemm: &GemmExecutor, patches: GemmInputB<f32>, out: &mut [f32]) -> Option<()> {
         let options = GemmOptions {
-            bias: self.bias.as_ref().map(|bias| BiasVector::Column(elements(bias))),
+            bias: self.bias.map(BiasVector::Column),
             ..Default::default()
         };
-        gemm.gemm(out, GemmInputA::Packed(&self.packed), patches, options).ok()
+        gemm.gemm(out, GemmInputA::Packed(&self.weight), patches, options).ok()
     }
 }
 
@@ -154,19 +179,37 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
         let out_channels = kernels.out_channels;
         let x = contiguous(x).ok()?;
         let mut out = vec![0.0; batch * out_channels * pixels.len()];
+        let shape = [batch, out_channels, out_height, out_width];
+        if conv.kernel_size == [3, 3] && conv.stride == [1, 1] {
+            let plane = Plane {
+                images: elements(&x),
+                batch,
+                channels: [channels, out_channels],
+                size: [height, width],
+                out_size: [out_height, out_width],
+                before: [top, left],
+                weight: elements(&kernels.weight),
+                bias: kernels.bias(),
+            };
+            if winograd::pays(&plane) {
+                winograd::convolve(&plane, &mut out)?;
+                return Some(tensor(out, shape));
+            }
+        }
+        let packed = kernels.pack()?;
         out.par_chunks_mut(out_channels * pixels.len())
             .zip(elements(&x).par_chunks(channels * height * width))
             .try_for_each(|(out, image)| {
                 let gemm = GemmExecutor::default();
                 if pointwise {
                     let image = matrix(image, [channels, height * width], [height * width, 1])?;
-                    kernels.multiply(&gemm, GemmInputB::Unpacked(image), out)
+                    packed.multiply(&gemm, GemmInputB::Unpacked(image), out)
                 } else {
                     let patches = patches(&gemm, image, [channels, height * width], [y_axis, x_axis], &pixels)?;
-                    kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
+                    packed.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
                 }
             })?;
-        Some(tensor(out, [batch, out_channels, out_height, out_width]))
+        Some(tensor(out, shape))
     };
     convolve().ok_or(kept)
 }
@@ -202,6 +245,23 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
         let x = contiguous(x).ok()?;
         let clips = elements(&x);
         let mut out = vec![0.0; rows * out_channels * area];
+        let shape = [rows, out_channels, height, width];
+        if kernel == 3 {
+            let time = Time {
+                images: clips,
+                clips: rows / frames,
+                frames,
+                channels: [channels, out_channels],
+                area,
+                weight: elements(&kernels.weight),
+                bias: kernels.bias(),
+            };
+            if winograd::pays(&time) {
+                winograd::convolve(&time, &mut out)?;
+                return Some(tensor(out, shape));
+            }
+        }
+        let packed = kernels.pack()?;
         out.par_chunks_mut(out_channels * area)
             .enumerate()
             .try_for_each(|(row, out)| {
@@ -209,9 +269,9 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
                 let pixels: Vec<(usize, usize)> = (0..area).map(|pixel| (row % frames, pixel)).collect();
                 let clip = &clips[row / frames * clip..][..clip];
                 let patches = patches(&gemm, clip, [channels, area], [time, space], &pixels)?;
-                kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
+                packed.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
             })?;
-        Some(tensor(out, [rows, out_channels, height, width]))
+        Some(tensor(out, shape))
     };
     convolve().ok_or(kept)
 }

@@ -13,6 +13,7 @@ mod normalisation;
 mod resample;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};

@@ -125,6 +125,38 @@ fn convolutions() {
 }
 
 #[test]
+fn convolutions_by_winograd() {
+    for (batch, [from, to], [height, width], padding) in [
+        (1, [64, 5], [41, 70], [1, 1, 1, 1]),
+        (3, [67, 33], [12, 11], [1, 1, 1, 1]),
+        (5, [64, 64], [8, 8], [0, 0, 0, 0]),
+        (3, [80, 7], [15, 9], [2, 0, 0, 1]),
+        // More kernels than are held at a time, and columns.
+        (2, [900, 300], [60, 61], [1, 1, 1, 1]),
+    ] {
+        let [top, left, bottom, right] = padding;
+        let conv = Conv2dConfig::new([from, to], [3, 3])
+            .with_padding(PaddingConfig2d::Explicit(top, left, bottom, right))
+            .init(&Device::flex());
+        let x = random([batch, from, height, width]);
+        assert_same(super::conv2d(&conv, x.clone()), conv.forward(x));
+    }
+}
+
+#[test]
+fn convolutions_in_time_by_winograd() {
+    for (frames, [from, to], [height, width]) in [(16, [64, 5], [4, 4]), (7, [67, 33], [5, 7]), (8, [64, 40], [30, 21])]
+    {
+        let conv = Conv3dConfig::new([from, to], [3, 1, 1])
+            .with_padding(burn::nn::PaddingConfig3d::Explicit(1, 0, 0))
+            .init(&Device::flex());
+        let x = random([2 * frames, from, height, width]);
+        let expected = merge_frames(conv.forward(split_frames(x.clone(), frames)));
+        assert_same(super::conv_time(&conv, x, frames), expected);
+    }
+}
+
+#[test]
 fn convolutions_of_other_kinds_are_left_alone() {
     let grouped = Conv2dConfig::new([4, 4], [3, 3]).with_groups(2).init(&Device::flex());
     assert!(super::conv2d(&grouped, random([1, 4, 5, 5])).is_err());
