@@ -1,0 +1,105 @@
+"""Times PyTorch on the work of `benches/operators.rs` and prints it beside criterion's last medians.
+
+    cargo bench -p t2v-benches --bench operators
+    .venv/bin/python benches/compare/operators.py [--threads 2] [--criterion target/criterion]
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+
+def median(operator):
+    """Milliseconds of the middle of ten runs, after two that don't count."""
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        operator()
+        times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times[2:])
+
+
+def cases():
+    """Pairs of criterion's name and a function that makes the operator's inputs and returns the operator."""
+    rand = torch.randn
+
+    def conv2d(batch, channels, to, size):
+        x, weight, bias = rand(batch, channels, size, size), rand(to, channels, 3, 3), rand(to)
+        return lambda: F.conv2d(x, weight, bias, padding=1)
+
+    def conv_time(channels, size):
+        x, weight, bias = rand(2, channels, 16, size, size), rand(channels, channels, 3, 1, 1), rand(channels)
+        return lambda: F.conv3d(x, weight, bias, padding=(1, 0, 0))
+
+    def linear(tokens, inputs, outputs):
+        x, weight, bias = rand(32, tokens, inputs), rand(outputs, inputs), rand(outputs)
+        return lambda: F.linear(x, weight, bias)
+
+    def attention(batch, queries, keys, heads):
+        q, k = rand(batch, queries, heads * 64), rand(batch, keys, heads * 64)
+
+        def attend():
+            q_, k_ = (x.view(batch, -1, heads, 64).transpose(1, 2) for x in (q, k))
+            return F.scaled_dot_product_attention(q_, k_, k_).transpose(1, 2).reshape(q.shape)
+
+        return attend
+
+    def norm(batch, channels, size):
+        x = rand(batch, channels, size, size)
+        return lambda: F.silu(F.group_norm(x, 32, torch.ones(channels), torch.zeros(channels)))
+
+    def geglu():
+        x = rand(32, 1024, 2560)
+
+        def gated():
+            value, gate = x.chunk(2, -1)
+            return value * F.gelu(gate)
+
+        return gated
+
+    for shape in [
+        (32, 320, 320, 32), (32, 960, 320, 32), (32, 640, 640, 16), (32, 1280, 1280, 8), (32, 1280, 1280, 4),
+        (1, 512, 512, 64), (1, 256, 256, 256), (1, 128, 128, 256), (1, 4, 512, 32), (1, 128, 3, 256),
+        (32, 48, 48, 8), (32, 80, 80, 4),
+    ]:  # fmt: skip
+        batch, channels, to, size = shape
+        yield f"conv2d 3x3, {batch}x{channels}x{size}x{size} to {to}", lambda: conv2d(*shape)
+    for channels, size in [(320, 32), (640, 16), (1280, 8), (1280, 4), (48, 8), (80, 4)]:
+        yield f"conv3d (3,1,1), 32x{channels}x{size}x{size}", lambda: conv_time(channels, size)
+    for tokens, inputs, outputs in [(1024, 320, 320), (1024, 320, 2560), (256, 2560, 640), (64, 1280, 1280)]:
+        yield f"linear, 32x{tokens}, {inputs} to {outputs}", lambda: linear(tokens, inputs, outputs)
+    for shape in [(32, 1024, 1024, 5), (32, 1024, 77, 5), (2048, 16, 16, 5), (1, 1024, 1024, 8)]:
+        batch, queries, keys, heads = shape
+        yield f"attention, {batch}x{queries}x{keys}, {heads} heads", lambda: attention(*shape)
+    for shape in [(32, 320, 32), (32, 1280, 8), (1, 128, 256)]:
+        batch, channels, size = shape
+        yield f"group norm and SiLU, {batch}x{channels}x{size}x{size}", lambda: norm(*shape)
+    yield "GEGLU, 32x1024x2560", geglu
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--criterion", type=Path, default=Path("target/criterion"))
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    ours = {}
+    for path in args.criterion.glob("*/new/benchmark.json"):
+        name = json.loads(path.read_text())["full_id"]
+        ours[name] = json.loads((path.parent / "estimates.json").read_text())["median"]["point_estimate"] / 1e6
+    print("| operator | t2v | PyTorch | ratio |\n| --- | --- | --- | --- |")
+    with torch.no_grad():
+        for name, case in cases():
+            theirs = median(case())
+            mine = f"{ours[name]:.2f} ms" if name in ours else ""
+            ratio = f"{ours[name] / theirs:.2f}" if name in ours else ""
+            print(f"| {name} | {mine} | {theirs:.2f} ms | {ratio} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
