@@ -29,7 +29,7 @@ pub use error::DenoiserError;
 pub use temporal_conv::TemporalConv;
 pub use timesteps::{TimestepEmbedding, sinusoidal_embedding};
 pub use transformer_2d::Transformer2d;
-pub use transformer_block::{Attention, FeedForward, TransformerBlock};
+pub(crate) use transformer_block::{Context, TransformerBlock};
 pub use transformer_temporal::TransformerTemporal;
 pub use unet_3d::UNet3d;
 pub use unet_blocks::{BlockConfig, DownBlock3d, MidBlock3d, UpBlock3d};

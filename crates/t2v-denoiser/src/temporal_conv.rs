@@ -5,7 +5,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, conv::Conv3d},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{Activation, conv_time, conv3x1x1, group_norm_frames};
+use t2v_kernels::{Activation, add, conv_time, conv3x1x1, group_norm_frames};
 
 /// Normalise, activate, convolve over three neighbouring frames.
 #[derive(Module, Debug)]
@@ -57,6 +57,6 @@ impl TemporalConv {
         let hidden = self.conv1.forward(x.clone(), frames);
         let hidden = self.conv2.forward(hidden, frames);
         let hidden = self.conv3.forward(hidden, frames);
-        x + self.conv4.forward(hidden, frames)
+        add(self.conv4.forward(hidden, frames), x)
     }
 }

@@ -5,7 +5,7 @@ use burn::{
     nn::Linear,
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{Activation, linear};
+use t2v_kernels::{Activation, linear, project};
 
 /// Cosines, then sines, of `timestep` at `dim / 2` geometrically spaced frequencies from 1 down to nearly 1/10000
 /// ([Vaswani et al., 2017](https://arxiv.org/abs/1706.03762), in the order of the DDPM code with `flip_sin_to_cos`).
@@ -56,6 +56,7 @@ impl TimestepEmbedding {
     /// - x: `[batch, in_dim]` -> `[batch, dim]`
     #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.linear_2.forward(self.activation.forward(self.linear_1.forward(x)))
+        let hidden = self.activation.forward(project(&self.linear_1, x.unsqueeze_dim(0)));
+        project(&self.linear_2, hidden).squeeze_dim(0)
     }
 }

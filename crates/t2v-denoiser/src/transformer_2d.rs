@@ -6,9 +6,9 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, group_norm, linear, project};
+use t2v_kernels::{MultiHead, group_norm, linear, project, project_add_image};
 
-use crate::TransformerBlock;
+use crate::{Context, TransformerBlock};
 
 const NORM_EPS: f64 = 1e-6;
 
@@ -41,15 +41,13 @@ impl Transformer2d {
     /// - text: `[batch, tokens, context_dim]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>, text: Tensor<3>) -> Tensor<4> {
-        let [rows, channels, height, width] = x.dims();
         let pixels = group_norm(&self.norm, x.clone(), None)
             .flatten::<3>(2, 3)
             .swap_dims(1, 2);
         let mut hidden = project(&self.proj_in, pixels);
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, Some(text.clone()));
+            hidden = block.forward(hidden, &Context::Text(text.clone()));
         }
-        let hidden = project(&self.proj_out, hidden).swap_dims(1, 2);
-        hidden.reshape([rows, channels, height, width]) + x
+        project_add_image(&self.proj_out, hidden, x)
     }
 }

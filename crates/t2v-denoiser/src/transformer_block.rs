@@ -2,14 +2,24 @@
 
 use burn::{
     module::Module,
-    nn::{LayerNorm, LayerNormConfig, Linear},
+    nn::Linear,
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, attention, geglu, linear, project};
+use t2v_kernels::{LayerNorm, MultiHead, attention, attention_frames, feed_forward, linear, project, project_add};
 
-/// Multi-head attention to oneself or to a context.
+const NORM_EPS: f64 = 1e-5;
+
+/// What the second attention of a block looks at.
+pub(crate) enum Context {
+    /// Text `[batch, tokens, context_dim]`; each entry serves the neighbouring rows that belong to it.
+    Text(Tensor<3>),
+    /// The same tokens again. As in the first attention each one sees itself in this many frames.
+    Frames(usize),
+}
+
+/// Multi-head attention to other tokens.
 #[derive(Module, Debug)]
-pub struct Attention {
+pub(crate) struct Attention {
     to_q: Linear,
     to_k: Linear,
     to_v: Linear,
@@ -20,8 +30,7 @@ pub struct Attention {
 
 impl Attention {
     /// Queries from `dim` channels, keys and values from `context_dim`.
-    #[must_use]
-    pub fn new(dim: usize, context_dim: usize, split: MultiHead, device: &Device) -> Self {
+    pub(crate) fn new(dim: usize, context_dim: usize, split: MultiHead, device: &Device) -> Self {
         let inner = split.inner_dim();
         Self {
             to_q: linear(dim, inner, false, device),
@@ -32,32 +41,55 @@ impl Attention {
         }
     }
 
+    /// Added to `residual`, attention of each row's tokens to each other.
+    ///
     /// # Shapes
-    /// - x: `[batch * n, tokens, dim]`, unchanged
+    /// - x, residual: `[rows, tokens, dim]`, unchanged
+    fn to_itself(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        let [query, key, value] = [&self.to_q, &self.to_k, &self.to_v].map(|layer| project(layer, x.clone()));
+        project_add(
+            &self.to_out[0],
+            attention(query, key, value, self.split, false),
+            residual,
+        )
+    }
+
+    /// Added to `residual`, attention of each token to itself in the other frames.
+    ///
+    /// # Shapes
+    /// - x, residual: `[batch * frames, tokens, dim]`, unchanged
+    fn to_frames(&self, x: Tensor<3>, frames: usize, residual: Tensor<3>) -> Tensor<3> {
+        let [query, key, value] = [&self.to_q, &self.to_k, &self.to_v].map(|layer| project(layer, x.clone()));
+        let out = attention_frames(query, key, value, self.split, frames);
+        project_add(&self.to_out[0], out, residual)
+    }
+
+    /// Added to `residual`, attention to a context.
+    ///
+    /// # Shapes
+    /// - x, residual: `[batch * n, tokens, dim]`, unchanged
     /// - context: `[batch, context_tokens, context_dim]`; each entry serves `n` neighbouring entries of `x`
-    #[must_use]
-    pub fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+    fn to_context(&self, x: Tensor<3>, context: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         let [rows, tokens, _] = x.dims();
         let batch = context.dims()[0];
         let inner = self.split.inner_dim();
         let query = project(&self.to_q, x).reshape([batch, rows / batch * tokens, inner]);
         let (key, value) = (project(&self.to_k, context.clone()), project(&self.to_v, context));
         let out = attention(query, key, value, self.split, false).reshape([rows, tokens, inner]);
-        project(&self.to_out[0], out)
+        project_add(&self.to_out[0], out, residual)
     }
 }
 
 /// Gated feed-forward layer, GEGLU ([Shazeer, 2020](https://arxiv.org/abs/2002.05202)).
 #[derive(Module, Debug)]
-pub struct FeedForward {
+pub(crate) struct FeedForward {
     proj: Linear,
     out: Linear,
 }
 
 impl FeedForward {
     /// A layer that is four times as wide inside.
-    #[must_use]
-    pub fn new(dim: usize, device: &Device) -> Self {
+    pub(crate) fn new(dim: usize, device: &Device) -> Self {
         let inner = 4 * dim;
         Self {
             proj: linear(dim, 2 * inner, true, device),
@@ -65,17 +97,18 @@ impl FeedForward {
         }
     }
 
+    /// Added to `residual`.
+    ///
     /// # Shapes
-    /// - x: `[batch, tokens, dim]`, unchanged
-    #[must_use]
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        project(&self.out, geglu(project(&self.proj, x)))
+    /// - x, residual: `[batch, tokens, dim]`, unchanged
+    fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        feed_forward(&self.proj, &self.out, x, residual)
     }
 }
 
 /// Two attentions and a feed-forward layer, each behind a layer norm and added to its input.
 #[derive(Module, Debug)]
-pub struct TransformerBlock {
+pub(crate) struct TransformerBlock {
     norm1: LayerNorm,
     attn1: Attention,
     norm2: LayerNorm,
@@ -86,10 +119,9 @@ pub struct TransformerBlock {
 
 impl TransformerBlock {
     /// The second attention looks at a context of `context_dim` channels, or at the tokens again where there is none.
-    #[must_use]
-    pub fn new(split: MultiHead, context_dim: Option<usize>, device: &Device) -> Self {
+    pub(crate) fn new(split: MultiHead, context_dim: Option<usize>, device: &Device) -> Self {
         let dim = split.inner_dim();
-        let norm = || LayerNormConfig::new(dim).init(device);
+        let norm = || LayerNorm::new(dim, NORM_EPS, device);
         Self {
             norm1: norm(),
             attn1: Attention::new(dim, dim, split, device),
@@ -101,16 +133,19 @@ impl TransformerBlock {
     }
 
     /// # Shapes
-    /// - x: `[batch * n, tokens, dim]`, unchanged
-    /// - context: `[batch, context_tokens, context_dim]`, for blocks that were made for one
-    #[must_use]
-    pub fn forward(&self, x: Tensor<3>, context: Option<Tensor<3>>) -> Tensor<3> {
+    /// - x: `[rows, tokens, dim]`, unchanged
+    pub(crate) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
         let normed = self.norm1.forward(x.clone());
-        let x = x + self.attn1.forward(normed.clone(), normed);
+        let x = match context {
+            Context::Text(_) => self.attn1.to_itself(normed, x),
+            Context::Frames(frames) => self.attn1.to_frames(normed, *frames, x),
+        };
         let normed = self.norm2.forward(x.clone());
-        let context = context.unwrap_or_else(|| normed.clone());
-        let x = x + self.attn2.forward(normed, context);
+        let x = match context {
+            Context::Text(text) => self.attn2.to_context(normed, text.clone(), x),
+            Context::Frames(frames) => self.attn2.to_frames(normed, *frames, x),
+        };
         let normed = self.norm3.forward(x.clone());
-        x + self.ff.forward(normed)
+        self.ff.forward(normed, x)
     }
 }

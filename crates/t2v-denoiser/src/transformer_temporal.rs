@@ -6,9 +6,9 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, group_norm_frames, linear, merge_frames, project, split_frames};
+use t2v_kernels::{MultiHead, group_norm_frames, linear, project, project_add_image};
 
-use crate::TransformerBlock;
+use crate::{Context, TransformerBlock};
 
 const NORM_EPS: f64 = 1e-6;
 
@@ -41,21 +41,13 @@ impl TransformerTemporal {
     /// - x: `[batch * frames, channels, height, width]`, unchanged
     #[must_use]
     pub fn forward(&self, x: Tensor<4>, frames: usize) -> Tensor<4> {
-        let [rows, channels, height, width] = x.dims();
-        let batch = rows / frames;
-        let hidden = group_norm_frames(&self.norm, x.clone(), frames, None);
-        let hidden =
-            split_frames(hidden, frames)
-                .permute([0, 3, 4, 2, 1])
-                .reshape([batch * height * width, frames, channels]);
-        let mut hidden = project(&self.proj_in, hidden);
+        let pixels = group_norm_frames(&self.norm, x.clone(), frames, None)
+            .flatten::<3>(2, 3)
+            .swap_dims(1, 2);
+        let mut hidden = project(&self.proj_in, pixels);
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, None);
+            hidden = block.forward(hidden, &Context::Frames(frames));
         }
-        let hidden = project(&self.proj_out, hidden);
-        let hidden = hidden
-            .reshape([batch, height, width, frames, channels])
-            .permute([0, 4, 3, 1, 2]);
-        merge_frames(hidden) + x
+        project_add_image(&self.proj_out, hidden, x)
     }
 }

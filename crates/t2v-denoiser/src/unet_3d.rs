@@ -5,8 +5,8 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
     tensor::{DType, Device, Tensor},
 };
-use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_frames, split_frames};
-use t2v_weights::{Component, Weights};
+use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_frames, split_frames, takes_half_weights};
+use t2v_weights::{Component, Floats, Weights};
 
 use crate::{
     BlockConfig, Denoiser, DenoiserError, DownBlock3d, DownBlockType, MidBlock3d, TimestepEmbedding,
@@ -56,7 +56,9 @@ impl UNet3d {
         device: &Device,
     ) -> Result<Self, DenoiserError> {
         let mut model = Self::new(config, device)?;
-        weights.load(&mut model, &keys::unet_3d(), dtype)?;
+        // In single precision large weights may stay halves in memory.
+        let floats = Floats::from(dtype).keep_half(dtype == DType::F32 && takes_half_weights(device));
+        weights.load(&mut model, &keys::unet_3d(), floats)?;
         Ok(model)
     }
 

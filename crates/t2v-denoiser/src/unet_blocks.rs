@@ -6,7 +6,7 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{Activation, Downsample2d, MultiHead, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d};
+use t2v_kernels::{Activation, Downsample2d, MultiHead, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d, cat_channels};
 
 use crate::{TemporalConv, Transformer2d, TransformerTemporal};
 
@@ -214,7 +214,7 @@ impl UpBlock3d {
     ) -> Tensor<4> {
         for i in 0..self.resnets.len() {
             if let Some(state) = states.pop() {
-                x = Tensor::cat(vec![x, state], 1);
+                x = cat_channels(x, state);
             }
             x = self.resnets[i].forward(x, Some(condition.time.clone()));
             x = self.temp_convs[i].forward(x, condition.frames);

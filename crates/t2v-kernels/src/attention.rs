@@ -48,6 +48,36 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, split: Mult
         .reshape([batch, queries, split.inner_dim()])
 }
 
+/// As [`attention`], of each token to itself in the other frames of its clip.
+///
+/// # Shapes
+/// - query, key, value: `[batch * frames, tokens, heads * head_dim]`, unchanged
+#[must_use]
+pub fn attention_frames(
+    query: Tensor<3>,
+    key: Tensor<3>,
+    value: Tensor<3>,
+    split: MultiHead,
+    frames: usize,
+) -> Tensor<3> {
+    #[cfg(feature = "rten")]
+    let [query, key, value] = match crate::flex::attention_frames([query, key, value], split, frames) {
+        Ok(out) => return out,
+        Err(inputs) => inputs,
+    };
+    let [rows, tokens, inner] = query.dims();
+    let clips = rows / frames;
+    let by_token = |x: Tensor<3>| {
+        x.reshape([clips, frames, tokens, inner])
+            .swap_dims(1, 2)
+            .reshape([clips * tokens, frames, inner])
+    };
+    attention(by_token(query), by_token(key), by_token(value), split, false)
+        .reshape([clips, tokens, frames, inner])
+        .swap_dims(1, 2)
+        .reshape([rows, tokens, inner])
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, Distribution, Tolerance, activation::softmax};

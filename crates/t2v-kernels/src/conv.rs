@@ -1,6 +1,7 @@
 //! The convolutions that the models use.
 
 use burn::{
+    module::Param,
     nn::{
         PaddingConfig2d, PaddingConfig3d,
         conv::{Conv2d, Conv2dConfig, Conv3d, Conv3dConfig},
@@ -44,7 +45,12 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
         Ok(out) => return out,
         Err(x) => x,
     };
-    conv.forward(x)
+    if conv.weight.dtype() == x.dtype() {
+        return conv.forward(x);
+    }
+    let mut widened = conv.clone();
+    widened.weight = Param::from_tensor(conv.weight.val().cast(x.dtype()));
+    widened.forward(x)
 }
 
 /// Applies a [`conv3x1x1`] along the frames of each clip.
@@ -59,5 +65,11 @@ pub fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Tensor<4> {
         Ok(out) => return out,
         Err(x) => x,
     };
-    merge_frames(conv.forward(split_frames(x, frames)))
+    let x = split_frames(x, frames);
+    if conv.weight.dtype() == x.dtype() {
+        return merge_frames(conv.forward(x));
+    }
+    let mut widened = conv.clone();
+    widened.weight = Param::from_tensor(conv.weight.val().cast(x.dtype()));
+    merge_frames(widened.forward(x))
 }

@@ -8,6 +8,7 @@
 //! diffusers' checkpoints do.
 
 mod activation;
+mod arithmetic;
 mod attention;
 mod conv;
 #[cfg(feature = "rten")]
@@ -18,11 +19,26 @@ mod norm;
 mod resample;
 mod resnet_block;
 
+use burn::tensor::Device;
+
+/// Whether the operators take f32 together with large weights in half precision, which they widen while they compute.
+#[must_use]
+pub fn takes_half_weights(device: &Device) -> bool {
+    #[cfg(feature = "rten")]
+    return *device == Device::flex();
+    #[cfg(not(feature = "rten"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
 pub use activation::{Activation, geglu};
-pub use attention::{MultiHead, attention};
+pub use arithmetic::{add, add_to_channels};
+pub use attention::{MultiHead, attention, attention_frames};
 pub use conv::{conv_time, conv1x1, conv2d, conv3x1x1, conv3x3};
 pub use frames::{merge_frames, split_frames};
-pub use linear::{linear, project};
-pub use norm::{group_norm, group_norm_frames};
-pub use resample::{Downsample2d, Upsample2d, upsample_nearest};
+pub use linear::{feed_forward, linear, project, project_add, project_add_image};
+pub use norm::{LayerNorm, group_norm, group_norm_frames};
+pub use resample::{Downsample2d, Upsample2d, cat_channels, upsample_nearest};
 pub use resnet_block::{ResnetBlock2d, ResnetBlock2dConfig};

@@ -1,6 +1,11 @@
-//! Group normalisation ([Wu and He, 2018](https://arxiv.org/abs/1803.08494)), with the activation that follows it.
+//! Group normalisation ([Wu and He, 2018](https://arxiv.org/abs/1803.08494)), with the activation that follows it, and
+//! layer normalisation ([Ba et al., 2016](https://arxiv.org/abs/1607.06450)).
 
-use burn::{nn::GroupNorm, tensor::Tensor};
+use burn::{
+    module::{Initializer, Module, Param},
+    nn::GroupNorm,
+    tensor::{DType, Device, Tensor, module},
+};
 
 use crate::{Activation, merge_frames, split_frames};
 
@@ -31,5 +36,43 @@ pub fn group_norm_frames(norm: &GroupNorm, x: Tensor<4>, frames: usize, activati
     match activation {
         Some(activation) => activation.forward(normed),
         None => normed,
+    }
+}
+
+/// Normalises each token over its channels. Parameters load from `weight` and `bias` as those of Burn's layer do.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    pub(crate) gamma: Param<Tensor<1>>,
+    pub(crate) beta: Param<Tensor<1>>,
+    pub(crate) epsilon: f64,
+}
+
+impl LayerNorm {
+    /// A layer for tokens of `dim` channels.
+    #[must_use]
+    pub fn new(dim: usize, epsilon: f64, device: &Device) -> Self {
+        Self {
+            gamma: Initializer::Ones.init([dim], device),
+            beta: Initializer::Zeros.init([dim], device),
+            epsilon,
+        }
+    }
+
+    /// The type of its parameters.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.gamma.dtype()
+    }
+
+    /// # Shapes
+    /// - x: `[batch, tokens, dim]`, unchanged
+    #[must_use]
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        #[cfg(feature = "rten")]
+        let x = match crate::flex::layer_norm(self, x) {
+            Ok(out) => return out,
+            Err(x) => x,
+        };
+        module::layer_norm(x, self.gamma.val(), Some(self.beta.val()), self.epsilon)
     }
 }

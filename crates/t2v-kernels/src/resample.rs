@@ -67,6 +67,22 @@ impl Upsample2d {
     }
 }
 
+/// The channels of `x`, then those of `y`.
+///
+/// # Shapes
+/// - x: `[batch, first, height, width]`
+/// - y: `[batch, second, height, width]`
+/// - output: `[batch, first + second, height, width]`
+#[must_use]
+pub fn cat_channels(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "rten")]
+    let [x, y] = match crate::flex::cat_channels(x, y) {
+        Ok(out) => return out,
+        Err(inputs) => inputs,
+    };
+    Tensor::cat(vec![x, y], 1)
+}
+
 /// Nearest-neighbour resampling; output pixel `i` of `n` shows input pixel `floor(i * len / n)`.
 ///
 /// # Shapes

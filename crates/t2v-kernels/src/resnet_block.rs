@@ -6,7 +6,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::{Activation, conv1x1, conv2d, conv3x3, group_norm, linear};
+use crate::{Activation, add, add_to_channels, conv1x1, conv2d, conv3x3, group_norm, linear, project};
 
 /// What a [`ResnetBlock2d`] is made of.
 #[derive(Debug, Clone)]
@@ -73,15 +73,15 @@ impl ResnetBlock2d {
     pub fn forward(&self, x: Tensor<4>, time_embedding: Option<Tensor<2>>) -> Tensor<4> {
         let mut hidden = conv2d(&self.conv1, group_norm(&self.norm1, x.clone(), Some(self.activation)));
         if let (Some(proj), Some(time)) = (&self.time_emb_proj, time_embedding) {
-            let time = proj.forward(self.activation.forward(time));
-            hidden = hidden + time.unsqueeze_dims(&[2, 3]);
+            let time = project(proj, self.activation.forward(time).unsqueeze_dim(0));
+            hidden = add_to_channels(hidden, time.squeeze_dim(0));
         }
         let hidden = conv2d(&self.conv2, group_norm(&self.norm2, hidden, Some(self.activation)));
         let carried = match &self.conv_shortcut {
             Some(conv) => conv2d(conv, x),
             None => x,
         };
-        let sum = carried + hidden;
+        let sum = add(hidden, carried);
         if self.output_scale_factor == 1.0 {
             sum
         } else {

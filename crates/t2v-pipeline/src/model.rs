@@ -1,8 +1,8 @@
 //! The components of a checkpoint: their configurations at once, their weights when they are used.
 
 use burn::{
-    module::Module,
-    tensor::{DType, Device},
+    module::{Module, ModuleVisitor, Param},
+    tensor::{DType, Device, Tensor},
 };
 use serde_json::Value;
 use t2v_denoiser::{UNet3d, UNet3dConfig};
@@ -26,6 +26,19 @@ pub enum MemoryMode {
 
 /// Precision of the weights and of the networks' calculations.
 const FLOAT: DType = DType::F32;
+
+/// Bytes of a network's parameters.
+fn parameter_bytes(network: &impl Module) -> usize {
+    struct Sum(usize);
+    impl ModuleVisitor for Sum {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            self.0 += parameter.lazy_shape().num_elements() * parameter.dtype().size();
+        }
+    }
+    let mut sum = Sum(0);
+    network.visit(&mut sum);
+    sum.0
+}
 
 /// A component with weights.
 #[derive(Clone, Copy)]
@@ -142,10 +155,9 @@ impl Model {
             denoiser,
             vae,
         } = &self.loaded;
-        let parameters = text_encoder.as_ref().map_or(0, Module::num_params)
-            + denoiser.as_ref().map_or(0, Module::num_params)
-            + vae.as_ref().map_or(0, Module::num_params);
-        parameters * size_of::<f32>()
+        text_encoder.as_ref().map_or(0, parameter_bytes)
+            + denoiser.as_ref().map_or(0, parameter_bytes)
+            + vae.as_ref().map_or(0, parameter_bytes)
     }
 
     /// Frees what the memory mode does not keep. To be called between stages.

@@ -2,11 +2,11 @@
 
 use burn::{
     module::{Module, Param},
-    nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear},
+    nn::{Embedding, EmbeddingConfig, Linear},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
-use t2v_kernels::{Activation, MultiHead, attention, linear, project};
-use t2v_weights::{Component, KeyMap, Weights};
+use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add, takes_half_weights};
+use t2v_weights::{Component, Floats, KeyMap, Weights};
 
 use crate::{ClipTextConfig, TextEncoderError};
 
@@ -45,11 +45,7 @@ struct Layer {
 impl Layer {
     fn new(config: &ClipTextConfig, device: &Device) -> Self {
         let width = config.hidden_size;
-        let norm = || {
-            LayerNormConfig::new(width)
-                .with_epsilon(config.layer_norm_eps)
-                .init(device)
-        };
+        let norm = || LayerNorm::new(width, config.layer_norm_eps, device);
         let project = || linear(width, width, true, device);
         Self {
             layer_norm1: norm(),
@@ -78,9 +74,9 @@ impl Layer {
         let key = project(&self.self_attn.k_proj, normed.clone());
         let value = project(&self.self_attn.v_proj, normed);
         let attended = attention(query, key, value, self.self_attn.split, true);
-        let x = x + project(&self.self_attn.out_proj, attended);
+        let x = project_add(&self.self_attn.out_proj, attended, x);
         let hidden = project(&self.mlp.fc1, self.layer_norm2.forward(x.clone()));
-        x + project(&self.mlp.fc2, self.mlp.activation.forward(hidden))
+        project_add(&self.mlp.fc2, self.mlp.activation.forward(hidden), x)
     }
 }
 
@@ -135,12 +131,12 @@ impl ClipTextModel {
                     .map(|_| Layer::new(&config, device))
                     .collect(),
             },
-            final_layer_norm: LayerNormConfig::new(width)
-                .with_epsilon(config.layer_norm_eps)
-                .init(device),
+            final_layer_norm: LayerNorm::new(width, config.layer_norm_eps, device),
             config,
         };
-        weights.load(&mut model, &keys(), dtype)?;
+        // In single precision large weights may stay halves in memory.
+        let floats = Floats::from(dtype).keep_half(dtype == DType::F32 && takes_half_weights(device));
+        weights.load(&mut model, &keys(), floats)?;
         Ok(model)
     }
 
@@ -150,13 +146,18 @@ impl ClipTextModel {
         &self.config
     }
 
+    /// The type that it calculates in.
+    fn dtype(&self) -> DType {
+        self.final_layer_norm.dtype()
+    }
+
     pub(crate) fn device(&self) -> Device {
         self.embeddings.token_embedding.weight.val().device()
     }
 
     /// Overwrites the rows of the embedding table from `first` on, at most one past its end; the table grows as needed.
     pub(crate) fn set_token_embeddings(&mut self, first: usize, values: &[f32]) {
-        let table = self.embeddings.token_embedding.weight.val();
+        let table = self.embeddings.token_embedding.weight.val().cast(self.dtype());
         let [rows, width] = table.dims();
         let count = values.len() / width;
         let values = TensorData::new(values.to_vec(), [count, width]);
@@ -184,8 +185,12 @@ impl ClipTextModel {
         }
         let [_, len] = tokens.dims();
         let positions = Tensor::<1, Int>::arange(0..len as i64, &tokens.device()).unsqueeze::<2>();
-        let mut hidden =
-            self.embeddings.token_embedding.forward(tokens) + self.embeddings.position_embedding.forward(positions);
+        let Embeddings {
+            token_embedding,
+            position_embedding,
+        } = &self.embeddings;
+        let mut hidden = token_embedding.forward(tokens).cast(self.dtype())
+            + position_embedding.forward(positions).cast(self.dtype());
         for layer in &self.encoder.layers[..layers - clip_skip] {
             hidden = layer.forward(hidden);
         }

@@ -6,7 +6,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, attention, group_norm, linear, project};
+use t2v_kernels::{MultiHead, attention, group_norm, linear, project, project_add_image};
 
 /// One head as wide as there are channels, added to the input.
 #[derive(Module, Debug)]
@@ -43,7 +43,6 @@ impl PixelAttention {
         let query = project(&self.to_q, pixels.clone());
         let key = project(&self.to_k, pixels.clone());
         let value = project(&self.to_v, pixels);
-        let out = project(&self.to_out[0], attention(query, key, value, split, false));
-        out.swap_dims(1, 2).reshape(shape) + x
+        project_add_image(&self.to_out[0], attention(query, key, value, split, false), x)
     }
 }

@@ -5,8 +5,8 @@ use burn::{
     nn::conv::Conv2d,
     tensor::{DType, Device, Tensor},
 };
-use t2v_kernels::{conv1x1, conv2d};
-use t2v_weights::{Component, Weights};
+use t2v_kernels::{conv1x1, conv2d, takes_half_weights};
+use t2v_weights::{Component, Floats, Weights};
 
 use crate::{
     AutoencoderKlConfig, VaeError,
@@ -69,7 +69,9 @@ impl AutoencoderKl {
             tiled: false,
             config,
         };
-        weights.load(&mut model, &keys::autoencoder_kl(), dtype)?;
+        // In single precision large weights may stay halves in memory.
+        let floats = Floats::from(dtype).keep_half(dtype == DType::F32 && takes_half_weights(device));
+        weights.load(&mut model, &keys::autoencoder_kl(), floats)?;
         Ok(model)
     }
 

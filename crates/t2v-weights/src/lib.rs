@@ -27,6 +27,7 @@
 
 mod component;
 mod error;
+mod floats;
 mod folder;
 mod keys;
 mod load;
@@ -37,6 +38,7 @@ mod tensor_file;
 pub use burn_store::ModuleSnapshot;
 pub use component::{Component, parse_json};
 pub use error::WeightsError;
+pub use floats::Floats;
 pub use folder::ModelFolder;
 pub use keys::KeyMap;
 pub use load::Weights;

@@ -1,13 +1,12 @@
 //! Weights into modules: renamed, converted one tensor at a time, and checked to be exactly those that the module has.
 
-use burn::tensor::DType;
 use burn_store::{
     ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter, bridge,
     burn_pack::Tensor as DeferredTensor, pytorch_reader::PytorchReader,
 };
 
 use crate::{
-    KeyMap, WeightsError,
+    Floats, KeyMap, WeightsError,
     safetensors::{self, convert},
     source::Blob,
 };
@@ -40,14 +39,15 @@ impl Weights {
         Self::new(origin.into(), vec![WeightFile::Safetensors { file, blob }])
     }
 
-    /// Bytes of all tensors once they are loaded, floating-point ones as `float`; only headers are read.
+    /// Bytes of all tensors once they are loaded, floating-point ones as `floats`; only headers are read.
     ///
     /// # Errors
     /// A file that can't be read.
-    pub fn byte_len(&self, float: DType) -> Result<u64, WeightsError> {
+    pub fn byte_len(&self, floats: impl Into<Floats>) -> Result<u64, WeightsError> {
+        let floats = floats.into();
         let mut bytes = 0;
         for file in &self.files {
-            let tensors = file.tensors(float)?;
+            let tensors = file.tensors(floats)?;
             bytes += tensors
                 .iter()
                 .map(|t| (t.shape.num_elements() * t.dtype.size()) as u64)
@@ -56,14 +56,20 @@ impl Weights {
         Ok(bytes)
     }
 
-    /// Fills `module`, its floating-point parameters as `float`.
+    /// Fills `module`, its floating-point parameters as `floats`.
     ///
     /// # Errors
     /// A file that can't be read; keys that the module lacks, lack in the file, or have another shape: all are listed.
-    pub fn load<M: ModuleSnapshot>(&self, module: &mut M, keys: &KeyMap, float: DType) -> Result<(), WeightsError> {
+    pub fn load<M: ModuleSnapshot>(
+        &self,
+        module: &mut M,
+        keys: &KeyMap,
+        floats: impl Into<Floats>,
+    ) -> Result<(), WeightsError> {
+        let floats = floats.into();
         let mut tensors = Vec::new();
         for file in &self.files {
-            tensors.extend(file.tensors(float)?);
+            tensors.extend(file.tensors(floats)?);
         }
         let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
         let (tensors, renamed) = remapper.remap(tensors);
@@ -115,9 +121,9 @@ impl Weights {
 }
 
 impl WeightFile {
-    pub(crate) fn tensors(&self, float: DType) -> Result<Vec<DeferredTensor>, WeightsError> {
+    pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
         match self {
-            WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, float),
+            WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
             WeightFile::Pickle { file } => {
                 let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {
                     file: file.display().to_string(),
@@ -127,7 +133,7 @@ impl WeightFile {
                 tensors.sort_by(|a, b| a.0.cmp(&b.0));
                 Ok(tensors
                     .into_iter()
-                    .map(|(name, tensor)| cast(named(bridge::from_pytorch(tensor), name), float))
+                    .map(|(name, tensor)| cast(named(bridge::from_pytorch(tensor), name), floats))
                     .collect())
             }
         }
@@ -139,21 +145,15 @@ fn named(mut tensor: DeferredTensor, name: String) -> DeferredTensor {
     tensor
 }
 
-fn cast(tensor: DeferredTensor, float: DType) -> DeferredTensor {
-    if !tensor.dtype.is_float() || tensor.dtype == float {
+fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
+    let wanted = floats.of(tensor.dtype, &tensor.shape);
+    if tensor.dtype == wanted {
         return tensor;
     }
     let (name, stored, shape) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone());
-    let byte_len = shape.num_elements() * float.size();
-    let read = move || {
-        let bytes = tensor.to_bytes()?;
-        Ok(burn::tensor::Bytes::from_bytes_vec(convert(
-            bytes.to_vec(),
-            stored,
-            float,
-        )))
-    };
-    DeferredTensor::deferred(name, float, shape, None, byte_len, read)
+    let byte_len = shape.num_elements() * wanted.size();
+    let read = move || Ok(convert(tensor.to_bytes()?.to_vec(), stored, wanted));
+    DeferredTensor::deferred(name, wanted, shape, None, byte_len, read)
 }
 
 /// Burn's normalisation layers name their parameters `gamma` and `beta`, torch's `weight` and `bias`.

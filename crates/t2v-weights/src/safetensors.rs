@@ -7,17 +7,17 @@ use burn_store::burn_pack::{Error as PackError, Tensor as DeferredTensor};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-use crate::{WeightsError, source::Blob};
+use crate::{Floats, WeightsError, source::Blob};
 
 const HEADER_CAP: u64 = 100_000_000;
 
-/// The tensors of a file; half precision is widened or kept as `float` asks, integers are left alone.
-pub(crate) fn tensors(file: &str, blob: &Blob, float: DType) -> Result<Vec<DeferredTensor>, WeightsError> {
+/// The tensors of a file; floating-point ones become what `floats` asks for.
+pub(crate) fn tensors(file: &str, blob: &Blob, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
     let (data_start, metadata) = header(file, blob)?;
     metadata
         .tensors()
         .into_iter()
-        .map(|(name, info)| deferred(file, blob, data_start, name, info, float))
+        .map(|(name, info)| deferred(file, blob, data_start, name, info, floats))
         .collect()
 }
 
@@ -53,14 +53,14 @@ fn deferred(
     data_start: u64,
     name: String,
     info: &TensorInfo,
-    float: DType,
+    floats: Floats,
 ) -> Result<DeferredTensor, WeightsError> {
     let stored = dtype(info.dtype).ok_or_else(|| WeightsError::Format {
         file: file.into(),
         reason: format!("the type {:?} of `{name}` is not supported", info.dtype),
     })?;
-    let wanted = if stored.is_float() { float } else { stored };
     let shape = Shape::from(info.shape.clone());
+    let wanted = floats.of(stored, &shape);
     let (start, end) = info.data_offsets;
     let byte_len = shape.num_elements() * wanted.size();
     let (blob, offset) = (blob.clone(), data_start + start as u64);
@@ -68,7 +68,7 @@ fn deferred(
         let bytes = blob
             .read_at(offset, end - start)
             .map_err(|e| PackError::IoError(e.to_string()))?;
-        Ok(Bytes::from_bytes_vec(convert(bytes, stored, wanted)))
+        Ok(convert(bytes, stored, wanted))
     };
     Ok(DeferredTensor::deferred(name, wanted, shape, None, byte_len, read))
 }
@@ -88,10 +88,10 @@ fn dtype(dtype: Dtype) -> Option<DType> {
     })
 }
 
-/// Little-endian bytes of one float type to another. Through f32, which holds every half precision value.
-pub(crate) fn convert(bytes: Vec<u8>, from: DType, to: DType) -> Vec<u8> {
+/// Little-endian bytes of one float type as the elements of another. Through f32, which holds every half precision value.
+pub(crate) fn convert(bytes: Vec<u8>, from: DType, to: DType) -> Bytes {
     if from == to {
-        return bytes;
+        return Bytes::from_bytes_vec(bytes);
     }
     let mut wide = vec![0f32; bytes.len() / from.size()];
     match from {
@@ -110,10 +110,10 @@ pub(crate) fn convert(bytes: Vec<u8>, from: DType, to: DType) -> Vec<u8> {
     }
     drop(bytes);
     match to {
-        DType::F16 => wide.iter().flat_map(|w| f16::from_f32(*w).to_le_bytes()).collect(),
-        DType::BF16 => wide.iter().flat_map(|w| bf16::from_f32(*w).to_le_bytes()).collect(),
-        DType::F64 => wide.iter().flat_map(|w| f64::from(*w).to_le_bytes()).collect(),
-        _ => wide.iter().flat_map(|w| w.to_le_bytes()).collect(),
+        DType::F16 => Bytes::from_elems(wide.iter().map(|w| f16::from_f32(*w).to_bits()).collect()),
+        DType::BF16 => Bytes::from_elems(wide.iter().map(|w| bf16::from_f32(*w).to_bits()).collect()),
+        DType::F64 => Bytes::from_elems(wide.iter().map(|w| f64::from(*w)).collect()),
+        _ => Bytes::from_elems(wide),
     }
 }
 

@@ -41,7 +41,7 @@ impl TensorFile {
             }
             false => (WeightFile::Pickle { file: path.into() }, pickled_strings(path)),
         };
-        let mut tensors = weights.tensors(DType::F32)?;
+        let mut tensors = weights.tensors(DType::F32.into())?;
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { file, tensors, strings })
     }

@@ -6,7 +6,7 @@ use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_simd::SimdOp;
 use rten_vecmath::Softmax;
 
-use super::{contiguous, elements, matrix::matrix, tensor};
+use super::{attention_frames, contiguous, elements, matrix::matrix, scratch, tensor};
 use crate::MultiHead;
 
 /// Scores that a block of queries may have.
@@ -22,15 +22,20 @@ pub(crate) fn attention(
     causal: bool,
 ) -> Result<Tensor<3>, [Tensor<3>; 3]> {
     let ([batch, queries, inner], keys) = (query.dims(), key.dims()[1]);
-    if keys < FEW_KEYS {
-        return Err([query, key, value]);
+    if keys < FEW_KEYS && queries == keys && !causal {
+        // As one token in `keys` frames.
+        let frames = [query, key, value].map(|x| x.reshape([batch * keys, 1, inner]));
+        let back = |x: Tensor<3>| x.reshape([batch, queries, inner]);
+        return attention_frames(frames, split, keys)
+            .map(back)
+            .map_err(|frames| frames.map(back));
     }
     let kept = [query.clone(), key.clone(), value.clone()];
     let attend = || {
         let (query, key, value) = (contiguous(query).ok()?, contiguous(key).ok()?, contiguous(value).ok()?);
         let (query, key, value) = (elements(&query), elements(&key), elements(&value));
         let block = (BLOCK_SCORES / keys).clamp(1, queries);
-        let mut out = vec![0.0; batch * queries * inner];
+        let mut out = scratch(batch * queries * inner);
         let blocks: Vec<(usize, usize, &mut [f32])> = out
             .chunks_mut(queries * inner)
             .enumerate()

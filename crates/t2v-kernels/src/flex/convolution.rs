@@ -18,7 +18,7 @@ use rten_tensor::NdTensorView;
 use super::{
     contiguous, elements,
     matrix::matrix,
-    parameter, tensor,
+    parameter, scratch, tensor,
     winograd::{self, Plane, Time},
 };
 
@@ -178,7 +178,7 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
         let out_channels = kernels.out_channels;
         let x = contiguous(x).ok()?;
-        let mut out = vec![0.0; batch * out_channels * pixels.len()];
+        let mut out = scratch(batch * out_channels * pixels.len());
         let shape = [batch, out_channels, out_height, out_width];
         if conv.kernel_size == [3, 3] && conv.stride == [1, 1] {
             let plane = Plane {
@@ -244,7 +244,7 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
         let out_channels = kernels.out_channels;
         let x = contiguous(x).ok()?;
         let clips = elements(&x);
-        let mut out = vec![0.0; rows * out_channels * area];
+        let mut out = scratch(rows * out_channels * area);
         let shape = [rows, out_channels, height, width];
         if kernel == 3 {
             let time = Time {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use rten_simd::SimdUnaryOp;
 use rten_vecmath::{ApproxGelu, Gelu, Silu, Swish};
 
-use super::{CHUNK, contiguous, elements, into_elements, tensor};
+use super::{CHUNK, contiguous, elements, into_elements, scratch, suits, taken, tensor};
 use crate::Activation;
 
 /// Applies `activation` to neighbouring elements.
@@ -30,20 +30,52 @@ pub(crate) fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> 
     Ok(tensor(values, shape))
 }
 
+/// `value * gelu(gate)` of a row that holds values, then gates.
+pub(super) fn gate(row: &[f32], out: &mut [f32]) {
+    let (value, gate) = row.split_at(out.len());
+    out.copy_from_slice(gate);
+    Gelu {}.map_mut(out);
+    out.iter_mut().zip(value).for_each(|(out, value)| *out *= value);
+}
+
 /// `value * gelu(gate)` of a last dimension that holds values, then gates.
 pub(crate) fn gated_gelu(x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
     let [batch, tokens, width] = x.dims();
     let inner = width / 2;
     let x = contiguous(x)?;
     let rows = elements(&x);
-    let mut out = vec![0.0; batch * tokens * inner];
+    let mut out = scratch(batch * tokens * inner);
     out.par_chunks_mut(inner)
         .zip(rows.par_chunks(width))
         .for_each(|(out, row)| {
-            let (value, gate) = row.split_at(inner);
-            out.copy_from_slice(gate);
-            Gelu {}.map_mut(out);
-            out.iter_mut().zip(value).for_each(|(out, value)| *out *= value);
+            gate(row, out);
         });
     Ok(tensor(out, [batch, tokens, inner]))
+}
+
+/// `x + y`, in the place of `x` where nobody else holds it.
+pub(crate) fn add<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Result<Tensor<D>, [Tensor<D>; 2]> {
+    let shape = x.dims();
+    if !suits(&x) || !suits(&y) || y.dims() != shape {
+        return Err([x, y]);
+    }
+    let (mut sum, y) = (into_elements(taken(x)), taken(y));
+    sum.par_chunks_mut(CHUNK)
+        .zip(elements(&y).par_chunks(CHUNK))
+        .for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x += y));
+    Ok(tensor(sum, shape))
+}
+
+/// Adds a value a channel, `[batch, channels]`, to all pixels of it.
+pub(crate) fn add_to_channels(x: Tensor<4>, y: Tensor<2>) -> Result<Tensor<4>, (Tensor<4>, Tensor<2>)> {
+    let shape = x.dims();
+    let [batch, channels, height, width] = shape;
+    if !suits(&x) || !suits(&y) || y.dims() != [batch, channels] {
+        return Err((x, y));
+    }
+    let (mut sum, y) = (into_elements(taken(x)), taken(y));
+    sum.par_chunks_mut(height * width)
+        .zip(elements(&y))
+        .for_each(|(plane, y)| plane.iter_mut().for_each(|x| *x += y));
+    Ok(tensor(sum, shape))
 }

@@ -2,64 +2,197 @@
 
 use burn::{nn::Linear, tensor::Tensor};
 use burn_flex::FlexTensor;
-use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
+use rayon::prelude::*;
+use rten_gemm::{BiasVector, GemmError, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::Matrix;
 
-use super::{elements, parameter, primitive, tensor};
+use super::{
+    buffer::Scratch, elements, elementwise::gate, into_elements, parameter, primitive, scratch, strided_parameter,
+    suits, taken, tensor,
+};
+
+/// Tokens that a thread takes through a feed-forward layer at a time.
+const TOKENS: usize = 128;
 
 /// A matrix in a buffer; none where the strides aren't ones of a matrix (negative ones).
 pub(super) fn matrix(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Option<Matrix<'_>> {
     Matrix::from_slice_with_strides(shape, data, strides).ok()
 }
 
-/// The last two dimensions of a tensor, without a copy.
-fn last_two(x: &FlexTensor, index: usize) -> Option<Matrix<'_>> {
-    let layout = x.layout();
-    let (shape, strides) = (layout.shape(), layout.strides());
-    let dims = strides.len();
-    let stride = |dim: usize| usize::try_from(strides[dim]).ok();
-    let batch = if dims > 2 { stride(dims - 3)? } else { 0 };
-    matrix(
-        &x.storage::<f32>()[layout.start_offset() + index * batch..],
-        [shape[dims - 2], shape[dims - 1]],
-        [stride(dims - 2)?, stride(dims - 1)?],
-    )
+/// As [`matrix`], of a shape that is known to fit.
+fn view(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Matrix<'_> {
+    match matrix(data, shape, strides) {
+        Some(matrix) => matrix,
+        None => unreachable!("a matrix lies within its buffer"),
+    }
 }
 
-/// `x weight + bias`; `x` may be a transposed view.
-pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
-    let [batch, rows, _] = x.dims();
-    let kept = x.clone();
-    let multiply = || {
-        let weight = primitive(layer.weight.val()).ok()?;
-        let columns = weight.layout().shape()[1];
+/// Multiplication fails only on shapes that don't fit.
+fn fits(result: Result<(), GemmError>) {
+    if let Err(error) = result {
+        unreachable!("the shapes of a linear layer and its input fit: {error}");
+    }
+}
+
+/// The primitive of a tensor that [`suits`], as it lies in memory, in order if there are strides that no matrix has.
+fn strided<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    match primitive(x) {
+        Ok(x) if x.layout().strides().iter().all(|&stride| stride >= 0) => x,
+        Ok(x) => x.to_contiguous(),
+        Err(_) => unreachable!("a tensor in f32 on flex is flex's"),
+    }
+}
+
+/// A matrix of this shape, with the strides of the last two dimensions, at the `index`th entry of the one before.
+fn rows_of(x: &FlexTensor, index: usize, shape: [usize; 2]) -> Matrix<'_> {
+    let strides: Vec<usize> = x
+        .layout()
+        .strides()
+        .iter()
+        .map(|stride| stride.unsigned_abs())
+        .collect();
+    let start = match strides[..] {
+        [batch, _, _] => index * batch,
+        _ => 0,
+    };
+    let data = &x.storage::<f32>()[x.layout().start_offset() + start..];
+    view(data, shape, [strides[strides.len() - 2], strides[strides.len() - 1]])
+}
+
+/// A layer's parameters, `[d_in, d_out]` and `[d_out]`.
+struct Parameters {
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+}
+
+impl Parameters {
+    fn of(layer: &Linear) -> Option<Self> {
         let bias = match &layer.bias {
             Some(bias) => Some(parameter(bias.val())?),
             None => None,
         };
-        let x = primitive(x).ok()?;
-        let gemm = GemmExecutor::<f32>::default();
-        let b = GemmInputB::Unpacked(last_two(&weight, 0)?);
-        let options = GemmOptions {
-            bias: bias.as_ref().map(|bias| BiasVector::Row(elements(bias))),
+        let weight = strided_parameter(layer.weight.val())?;
+        Some(Self { weight, bias })
+    }
+
+    fn d_out(&self) -> usize {
+        self.weight.layout().shape()[1]
+    }
+
+    fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_ref().map(elements)
+    }
+
+    /// Options that add the bias to every row, and the product to what is there already.
+    fn options(&self, add: bool) -> GemmOptions<'_, f32, f32, f32> {
+        GemmOptions {
+            beta: if add { 1.0 } else { 0.0 },
+            bias: self.bias().map(BiasVector::Row),
             ..Default::default()
-        };
-        let mut out = vec![0.0; batch * rows * columns];
-        // Entries that follow each other in memory are one matrix.
-        let strides = x.layout().strides();
-        let joined = strides[0] == strides[1] * rows as isize;
-        if joined {
-            let (row, column) = (usize::try_from(strides[1]).ok()?, usize::try_from(strides[2]).ok()?);
-            let data = &x.storage::<f32>()[x.layout().start_offset()..];
-            let a = matrix(data, [batch * rows, x.layout().shape()[2]], [row, column])?;
-            gemm.gemm(&mut out, GemmInputA::Unpacked(a), b, options).ok()?;
-        } else {
-            for (index, out) in out.chunks_mut(rows * columns).enumerate() {
-                let a = GemmInputA::Unpacked(last_two(&x, index)?);
-                gemm.gemm(out, a, b, options.clone()).ok()?;
-            }
         }
-        Some(tensor(out, [batch, rows, columns]))
+    }
+
+    /// Writes `x weight + bias` to `out`, or adds it to what is there.
+    fn multiply(&self, x: Tensor<3>, mut out: Vec<f32>, add: bool) -> Tensor<3> {
+        let ([batch, rows, d_in], columns) = (x.dims(), self.d_out());
+        let x = strided(x);
+        let gemm = GemmExecutor::<f32>::default();
+        // Entries that follow each other in memory are one matrix.
+        let joined = x.layout().strides()[0] == x.layout().strides()[1] * rows as isize;
+        let rows_at_once = if joined { batch * rows } else { rows };
+        for (index, out) in out.chunks_mut(rows_at_once * columns).enumerate() {
+            let a = GemmInputA::Unpacked(rows_of(&x, index, [rows_at_once, d_in]));
+            let b = GemmInputB::Unpacked(rows_of(&self.weight, 0, [d_in, columns]));
+            fits(gemm.gemm(out, a, b, self.options(add)));
+        }
+        tensor(out, [batch, rows, columns])
+    }
+}
+
+/// `x weight + bias`; `x` may be a transposed view.
+pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
+    let (Some(parameters), true) = (Parameters::of(layer), suits(&x)) else {
+        return Err(x);
     };
-    multiply().ok_or(kept)
+    let [batch, rows, _] = x.dims();
+    let out = scratch(batch * rows * parameters.d_out());
+    Ok(parameters.multiply(x, out, false))
+}
+
+/// `x weight + bias + residual`, in the place of the residual where nobody else holds it.
+pub(crate) fn linear_add(
+    layer: &Linear,
+    x: Tensor<3>,
+    residual: Tensor<3>,
+) -> Result<Tensor<3>, (Tensor<3>, Tensor<3>)> {
+    let (Some(parameters), true, true) = (Parameters::of(layer), suits(&x), suits(&residual)) else {
+        return Err((x, residual));
+    };
+    Ok(parameters.multiply(x, into_elements(taken(residual)), true))
+}
+
+/// Applies a layer to the tokens `[batch, height * width, d_in]` of images, and adds `[batch, d_out, height, width]` in
+/// its place.
+pub(crate) fn linear_to_image(
+    layer: &Linear,
+    tokens: Tensor<3>,
+    image: Tensor<4>,
+) -> Result<Tensor<4>, (Tensor<3>, Tensor<4>)> {
+    let shape = image.dims();
+    let [_, area, d_in] = tokens.dims();
+    let (Some(parameters), true, true) = (Parameters::of(layer), suits(&tokens), suits(&image)) else {
+        return Err((tokens, image));
+    };
+    let (tokens, mut out) = (taken(tokens), into_elements(taken(image)));
+    let weight = rows_of(&parameters.weight, 0, [d_in, parameters.d_out()]).transposed();
+    let weight = GemmExecutor::<f32>::default().prepack_a(weight);
+    out.par_chunks_mut(parameters.d_out() * area)
+        .zip(elements(&tokens).par_chunks(area * d_in))
+        .for_each(|(out, tokens)| {
+            let options = GemmOptions {
+                beta: 1.0,
+                bias: parameters.bias().map(BiasVector::Column),
+                ..Default::default()
+            };
+            let (a, b) = (GemmInputA::Packed(&weight), view(tokens, [d_in, area], [1, d_in]));
+            fits(GemmExecutor::default().gemm(out, a, GemmInputB::Unpacked(b), options));
+        });
+    Ok(tensor(out, shape))
+}
+
+/// The gated feed-forward layer `(value * gelu(gate)) out`, where `proj` gives values and gates, and `residual` added in
+/// its place. What is between the layers exists for some tokens at a time.
+pub(crate) fn feed_forward(
+    [proj, out]: [&Linear; 2],
+    x: Tensor<3>,
+    residual: Tensor<3>,
+) -> Result<Tensor<3>, [Tensor<3>; 2]> {
+    let shape = residual.dims();
+    let (Some(proj), Some(out), true, true) = (Parameters::of(proj), Parameters::of(out), suits(&x), suits(&residual))
+    else {
+        return Err([x, residual]);
+    };
+    let (dim, wide) = (shape[2], proj.d_out());
+    let gemm = GemmExecutor::<f32>::default();
+    let first = gemm.prepack_b(rows_of(&proj.weight, 0, [dim, wide]));
+    let second = gemm.prepack_b(rows_of(&out.weight, 0, [wide / 2, dim]));
+    let (x, mut sum) = (taken(x), into_elements(taken(residual)));
+    sum.par_chunks_mut(TOKENS * dim)
+        .zip(elements(&x).par_chunks(TOKENS * dim))
+        .for_each_init(
+            || (Scratch::new(TOKENS * wide), Scratch::new(TOKENS * wide / 2)),
+            |(both, gated), (sum, x)| {
+                let gemm = GemmExecutor::<f32>::default();
+                let rows = x.len() / dim;
+                let (both, gated) = (&mut both[..rows * wide], &mut gated[..rows * wide / 2]);
+                let a = GemmInputA::Unpacked(view(x, [rows, dim], [dim, 1]));
+                fits(gemm.gemm(both, a, GemmInputB::Packed(&first), proj.options(false)));
+                for (row, out) in both.chunks(wide).zip(gated.chunks_mut(wide / 2)) {
+                    gate(row, out);
+                }
+                let a = GemmInputA::Unpacked(view(gated, [rows, wide / 2], [wide / 2, 1]));
+                fits(gemm.gemm(sum, a, GemmInputB::Packed(&second), out.options(true)));
+            },
+        );
+    Ok(tensor(sum, shape))
 }

@@ -6,8 +6,10 @@
 #![allow(clippy::result_large_err, reason = "the error is the input, as large as the result")]
 
 mod attention;
+mod buffer;
 mod convolution;
 mod elementwise;
+mod frame_attention;
 mod matrix;
 mod normalisation;
 mod resample;
@@ -15,15 +17,20 @@ mod resample;
 mod tests;
 mod winograd;
 
-use burn::tensor::{Bytes, DType, Shape, Tensor};
+use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+use rayon::prelude::*;
 
 pub(crate) use attention::attention;
 pub(crate) use convolution::{conv_time, conv2d};
-pub(crate) use elementwise::{activate, gated_gelu};
-pub(crate) use matrix::linear;
-pub(crate) use normalisation::group_norm;
-pub(crate) use resample::double;
+pub(crate) use elementwise::{activate, add, add_to_channels, gated_gelu};
+pub(crate) use frame_attention::attention_frames;
+pub(crate) use matrix::{feed_forward, linear, linear_add, linear_to_image};
+pub(crate) use normalisation::{group_norm, layer_norm};
+pub(crate) use resample::{cat_channels, double};
+
+use buffer::{into_bytes, scratch};
 
 /// Elements that one thread takes at a time where the work is a pass over memory.
 const CHUNK: usize = 1 << 14;
@@ -37,15 +44,57 @@ fn primitive<const D: usize>(x: Tensor<D>) -> Result<FlexTensor, Tensor<D>> {
     }
 }
 
+/// Whether [`taken`] takes a tensor: one of flex, in f32.
+fn suits<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && x.device() == Device::flex()
+}
+
+/// The primitive of a tensor that [`suits`], with its elements in order in memory.
+fn taken<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    match contiguous(x) {
+        Ok(x) => x,
+        Err(_) => unreachable!("a tensor in f32 on flex is flex's"),
+    }
+}
+
 /// As [`primitive`], with its elements in order in memory.
 fn contiguous<const D: usize>(x: Tensor<D>) -> Result<FlexTensor, Tensor<D>> {
     let x = primitive(x)?;
     Ok(if x.is_contiguous() { x } else { x.to_contiguous() })
 }
 
-/// Parameters, which are neither consumed nor changed.
+/// A parameter with its elements in order in memory; one in half precision as a copy in f32.
 fn parameter<const D: usize>(x: Tensor<D>) -> Option<FlexTensor> {
-    contiguous(x).ok()
+    let x = strided_parameter(x)?;
+    Some(if x.is_contiguous() { x } else { x.to_contiguous() })
+}
+
+/// As [`parameter`], with its elements as they lie, in order if there are strides that no matrix has.
+fn strided_parameter<const D: usize>(x: Tensor<D>) -> Option<FlexTensor> {
+    let x = x.try_into_primitive::<Flex>().ok()?;
+    let x = match x.layout().strides().iter().all(|&stride| stride >= 0) {
+        true => x,
+        false => x.to_contiguous(),
+    };
+    let widened = match x.dtype() {
+        DType::F32 => return Some(x),
+        DType::F16 => widened(x.storage::<f16>()),
+        DType::BF16 => widened(x.storage::<bf16>()),
+        _ => return None,
+    };
+    Some(FlexTensor::new(into_bytes(widened), x.layout().clone(), DType::F32))
+}
+
+/// Half precision as single precision, which holds all its values.
+fn widened<H: Sync>(halves: &[H]) -> Vec<f32>
+where
+    [H]: HalfFloatSliceExt,
+{
+    let mut wide = scratch(halves.len());
+    wide.par_chunks_mut(CHUNK)
+        .zip(halves.par_chunks(CHUNK))
+        .for_each(|(wide, halves)| halves.convert_to_f32_slice(wide));
+    wide
 }
 
 /// The elements of a contiguous tensor.
@@ -59,7 +108,7 @@ fn into_elements(mut x: FlexTensor) -> Vec<f32> {
     let (start, len) = (x.layout().start_offset(), x.layout().num_elements());
     match x.try_storage_mut::<f32>() {
         Some(storage) if start == 0 && storage.len() == len => {}
-        _ => return elements(&x).to_vec(),
+        _ => return copied(elements(&x)),
     }
     match x.into_data().try_into_vec::<f32>() {
         Ok(values) => values,
@@ -67,8 +116,17 @@ fn into_elements(mut x: FlexTensor) -> Vec<f32> {
     }
 }
 
+/// The same values in another buffer.
+fn copied(values: &[f32]) -> Vec<f32> {
+    let mut copy = scratch(values.len());
+    copy.par_chunks_mut(CHUNK)
+        .zip(values.par_chunks(CHUNK))
+        .for_each(|(copy, values)| copy.copy_from_slice(values));
+    copy
+}
+
 /// A tensor of new elements.
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
     let layout = Layout::contiguous(Shape::from(shape));
-    Tensor::from_primitive::<Flex>(FlexTensor::new(Bytes::from_elems(values), layout, DType::F32))
+    Tensor::from_primitive::<Flex>(FlexTensor::new(into_bytes(values), layout, DType::F32))
 }

@@ -1,12 +1,12 @@
-//! Group normalisation and the activation after it, in two passes over the input.
+//! Group normalisation with the activation after it, and layer normalisation.
 
 use burn::{nn::GroupNorm, tensor::Tensor};
 use rayon::prelude::*;
 use rten_simd::SimdOp;
 use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
 
-use super::{contiguous, elements, elementwise::activate_slice, into_elements, parameter, tensor};
-use crate::Activation;
+use super::{CHUNK, contiguous, elements, elementwise::activate_slice, into_elements, parameter, tensor};
+use crate::{Activation, LayerNorm};
 
 /// Elements whose sum is taken in f32 before it is added up in f64.
 const PARTIAL_SUM: usize = 4096;
@@ -68,5 +68,30 @@ pub(crate) fn group_norm<const D: usize>(
             activate_slice(activation, values);
         }
     });
+    Ok(tensor(values, shape))
+}
+
+/// Normalises each token, in the place of `x` where nobody else holds it.
+pub(crate) fn layer_norm(norm: &LayerNorm, x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
+    let shape = x.dims();
+    let (Some(gamma), Some(beta)) = (parameter(norm.gamma.val()), parameter(norm.beta.val())) else {
+        return Err(x);
+    };
+    let mut values = into_elements(contiguous(x)?);
+    let width = shape[2];
+    values
+        .par_chunks_mut(width)
+        .with_min_len(CHUNK.div_ceil(width))
+        .for_each(|token| {
+            let (mean, variance) = moments(&[token]);
+            let options = NormalizeOptions {
+                pre_scale_bias: mean as f32,
+                scale: (1.0 / (variance + norm.epsilon).sqrt()) as f32,
+                element_scale: Some(elements(&gamma)),
+                element_bias: Some(elements(&beta)),
+                ..Default::default()
+            };
+            Normalize::new_mut(token, options).dispatch();
+        });
     Ok(tensor(values, shape))
 }

@@ -1,15 +1,15 @@
-//! Nearest-neighbour enlargement.
+//! Nearest-neighbour enlargement, and channels after channels.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::{contiguous, elements, tensor};
+use super::{contiguous, elements, scratch, suits, taken, tensor};
 
 /// `[batch, channels, height, width]` -> twice the height and width.
 pub(crate) fn double(x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
     let [batch, channels, height, width] = x.dims();
     let x = contiguous(x)?;
-    let mut out = vec![0.0; batch * channels * 4 * height * width];
+    let mut out = scratch(batch * channels * 4 * height * width);
     out.par_chunks_mut(4 * width)
         .zip(elements(&x).par_chunks(width))
         .for_each(|(two_rows, row)| {
@@ -20,4 +20,26 @@ pub(crate) fn double(x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
             second.copy_from_slice(first);
         });
     Ok(tensor(out, [batch, channels, 2 * height, 2 * width]))
+}
+
+/// The channels of `x`, then those of `y`.
+pub(crate) fn cat_channels(x: Tensor<4>, y: Tensor<4>) -> Result<Tensor<4>, [Tensor<4>; 2]> {
+    let ([batch, first, height, width], [_, second, ..]) = (x.dims(), y.dims());
+    if !suits(&x) || !suits(&y) || y.dims() != [batch, second, height, width] {
+        return Err([x, y]);
+    }
+    let (x, y) = (taken(x), taken(y));
+    let [first_len, second_len] = [first, second].map(|channels| channels * height * width);
+    let mut out = scratch(batch * (first_len + second_len));
+    out.par_chunks_mut(first_len + second_len)
+        .zip(
+            elements(&x)
+                .par_chunks(first_len)
+                .zip(elements(&y).par_chunks(second_len)),
+        )
+        .for_each(|(out, (x, y))| {
+            out[..first_len].copy_from_slice(x);
+            out[first_len..].copy_from_slice(y);
+        });
+    Ok(tensor(out, [batch, first + second, height, width]))
 }

@@ -9,7 +9,7 @@ use burn::{
     tensor::{DType, Device, Distribution, Tensor, Tolerance, activation},
 };
 
-use crate::{Activation, MultiHead, merge_frames, split_frames};
+use crate::{Activation, LayerNorm, MultiHead, linear, merge_frames, split_frames};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.3, 1.5), &Device::flex())
@@ -91,6 +91,9 @@ fn linear_layers() {
                 bias: bias.then(|| Param::from_tensor(random([34]))),
             };
             let x = random([3, rows, 21]);
+            let residual = random([3, rows, 34]);
+            let sum = super::linear_add(&layer, x.clone(), residual.clone());
+            assert_same(sum, layer.forward(x.clone()) + residual);
             assert_same(super::linear(&layer, x.clone()), layer.forward(x));
             let view = random([3, 21, rows]).swap_dims(1, 2);
             assert_same(super::linear(&layer, view.clone()), layer.forward(view));
@@ -98,6 +101,82 @@ fn linear_layers() {
             assert_same(super::linear(&layer, part.clone()), layer.forward(part));
         }
     }
+}
+
+#[test]
+fn weights_in_half_precision() {
+    for dtype in [DType::F16, DType::BF16] {
+        let halved = |weight: Tensor<2>| (weight.clone().cast(dtype), weight.cast(dtype).cast(DType::F32));
+        let (half, whole) = halved(random([34, 21]));
+        let layer = |weight: Tensor<2>| Linear {
+            weight: Param::from_tensor(weight.transpose()),
+            bias: Some(Param::from_tensor(random([34]).zeros_like() + 0.5)),
+        };
+        let x = random([3, 7, 21]);
+        assert_same(super::linear(&layer(half), x.clone()), layer(whole).forward(x));
+
+        let mut conv = Conv2dConfig::new([5, 13], [3, 3]).init(&Device::flex());
+        let (half, whole) = halved(random([13, 45]));
+        let x = random([2, 5, 11, 18]);
+        conv.weight = Param::from_tensor(whole.reshape([13, 5, 3, 3]));
+        let expected = conv.forward(x.clone());
+        conv.weight = Param::from_tensor(half.reshape([13, 5, 3, 3]));
+        assert_same(super::conv2d(&conv, x.clone()), expected.clone());
+        // An operator that is left to Burn.
+        conv.dilation = [2, 2];
+        let by_burn = crate::conv2d(&conv, x.clone());
+        conv.weight = Param::from_tensor(conv.weight.val().cast(DType::F32));
+        assert_same::<4>(Ok::<_, ()>(by_burn), conv.forward(x));
+    }
+}
+
+#[test]
+fn linear_layers_to_images() {
+    for bias in [true, false] {
+        let layer = linear(21, 34, bias, &Device::flex());
+        let (tokens, image) = (random([3, 35, 21]), random([3, 34, 5, 7]));
+        let projected = layer.forward(tokens.clone()).swap_dims(1, 2).reshape([3, 34, 5, 7]);
+        let expected = projected + image.clone();
+        assert_same(super::linear_to_image(&layer, tokens, image), expected);
+    }
+}
+
+#[test]
+fn feed_forward_layers() {
+    let (proj, out) = (
+        linear(12, 96, true, &Device::flex()),
+        linear(48, 12, true, &Device::flex()),
+    );
+    let (x, residual) = (random([3, 101, 12]), random([3, 101, 12]));
+    let halves = proj.forward(x.clone()).chunk(2, 2);
+    let expected = out.forward(halves[0].clone() * activation::gelu(halves[1].clone())) + residual.clone();
+    assert_same(super::feed_forward([&proj, &out], x, residual), expected);
+}
+
+#[test]
+fn layer_norms() {
+    let mut norm = LayerNorm::new(35, 1e-3, &Device::flex());
+    norm.gamma = Param::from_tensor(random([35]));
+    norm.beta = Param::from_tensor(random([35]));
+    let x = random([3, 700, 35]) + 5.0;
+    let expected = burn::tensor::module::layer_norm(x.clone(), norm.gamma.val(), Some(norm.beta.val()), norm.epsilon);
+    assert_same(super::layer_norm(&norm, x), expected);
+}
+
+#[test]
+fn sums() {
+    let (x, y) = (random([3, 7, 11, 13]), random([3, 7, 11, 13]));
+    let before = x.clone().into_data();
+    assert_same(super::add(x.clone(), y.clone()), x.clone() + y.clone());
+    assert_same(
+        super::add(x.clone(), y.clone().swap_dims(2, 3).swap_dims(2, 3)),
+        x.clone() + y.clone(),
+    );
+    assert!(super::add(x.clone(), y.slice([0..1])).is_err());
+    let shift = random([3, 7]);
+    let expected = x.clone() + shift.clone().unsqueeze_dims(&[2, 3]);
+    assert_same(super::add_to_channels(x.clone(), shift), expected);
+    assert_eq!(x.into_data(), before, "another holder's tensor changed");
 }
 
 #[test]
@@ -200,6 +279,51 @@ fn attentions() {
         let expected = expected.reshape([2, queries, heads * head_dim]);
         assert_same(super::attention([q, k, v], split, causal), expected);
     }
+}
+
+/// Attention of `[entries, tokens, inner]` by Burn's own operators.
+fn plain_attention([q, k, v]: [Tensor<3>; 3], heads: usize) -> Tensor<3> {
+    let [entries, queries, inner] = q.dims();
+    let head = |x: Tensor<3>| {
+        let len = x.dims()[1];
+        x.reshape([entries, len, heads, inner / heads]).swap_dims(1, 2)
+    };
+    let scores = head(q).matmul(head(k).swap_dims(2, 3)) / ((inner / heads) as f64).sqrt();
+    let mixed = activation::softmax(scores, 3).matmul(head(v)).swap_dims(1, 2);
+    mixed.reshape([entries, queries, inner])
+}
+
+#[test]
+fn attention_over_frames() {
+    for (clips, frames, tokens, heads, head_dim) in [(2, 16, 20, 2, 64), (1, 5, 37, 3, 8), (3, 33, 1, 1, 20)] {
+        let (split, inner) = (MultiHead { heads, head_dim }, heads * head_dim);
+        let qkv: [Tensor<3>; 3] = std::array::from_fn(|_| random([clips * frames, tokens, inner]) * 0.7);
+        let by_token = qkv.clone().map(|x| {
+            let x = x.reshape([clips, frames, tokens, inner]).swap_dims(1, 2);
+            x.reshape([clips * tokens, frames, inner])
+        });
+        let expected = plain_attention(by_token, heads).reshape([clips, tokens, frames, inner]);
+        let expected = expected.swap_dims(1, 2).reshape([clips * frames, tokens, inner]);
+        assert_same(super::attention_frames(qkv, split, frames), expected);
+    }
+}
+
+#[test]
+fn attention_of_few_tokens() {
+    let split = MultiHead { heads: 3, head_dim: 10 };
+    let qkv: [Tensor<3>; 3] = std::array::from_fn(|_| random([6, 9, 30]));
+    let expected = plain_attention(qkv.clone(), split.heads);
+    assert_same(super::attention(qkv, split, false), expected);
+}
+
+#[test]
+fn channels_after_channels() {
+    let (x, y) = (random([3, 5, 4, 7]), random([3, 2, 4, 7]));
+    assert_same(
+        super::cat_channels(x.clone(), y.clone()),
+        Tensor::cat(vec![x.clone(), y], 1),
+    );
+    assert!(super::cat_channels(x, random([3, 2, 4, 6])).is_err());
 }
 
 #[test]

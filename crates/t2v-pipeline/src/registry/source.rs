@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::DType;
-use t2v_weights::ModelFolder;
+use burn::tensor::{DType, Device};
+use t2v_kernels::takes_half_weights;
+use t2v_weights::{Floats, ModelFolder};
 
 use super::{hub::Hub, hub_model::HubModel};
 use crate::PipelineError;
@@ -61,11 +62,12 @@ impl ModelSource {
 pub(super) const NETWORKS: [&str; 3] = ["text_encoder", "unet", "vae"];
 
 /// Bytes of a model's parameters once it is loaded.
-pub(super) fn parameter_bytes(folder: &ModelFolder) -> Result<u64, PipelineError> {
+pub(super) fn parameter_bytes(folder: &ModelFolder, device: &Device) -> Result<u64, PipelineError> {
+    // As the networks load them: in single precision.
+    let floats = Floats::from(DType::F32).keep_half(takes_half_weights(device));
     let mut bytes = 0;
     for network in NETWORKS {
-        // Pipelines are loaded in single precision.
-        bytes += folder.component(network)?.weights()?.byte_len(DType::F32)?;
+        bytes += folder.component(network)?.weights()?.byte_len(floats)?;
     }
     Ok(bytes)
 }

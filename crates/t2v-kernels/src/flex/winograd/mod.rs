@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_simd::ops::NumOps;
 
-use super::matrix::matrix;
+use super::{buffer::Scratch, matrix::matrix};
 
 pub(super) use plane::Plane;
 pub(super) use time::Time;
@@ -155,7 +155,7 @@ pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) -> Option<()> {
     let depth_room = in_channels + SLACK;
     let at_once = (KERNELS / (points * depth_room)).clamp(1, out_channels);
     let kernels_of = |channels: Range<usize>| {
-        let mut kernels = vec![0.0; channels.len() * points * depth_room];
+        let mut kernels = Scratch::new(channels.len() * points * depth_room);
         kernels
             .par_chunks_mut(points * depth_room)
             .zip(channels)
@@ -169,8 +169,8 @@ pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) -> Option<()> {
 
     let strips_at_once = (COLUMNS / width).clamp(1, count);
     let room = strips_at_once * width + SLACK;
-    let mut inputs = vec![0.0; in_channels * points * room];
-    let mut products = vec![0.0; points * at_once * strips_at_once * width + SLACK];
+    let mut inputs = Scratch::new(in_channels * points * room);
+    let mut products = Scratch::new(points * at_once * strips_at_once * width + SLACK);
     for first in (0..count).step_by(strips_at_once) {
         let block = first..count.min(first + strips_at_once);
         let columns = block.len() * width;
