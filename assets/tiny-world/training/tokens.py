@@ -25,19 +25,23 @@ def byte_alphabet() -> list[str]:
     return [chr(b) for b in plain] + [chr(256 + i) for i in range(shifted)]
 
 
-def learn_merges() -> list[tuple[str, str]]:
-    words = sorted({w for text in [*COLOURS, *SHAPES, *MOTIONS, *BACKGROUNDS] for w in text.split()} | set(OTHER_WORDS))
+def world_words() -> set[str]:
+    return {w for text in [*COLOURS, *SHAPES, *MOTIONS, *BACKGROUNDS] for w in text.split()}
+
+
+def learn_merges(words) -> list[tuple[str, str]]:
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), ByteLevel(add_prefix_space=False)])
     trainer = trainers.BpeTrainer(vocab_size=4000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False)
-    bpe.train_from_iterator(words, trainer)
+    bpe.train_from_iterator(sorted(words), trainer)
     return [tuple(merge) for merge in json.loads(bpe.to_str())["model"]["merges"]]
 
 
-def save_tokenizer(folder: Path) -> CLIPTokenizer:
+def save_tokenizer(folder: Path, words=frozenset()) -> CLIPTokenizer:
+    """A tokenizer to which each of `words`, or else of the captions', is one token."""
     folder.mkdir(parents=True, exist_ok=True)
-    merges, alphabet = learn_merges(), byte_alphabet()
+    merges, alphabet = learn_merges(words or {*world_words(), *OTHER_WORDS}), byte_alphabet()
     entries = alphabet + [c + "</w>" for c in alphabet]
     for a, b in merges:
         if a + b not in entries:

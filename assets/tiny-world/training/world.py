@@ -37,6 +37,40 @@ BACKGROUNDS = [
     "in the desert at sunset",
 ]
 
+# Other words that prompts may use, and the word of the captions that each stands for.
+SYNONYMS = {
+    synonym: word
+    for word, synonyms in {
+        "red": "crimson scarlet ruby",
+        "green": "emerald",
+        "blue": "azure cobalt",
+        "yellow": "golden gold",
+        "purple": "violet",
+        "orange": "tangerine",
+        "pink": "rose",
+        "white": "ivory",
+        "ball": "sphere circle disc disk orb",
+        "square": "box cube block",
+        "triangle": "pyramid",
+        "ring": "hoop donut doughnut",
+        "diamond": "rhombus gem",
+        "moving": "moves going goes sliding slides gliding glides drifting drifts flying flies travelling traveling",
+        "left": "leftward leftwards",
+        "right": "rightward rightwards",
+        "rising": "rises ascending ascends climbing climbs",
+        "falling": "falls dropping drops descending descends sinking sinks",
+        "bouncing": "bounces jumping jumps hopping hops",
+        "spinning": "spins rotating rotates turning turns twirling twirls",
+        "growing": "grows expanding expands",
+        "shrinking": "shrinks contracting contracts",
+        "background": "backdrop",
+        "sea": "ocean",
+        "over": "above",
+        "sunset": "dusk",
+    }.items()
+    for synonym in synonyms.split()
+}
+
 Attributes = tuple[str, str, str, str]
 
 

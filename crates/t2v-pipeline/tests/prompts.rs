@@ -298,3 +298,19 @@ fn tiny_world_completes_prompts_unless_told_not_to() {
     assert_eq!(plain.report().prompt, "a ball");
     assert!(differ(&completed, &plain));
 }
+
+#[cfg(feature = "embedded")]
+#[test]
+fn tiny_world_knows_synonyms() {
+    let pipeline = Pipeline::embedded(&Device::flex()).unwrap();
+    let video = |prompt| {
+        let request = TextToVideoRequest::new(prompt)
+            .with_num_frames(1)
+            .with_num_inference_steps(1)
+            .with_seed(1);
+        pipeline.generate(&request).unwrap()
+    };
+    let plain = video("a purple ball spinning over the sea");
+    assert!(!differ(&plain, &video("a violet sphere rotates above the ocean")));
+    assert!(differ(&plain, &video("a purple ball falling over the sea")));
+}

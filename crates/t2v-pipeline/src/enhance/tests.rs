@@ -145,6 +145,8 @@ mod tiny_world {
             "over the sea, a ring is spinning",
             "a video of a white heart",
             "an diamond",
+            "a crimson sphere",
+            "a hoop rotating above the ocean",
         ] {
             let completed = complete(table, prompt);
             assert_ne!(completed, prompt);
@@ -166,6 +168,7 @@ mod tiny_world {
             "a video of a white ring spinning at night",
             "in the snow",
             "a cat on a roof",
+            "a violet gem descends at night",
             "an orange triangle moving left on a black background",
         ] {
             assert_eq!(complete(table, prompt), prompt);
