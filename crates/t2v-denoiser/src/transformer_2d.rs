@@ -46,7 +46,7 @@ impl Transformer2d {
             .swap_dims(1, 2);
         let mut hidden = project(&self.proj_in, pixels);
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, &Context::Text(text.clone()));
+            hidden = block.forward(hidden, Context::Text(&text));
         }
         project_add_image(&self.proj_out, hidden, x)
     }

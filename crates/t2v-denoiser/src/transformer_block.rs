@@ -10,9 +10,10 @@ use t2v_kernels::{LayerNorm, MultiHead, attention, attention_frames, feed_forwar
 const NORM_EPS: f64 = 1e-5;
 
 /// What the second attention of a block looks at.
-pub(crate) enum Context {
+#[derive(Clone, Copy)]
+pub(crate) enum Context<'a> {
     /// Text `[batch, tokens, context_dim]`; each entry serves the neighbouring rows that belong to it.
-    Text(Tensor<3>),
+    Text(&'a Tensor<3>),
     /// The same tokens again. As in the first attention each one sees itself in this many frames.
     Frames(usize),
 }
@@ -134,16 +135,16 @@ impl TransformerBlock {
 
     /// # Shapes
     /// - x: `[rows, tokens, dim]`, unchanged
-    pub(crate) fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, context: Context<'_>) -> Tensor<3> {
         let normed = self.norm1.forward(x.clone());
         let x = match context {
             Context::Text(_) => self.attn1.to_itself(normed, x),
-            Context::Frames(frames) => self.attn1.to_frames(normed, *frames, x),
+            Context::Frames(frames) => self.attn1.to_frames(normed, frames, x),
         };
         let normed = self.norm2.forward(x.clone());
         let x = match context {
             Context::Text(text) => self.attn2.to_context(normed, text.clone(), x),
-            Context::Frames(frames) => self.attn2.to_frames(normed, *frames, x),
+            Context::Frames(frames) => self.attn2.to_frames(normed, frames, x),
         };
         let normed = self.norm3.forward(x.clone());
         self.ff.forward(normed, x)
