@@ -4,7 +4,7 @@
 use burn::{
     module::{Initializer, Module, Param},
     nn::GroupNorm,
-    tensor::{DType, Device, Tensor, module},
+    tensor::{Device, Tensor, module},
 };
 
 use crate::{Activation, merge_frames, split_frames};
@@ -56,12 +56,6 @@ impl LayerNorm {
             beta: Initializer::Zeros.init([dim], device),
             epsilon,
         }
-    }
-
-    /// The type of its parameters.
-    #[must_use]
-    pub fn dtype(&self) -> DType {
-        self.gamma.dtype()
     }
 
     /// # Shapes

@@ -5,8 +5,8 @@ use burn::{
     nn::{Embedding, EmbeddingConfig, Linear},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
-use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add, takes_half_weights};
-use t2v_weights::{Component, Floats, KeyMap, Weights};
+use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add};
+use t2v_weights::{Component, KeyMap, Weights};
 
 use crate::{ClipTextConfig, TextEncoderError};
 
@@ -134,9 +134,7 @@ impl ClipTextModel {
             final_layer_norm: LayerNorm::new(width, config.layer_norm_eps, device),
             config,
         };
-        // In single precision large weights may stay halves in memory.
-        let floats = Floats::from(dtype).keep_half(dtype == DType::F32 && takes_half_weights(device));
-        weights.load(&mut model, &keys(), floats)?;
+        weights.load(&mut model, &keys(), dtype)?;
         Ok(model)
     }
 
@@ -146,18 +144,13 @@ impl ClipTextModel {
         &self.config
     }
 
-    /// The type that it calculates in.
-    fn dtype(&self) -> DType {
-        self.final_layer_norm.dtype()
-    }
-
     pub(crate) fn device(&self) -> Device {
         self.embeddings.token_embedding.weight.val().device()
     }
 
     /// Overwrites the rows of the embedding table from `first` on, at most one past its end; the table grows as needed.
     pub(crate) fn set_token_embeddings(&mut self, first: usize, values: &[f32]) {
-        let table = self.embeddings.token_embedding.weight.val().cast(self.dtype());
+        let table = self.embeddings.token_embedding.weight.val();
         let [rows, width] = table.dims();
         let count = values.len() / width;
         let values = TensorData::new(values.to_vec(), [count, width]);
@@ -185,12 +178,8 @@ impl ClipTextModel {
         }
         let [_, len] = tokens.dims();
         let positions = Tensor::<1, Int>::arange(0..len as i64, &tokens.device()).unsqueeze::<2>();
-        let Embeddings {
-            token_embedding,
-            position_embedding,
-        } = &self.embeddings;
-        let mut hidden = token_embedding.forward(tokens).cast(self.dtype())
-            + position_embedding.forward(positions).cast(self.dtype());
+        let mut hidden =
+            self.embeddings.token_embedding.forward(tokens) + self.embeddings.position_embedding.forward(positions);
         for layer in &self.encoder.layers[..layers - clip_skip] {
             hidden = layer.forward(hidden);
         }
