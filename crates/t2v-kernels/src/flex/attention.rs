@@ -30,6 +30,9 @@ pub(crate) fn attention(
             .map(back)
             .map_err(|frames| frames.map(back));
     }
+    if keys < FEW_KEYS {
+        return Err([query, key, value]);
+    }
     let kept = [query.clone(), key.clone(), value.clone()];
     let attend = || {
         let (query, key, value) = (contiguous(query).ok()?, contiguous(key).ok()?, contiguous(value).ok()?);

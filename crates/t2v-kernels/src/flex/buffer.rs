@@ -1,7 +1,7 @@
 //! Buffers for results and intermediate values, used again after their tensor is gone.
 //!
-//! Fresh memory is expensive: the system has to clear each page of it. A denoising step of ModelScope asks for 60 times
-//! as much as it holds at any time, so large buffers go back to a pool of [`KEPT`] bytes when they are dropped.
+//! Fresh memory is expensive: the system has to clear each page of it. A denoising step asks
+//! for buffers of the same sizes over and over, so large ones go back to a pool of [`KEPT`] bytes when they are dropped.
 
 use std::{
     mem::{ManuallyDrop, MaybeUninit, take},
