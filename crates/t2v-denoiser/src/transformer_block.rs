@@ -42,17 +42,19 @@ impl Attention {
         }
     }
 
+    /// Queries, keys and values of the same tokens.
+    fn split_up(&self, x: Tensor<3>) -> [Tensor<3>; 3] {
+        [&self.to_q, &self.to_k, &self.to_v].map(|layer| project(layer, x.clone()))
+    }
+
     /// Added to `residual`, attention of each row's tokens to each other.
     ///
     /// # Shapes
     /// - x, residual: `[rows, tokens, dim]`, unchanged
     fn to_itself(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let [query, key, value] = [&self.to_q, &self.to_k, &self.to_v].map(|layer| project(layer, x.clone()));
-        project_add(
-            &self.to_out[0],
-            attention(query, key, value, self.split, false),
-            residual,
-        )
+        let [query, key, value] = self.split_up(x);
+        let out = attention(query, key, value, self.split, false);
+        project_add(&self.to_out[0], out, residual)
     }
 
     /// Added to `residual`, attention of each token to itself in the other frames.
@@ -60,7 +62,7 @@ impl Attention {
     /// # Shapes
     /// - x, residual: `[batch * frames, tokens, dim]`, unchanged
     fn to_frames(&self, x: Tensor<3>, frames: usize, residual: Tensor<3>) -> Tensor<3> {
-        let [query, key, value] = [&self.to_q, &self.to_k, &self.to_v].map(|layer| project(layer, x.clone()));
+        let [query, key, value] = self.split_up(x);
         let out = attention_frames(query, key, value, self.split, frames);
         project_add(&self.to_out[0], out, residual)
     }

@@ -6,7 +6,7 @@ use burn::{
         PaddingConfig2d, PaddingConfig3d,
         conv::{Conv2d, Conv2dConfig, Conv3d, Conv3dConfig},
     },
-    tensor::{Device, Tensor},
+    tensor::{DType, Device, Tensor},
 };
 
 use crate::{merge_frames, split_frames};
@@ -33,6 +33,11 @@ pub fn conv3x1x1(in_channels: usize, out_channels: usize, device: &Device) -> Co
         .init(device)
 }
 
+/// A parameter in another type, for operators that take only one.
+fn cast<const D: usize>(weight: &Param<Tensor<D>>, dtype: DType) -> Param<Tensor<D>> {
+    Param::from_tensor(weight.val().cast(dtype))
+}
+
 /// Applies a convolution to images.
 ///
 /// # Shapes
@@ -49,7 +54,7 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
         return conv.forward(x);
     }
     let mut widened = conv.clone();
-    widened.weight = Param::from_tensor(conv.weight.val().cast(x.dtype()));
+    widened.weight = cast(&conv.weight, x.dtype());
     widened.forward(x)
 }
 
@@ -70,6 +75,6 @@ pub fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Tensor<4> {
         return merge_frames(conv.forward(x));
     }
     let mut widened = conv.clone();
-    widened.weight = Param::from_tensor(conv.weight.val().cast(x.dtype()));
+    widened.weight = cast(&conv.weight, x.dtype());
     merge_frames(widened.forward(x))
 }
