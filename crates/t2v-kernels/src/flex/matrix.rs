@@ -92,21 +92,62 @@ impl Parameters {
         }
     }
 
+    /// Whether to compute the product's transpose: for few tokens, packing the weights would cost more than transposing.
+    fn suits_transpose(&self, tokens: usize) -> bool {
+        let [d_in, d_out] = [0, 1].map(|dim| self.weight.layout().shape()[dim]);
+        let in_torch_layout = self.weight.layout().strides()[0] == 1;
+        in_torch_layout && tokens > 1 && tokens * (d_in + d_out) < d_in * d_out
+    }
+
     /// Writes `x weight + bias` to `out`, or adds it to what is there.
     fn multiply(&self, x: Tensor<3>, mut out: Vec<f32>, add: bool) -> Tensor<3> {
-        let ([batch, rows, d_in], columns) = (x.dims(), self.d_out());
+        let ([batch, tokens, d_in], columns) = (x.dims(), self.d_out());
         let x = strided(x);
         let gemm = GemmExecutor::<f32>::default();
+        let weight = rows_of(&self.weight, 0, [d_in, columns]);
         // Entries that follow each other in memory are one matrix.
-        let joined = x.layout().strides()[0] == x.layout().strides()[1] * rows as isize;
-        let rows_at_once = if joined { batch * rows } else { rows };
-        for (index, out) in out.chunks_mut(rows_at_once * columns).enumerate() {
-            let a = GemmInputA::Unpacked(rows_of(&x, index, [rows_at_once, d_in]));
-            let b = GemmInputB::Unpacked(rows_of(&self.weight, 0, [d_in, columns]));
-            fits(gemm.gemm(out, a, b, self.options(add)));
+        let joined = x.layout().strides()[0] == x.layout().strides()[1] * tokens as isize;
+        let rows = if joined { batch * tokens } else { tokens };
+        for (index, out) in out.chunks_mut(rows * columns).enumerate() {
+            let x = rows_of(&x, index, [rows, d_in]);
+            if self.suits_transpose(rows) {
+                let mut transposed = Scratch::new(rows * columns);
+                let options = GemmOptions {
+                    bias: self.bias().map(BiasVector::Column),
+                    ..Default::default()
+                };
+                let (a, b) = (
+                    GemmInputA::Unpacked(weight.transposed()),
+                    GemmInputB::Unpacked(x.transposed()),
+                );
+                fits(gemm.gemm(&mut transposed, a, b, options));
+                transpose(&transposed, rows, out, add);
+            } else {
+                let (a, b) = (GemmInputA::Unpacked(x), GemmInputB::Unpacked(weight));
+                fits(gemm.gemm(out, a, b, self.options(add)));
+            }
         }
-        tensor(out, [batch, rows, columns])
+        tensor(out, [batch, tokens, columns])
     }
+}
+
+/// Writes `[features, tokens]` as `[tokens, features]`, or adds it to what is there.
+fn transpose(from: &[f32], tokens: usize, out: &mut [f32], add: bool) {
+    const TILE: usize = 16;
+    let features = from.len() / tokens;
+    out.par_chunks_mut(TILE * features).enumerate().for_each(|(tile, out)| {
+        for first in (0..features).step_by(TILE) {
+            for (token, out) in out.chunks_mut(features).enumerate() {
+                let from = from[first * tokens + tile * TILE + token..].iter().step_by(tokens);
+                let out = out[first..].iter_mut().take(TILE).zip(from);
+                if add {
+                    out.for_each(|(out, x)| *out += x);
+                } else {
+                    out.for_each(|(out, x)| *out = *x);
+                }
+            }
+        }
+    });
 }
 
 /// `x weight + bias`; `x` may be a transposed view.

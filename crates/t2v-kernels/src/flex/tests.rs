@@ -80,7 +80,7 @@ fn group_norms() {
 
 #[test]
 fn linear_layers() {
-    for (rows, bias) in [(1, true), (37, false), (64, true)] {
+    for (rows, bias) in [(1, true), (4, false), (9, true), (37, false), (64, true)] {
         for transposed_weight in [false, true] {
             let weight = match transposed_weight {
                 false => random([21, 34]),
