@@ -18,7 +18,8 @@ use burn::{
     tensor::{Device, Distribution, Tensor},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
-use t2v_kernels::{Activation, MultiHead};
+use t2v_denoiser::{TemporalConv, Transformer2d, TransformerTemporal};
+use t2v_kernels::{Activation, MultiHead, ResnetBlock2d, ResnetBlock2dConfig};
 use t2v_pipeline::DeviceName;
 
 /// Measures `operator` on random numbers of this shape until its result is there, also on a device that works beside the CPU.
@@ -77,10 +78,16 @@ fn operators(c: &mut Criterion) {
             t2v_kernels::conv_time(&conv, x, 16)
         });
     }
-    for (tokens, from, to) in [(1024, 320, 320), (1024, 320, 2560), (256, 2560, 640), (64, 1280, 1280)] {
+    for (batch, tokens, from, to) in [
+        (32, 1024, 320, 320),
+        (32, 1024, 320, 2560),
+        (32, 256, 2560, 640),
+        (32, 64, 1280, 1280),
+        (2, 77, 1024, 4096),
+    ] {
         let layer = t2v_kernels::linear(from, to, true, device);
-        let name = format!("linear, 32x{tokens}, {from} to {to}");
-        measure(c, &name, device, [32, tokens, from], |x| {
+        let name = format!("linear, {batch}x{tokens}, {from} to {to}");
+        measure(c, &name, device, [batch, tokens, from], |x| {
             t2v_kernels::project(&layer, x)
         });
     }
@@ -105,6 +112,51 @@ fn operators(c: &mut Criterion) {
         });
     }
     measure(c, "GEGLU, 32x1024x2560", device, [32, 1024, 2560], t2v_kernels::geglu);
+    for (channels, size) in [(320, 32), (1280, 8)] {
+        let layer = UNetLayer::new(channels, device);
+        let text = Tensor::random([2, 77, 1024], Distribution::Normal(0.0, 1.0), device);
+        let name = format!("layer of the UNet, 32x{channels}x{size}x{size}");
+        measure(c, &name, device, [32, channels, size, size], |x| {
+            layer.forward(x, text.clone())
+        });
+    }
+}
+
+/// What a block of the denoiser repeats.
+struct UNetLayer {
+    residual: ResnetBlock2d,
+    temporal_conv: TemporalConv,
+    spatial: Transformer2d,
+    temporal: TransformerTemporal,
+}
+
+impl UNetLayer {
+    fn new(channels: usize, device: &Device) -> Self {
+        let split = MultiHead {
+            heads: channels / 64,
+            head_dim: 64,
+        };
+        let residual = ResnetBlock2dConfig {
+            in_channels: channels,
+            out_channels: channels,
+            time_embed_dim: None,
+            groups: 32,
+            eps: 1e-5,
+            activation: Activation::Silu,
+            output_scale_factor: 1.0,
+        };
+        Self {
+            residual: residual.init(device),
+            temporal_conv: TemporalConv::new(channels, 32, device),
+            spatial: Transformer2d::new(channels, split, 32, 1024, device),
+            temporal: TransformerTemporal::new(channels, split, 32, device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>, text: Tensor<3>) -> Tensor<4> {
+        let x = self.temporal_conv.forward(self.residual.forward(x, None), 16);
+        self.temporal.forward(self.spatial.forward(x, text), 16)
+    }
 }
 
 criterion_group! {

@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 
 import torch
+from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch.nn import functional as F
 
 
@@ -36,8 +39,8 @@ def cases():
         x, weight, bias = rand(2, channels, 16, size, size), rand(channels, channels, 3, 1, 1), rand(channels)
         return lambda: F.conv3d(x, weight, bias, padding=(1, 0, 0))
 
-    def linear(tokens, inputs, outputs):
-        x, weight, bias = rand(32, tokens, inputs), rand(outputs, inputs), rand(outputs)
+    def linear(batch, tokens, inputs, outputs):
+        x, weight, bias = rand(batch, tokens, inputs), rand(outputs, inputs), rand(outputs)
         return lambda: F.linear(x, weight, bias)
 
     def attention(batch, queries, keys, heads):
@@ -62,6 +65,21 @@ def cases():
 
         return gated
 
+    def unet_layer(channels, size):
+        heads = channels // 64
+        residual = ResnetBlock2D(in_channels=channels, temb_channels=None, eps=1e-5)
+        temporal_conv = TemporalConvLayer(channels, channels)
+        spatial = Transformer2DModel(heads, 64, channels, cross_attention_dim=1024, use_linear_projection=True)
+        temporal = TransformerTemporalModel(heads, 64, channels)
+        x, text = rand(32, channels, size, size), rand(32, 77, 1024)
+
+        def forward():
+            hidden = temporal_conv(residual(x, None), num_frames=16)
+            hidden = spatial(hidden, encoder_hidden_states=text, return_dict=False)[0]
+            return temporal(hidden, num_frames=16, return_dict=False)[0]
+
+        return forward
+
     for shape in [
         (32, 320, 320, 32), (32, 960, 320, 32), (32, 640, 640, 16), (32, 1280, 1280, 8), (32, 1280, 1280, 4),
         (1, 512, 512, 64), (1, 256, 256, 256), (1, 128, 128, 256), (1, 4, 512, 32), (1, 128, 3, 256),
@@ -71,8 +89,11 @@ def cases():
         yield f"conv2d 3x3, {batch}x{channels}x{size}x{size} to {to}", lambda: conv2d(*shape)
     for channels, size in [(320, 32), (640, 16), (1280, 8), (1280, 4), (48, 8), (80, 4)]:
         yield f"conv3d (3,1,1), 32x{channels}x{size}x{size}", lambda: conv_time(channels, size)
-    for tokens, inputs, outputs in [(1024, 320, 320), (1024, 320, 2560), (256, 2560, 640), (64, 1280, 1280)]:
-        yield f"linear, 32x{tokens}, {inputs} to {outputs}", lambda: linear(tokens, inputs, outputs)
+    for shape in [
+        (32, 1024, 320, 320), (32, 1024, 320, 2560), (32, 256, 2560, 640), (32, 64, 1280, 1280), (2, 77, 1024, 4096),
+    ]:  # fmt: skip
+        batch, tokens, inputs, outputs = shape
+        yield f"linear, {batch}x{tokens}, {inputs} to {outputs}", lambda: linear(*shape)
     for shape in [(32, 1024, 1024, 5), (32, 1024, 77, 5), (2048, 16, 16, 5), (1, 1024, 1024, 8)]:
         batch, queries, keys, heads = shape
         yield f"attention, {batch}x{queries}x{keys}, {heads} heads", lambda: attention(*shape)
@@ -80,6 +101,8 @@ def cases():
         batch, channels, size = shape
         yield f"group norm and SiLU, {batch}x{channels}x{size}x{size}", lambda: norm(*shape)
     yield "GEGLU, 32x1024x2560", geglu
+    for channels, size in [(320, 32), (1280, 8)]:
+        yield f"layer of the UNet, 32x{channels}x{size}x{size}", lambda: unet_layer(channels, size)
 
 
 def main():

@@ -36,9 +36,9 @@ class Torch:
         kind, *sizes = stage.split()
         if kind == "text":
             model, inputs = self.model(CLIPTextModel, "text_encoder"), [(300 + 7 * torch.arange(154)).view(2, 77)]
-        elif kind == "step":
-            frames, size = map(int, sizes)
-            inputs = [torch.randn(2, 4, frames, size // 8, size // 8), 500, torch.randn(2, 77, 1024)]
+        elif kind in ("step", "clips"):
+            clips, frames, size = map(int, sizes if kind == "clips" else [2, *sizes])
+            inputs = [torch.randn(clips, 4, frames, size // 8, size // 8), 500, torch.randn(clips, 77, 1024)]
             model = self.model(UNet3DConditionModel, "unet")
         else:
             model, inputs = self.model(AutoencoderKL, "vae").decode, [torch.randn(1, 4, *[int(sizes[0]) // 8] * 2)]

@@ -49,15 +49,15 @@ impl Stages {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// A guided step, which is a batch of two clips.
-    fn denoise(&mut self, frames: usize, size: usize) -> Result<f64, Error> {
+    /// The noise of `clips` clips. A guided step is two.
+    fn denoise(&mut self, clips: usize, frames: usize, size: usize) -> Result<f64, Error> {
         if self.denoiser.is_none() {
             let component = self.folder.component("unet")?;
             self.denoiser = Some(UNet3d::from_component(&component, DType::F32, &self.device)?);
         }
         let (latents, text) = (
-            self.noise([2, 4, frames, size / 8, size / 8]),
-            self.noise([2, 77, 1024]),
+            self.noise([clips, 4, frames, size / 8, size / 8]),
+            self.noise([clips, 77, 1024]),
         );
         let model = self.denoiser.as_ref().ok_or("no denoiser")?;
         let start = Instant::now();
@@ -86,9 +86,13 @@ impl Stages {
         let words: Vec<&str> = stage.split_whitespace().collect();
         match words[..] {
             ["text", "encoder"] => self.encode_text(),
-            ["step", frames, size] => self.denoise(frames.parse()?, size.parse()?),
+            ["step", frames, size] => self.denoise(2, frames.parse()?, size.parse()?),
+            ["clips", clips, frames, size] => self.denoise(clips.parse()?, frames.parse()?, size.parse()?),
             ["decode", size] => self.decode(size.parse()?),
-            _ => Err(format!("{stage:?} is no stage: text encoder, step FRAMES SIZE, decode SIZE").into()),
+            _ => Err(format!(
+                "{stage:?} is no stage: text encoder, step FRAMES SIZE, clips CLIPS FRAMES SIZE, decode SIZE"
+            )
+            .into()),
         }
     }
 }

@@ -6,7 +6,11 @@ use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_simd::SimdOp;
 use rten_vecmath::Softmax;
 
-use super::{attention_frames, contiguous, elements, matrix::matrix, scratch, tensor};
+use super::{
+    attention_frames, elements,
+    matrix::{fits, view},
+    scratch, suits, taken, tensor,
+};
 use crate::MultiHead;
 
 /// Scores that a block of queries may have.
@@ -33,54 +37,50 @@ pub(crate) fn attention(
     if keys < FEW_KEYS {
         return Err([query, key, value]);
     }
-    let kept = [query.clone(), key.clone(), value.clone()];
-    let attend = || {
-        let (query, key, value) = (contiguous(query).ok()?, contiguous(key).ok()?, contiguous(value).ok()?);
-        let (query, key, value) = (elements(&query), elements(&key), elements(&value));
-        let block = (BLOCK_SCORES / keys).clamp(1, queries);
-        let mut out = scratch(batch * queries * inner);
-        let blocks: Vec<(usize, usize, &mut [f32])> = out
-            .chunks_mut(queries * inner)
-            .enumerate()
-            .flat_map(|(entry, out)| {
-                let blocks = out.chunks_mut(block * inner).enumerate();
-                blocks.map(move |(i, out)| (entry, i * block, out))
-            })
-            .collect();
-        blocks.into_par_iter().try_for_each(|(entry, first, out)| {
-            let gemm = GemmExecutor::<f32>::default();
-            let rows = out.len() / inner;
-            let mut scores = vec![0.0; rows * keys];
-            let mut mixed = vec![0.0; rows * split.head_dim];
-            for head in 0..split.heads {
-                let from = head * split.head_dim;
-                let q = &query[(entry * queries + first) * inner + from..];
-                let [k, v] = [key, value].map(|x| &x[entry * keys * inner + from..]);
-                let scale = GemmOptions {
-                    alpha: 1.0 / (split.head_dim as f32).sqrt(),
-                    ..Default::default()
-                };
-                let q = matrix(q, [rows, split.head_dim], [inner, 1])?;
-                let k = matrix(k, [split.head_dim, keys], [1, inner])?;
-                gemm.gemm(&mut scores, GemmInputA::Unpacked(q), GemmInputB::Unpacked(k), scale)
-                    .ok()?;
-                for (row, scores) in scores.chunks_mut(keys).enumerate() {
-                    let seen = if causal { (first + row + 1).min(keys) } else { keys };
-                    Softmax::new_mut(&mut scores[..seen]).dispatch();
-                    scores[seen..].fill(0.0);
-                }
-                let p = matrix(&scores, [rows, keys], [keys, 1])?;
-                let v = matrix(v, [keys, split.head_dim], [inner, 1])?;
-                let plain = GemmOptions::default();
-                gemm.gemm(&mut mixed, GemmInputA::Unpacked(p), GemmInputB::Unpacked(v), plain)
-                    .ok()?;
-                for (out, mixed) in out.chunks_mut(inner).zip(mixed.chunks(split.head_dim)) {
-                    out[from..from + split.head_dim].copy_from_slice(mixed);
-                }
+    let inputs = [query, key, value];
+    if !inputs.iter().all(suits) {
+        return Err(inputs);
+    }
+    let inputs = inputs.map(taken);
+    let [query, key, value] = inputs.each_ref().map(elements);
+    let block = (BLOCK_SCORES / keys).clamp(1, queries);
+    let mut out = scratch(batch * queries * inner);
+    let blocks: Vec<(usize, usize, &mut [f32])> = out
+        .chunks_mut(queries * inner)
+        .enumerate()
+        .flat_map(|(entry, out)| {
+            let blocks = out.chunks_mut(block * inner).enumerate();
+            blocks.map(move |(i, out)| (entry, i * block, out))
+        })
+        .collect();
+    blocks.into_par_iter().for_each(|(entry, first, out)| {
+        let gemm = GemmExecutor::<f32>::default();
+        let rows = out.len() / inner;
+        let mut scores = vec![0.0; rows * keys];
+        let mut mixed = vec![0.0; rows * split.head_dim];
+        for head in 0..split.heads {
+            let from = head * split.head_dim;
+            let q = &query[(entry * queries + first) * inner + from..];
+            let [k, v] = [key, value].map(|x| &x[entry * keys * inner + from..]);
+            let scale = GemmOptions {
+                alpha: 1.0 / (split.head_dim as f32).sqrt(),
+                ..Default::default()
+            };
+            let q = GemmInputA::Unpacked(view(q, [rows, split.head_dim], [inner, 1]));
+            let k = GemmInputB::Unpacked(view(k, [split.head_dim, keys], [1, inner]));
+            fits(gemm.gemm(&mut scores, q, k, scale));
+            for (row, scores) in scores.chunks_mut(keys).enumerate() {
+                let seen = if causal { (first + row + 1).min(keys) } else { keys };
+                Softmax::new_mut(&mut scores[..seen]).dispatch();
+                scores[seen..].fill(0.0);
             }
-            Some(())
-        })?;
-        Some(tensor(out, [batch, queries, inner]))
-    };
-    attend().ok_or(kept)
+            let p = GemmInputA::Unpacked(view(&scores, [rows, keys], [keys, 1]));
+            let v = GemmInputB::Unpacked(view(v, [keys, split.head_dim], [inner, 1]));
+            fits(gemm.gemm(&mut mixed, p, v, GemmOptions::default()));
+            for (out, mixed) in out.chunks_mut(inner).zip(mixed.chunks(split.head_dim)) {
+                out[from..from + split.head_dim].copy_from_slice(mixed);
+            }
+        }
+    });
+    Ok(tensor(out, [batch, queries, inner]))
 }

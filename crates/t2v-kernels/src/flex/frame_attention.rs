@@ -8,7 +8,7 @@ use rten_simd::{
 };
 use rten_vecmath::Softmax;
 
-use super::{contiguous, elements, scratch, tensor};
+use super::{elements, scratch, suits, taken, tensor};
 use crate::MultiHead;
 
 /// Tokens that one thread takes at a time.
@@ -23,36 +23,36 @@ pub(crate) fn attention_frames(
     frames: usize,
 ) -> Result<Tensor<3>, [Tensor<3>; 3]> {
     let [rows, tokens, inner] = query.dims();
-    let kept = [query.clone(), key.clone(), value.clone()];
-    let attend = || {
-        let (query, key, value) = (contiguous(query).ok()?, contiguous(key).ok()?, contiguous(value).ok()?);
-        let all = [elements(&query), elements(&key), elements(&value)];
-        let (clip, blocks) = (frames * tokens * inner, tokens.div_ceil(BLOCK));
-        let mut out = scratch(rows * tokens * inner);
-        // The parts of a clip's frames that belong to the same tokens go to one thread.
-        let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
-        parts.resize_with(rows / frames * blocks, Vec::new);
-        for (row, frame) in out.chunks_mut(tokens * inner).enumerate() {
-            for (block, part) in frame.chunks_mut(BLOCK * inner).enumerate() {
-                parts[row / frames * blocks + block].push(part);
-            }
+    let inputs = [query, key, value];
+    if !inputs.iter().all(suits) {
+        return Err(inputs);
+    }
+    let inputs = inputs.map(taken);
+    let all = inputs.each_ref().map(elements);
+    let (clip, blocks) = (frames * tokens * inner, tokens.div_ceil(BLOCK));
+    let mut out = scratch(rows * tokens * inner);
+    // The parts of a clip's frames that belong to the same tokens go to one thread.
+    let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
+    parts.resize_with(rows / frames * blocks, Vec::new);
+    for (row, frame) in out.chunks_mut(tokens * inner).enumerate() {
+        for (block, part) in frame.chunks_mut(BLOCK * inner).enumerate() {
+            parts[row / frames * blocks + block].push(part);
         }
-        parts.into_par_iter().enumerate().for_each(|(index, out)| {
-            let start = index / blocks * clip + index % blocks * BLOCK * inner;
-            let [query, key, value] = all.map(|x| &x[start..]);
-            Block {
-                query,
-                key,
-                value,
-                stride: tokens * inner,
-                split,
-                out,
-            }
-            .dispatch();
-        });
-        Some(tensor(out, [rows, tokens, inner]))
-    };
-    attend().ok_or(kept)
+    }
+    parts.into_par_iter().enumerate().for_each(|(index, out)| {
+        let start = index / blocks * clip + index % blocks * BLOCK * inner;
+        let [query, key, value] = all.map(|x| &x[start..]);
+        Block {
+            query,
+            key,
+            value,
+            stride: tokens * inner,
+            split,
+            out,
+        }
+        .dispatch();
+    });
+    Ok(tensor(out, [rows, tokens, inner]))
 }
 
 /// Neighbouring tokens in all frames of a clip.

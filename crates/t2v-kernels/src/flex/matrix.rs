@@ -20,7 +20,7 @@ pub(super) fn matrix(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Op
 }
 
 /// As [`matrix`], of a shape that is known to fit.
-fn view(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Matrix<'_> {
+pub(super) fn view(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Matrix<'_> {
     match matrix(data, shape, strides) {
         Some(matrix) => matrix,
         None => unreachable!("a matrix lies within its buffer"),
@@ -28,7 +28,7 @@ fn view(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Matrix<'_> {
 }
 
 /// Multiplication fails only on shapes that don't fit.
-fn fits(result: Result<(), GemmError>) {
+pub(super) fn fits(result: Result<(), GemmError>) {
     if let Err(error) = result {
         unreachable!("the shapes of a linear layer and its input fit: {error}");
     }
