@@ -1,7 +1,7 @@
 """Draws what tiny-world makes of 24 prompts with seeds 0 to 23: a contact sheet, and the same clips side by side as an
 animation.
 
-    cargo build --release -p t2v-examples --examples
+    cargo build --release -p t2v-examples --example text_to_video
     python scripts/contact_sheet.py assets/contact_sheet.png assets/preview.webp
 
 The sheet has two clips in a row, every third frame of each. Needs numpy, Pillow and safetensors.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 EXAMPLES = Path(__file__).parent.parent / "target/release/examples"
 PROMPTS = """a red ball bouncing in a blue sky
@@ -71,11 +71,8 @@ def main():
     clips = [frames(prompt, seed, more) for seed, prompt in enumerate(PROMPTS)]
     sheet = beside([np.concatenate(list(clip[::3]), 1) for clip in clips], 2, 8)
     Image.fromarray(bytes_of(sheet)).save(arguments.sheet)
-    together = beside(clips, COLUMNS, 4)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "frames.safetensors"
-        save_file({"frames": np.ascontiguousarray(together, np.float32)}, file)
-        subprocess.run([EXAMPLES / "mux_frames", file, "--fps", "8", "--out", arguments.animation], check=True)
+    first, *others = [Image.fromarray(bytes_of(frame)) for frame in beside(clips, COLUMNS, 4)]
+    first.save(arguments.animation, save_all=True, append_images=others, duration=125, loop=0, quality=80, method=6)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ INDEX = {
 DEFAULTS = {
     "num_frames": 16,
     "fps": 8,
-    "num_inference_steps": 20,
-    "guidance_scale": 2.0,
+    "num_inference_steps": 12,
+    "guidance_scale": 3.0,
     "scheduler": "DPMSolverMultistepScheduler",
 }
 
