@@ -16,11 +16,15 @@ use rten_gemm::{
 use rten_tensor::NdTensorView;
 
 use super::{
+    buffer::Scratch,
     contiguous, elements,
     matrix::matrix,
     parameter, scratch, tensor,
     winograd::{self, Plane, Time},
 };
+
+/// Of fewer pixels than this, several images are multiplied at once: alone they don't fill a tile of the product.
+const FEW_PIXELS: usize = 32;
 
 /// How a kernel moves over one dimension of an image.
 #[derive(Clone, Copy)]
@@ -139,6 +143,78 @@ impl Packed<'_> {
     }
 }
 
+/// Images with their zeros around them, one under the other, so that they are one image to a kernel.
+struct Joined {
+    image: Scratch,
+    axes: [Axis; 2],
+    /// Rows from one image to the next, a multiple of the stride.
+    rows: usize,
+    images: usize,
+}
+
+impl Joined {
+    fn new(from: &[f32], [images, channels]: [usize; 2], [y, x]: [Axis; 2], after: [usize; 2]) -> Self {
+        let rows = (y.before + y.size + after[0]).next_multiple_of(y.stride);
+        let width = x.before + x.size + after[1];
+        let mut image = Scratch::new(channels * images * rows * width);
+        image
+            .par_chunks_mut(images * rows * width)
+            .enumerate()
+            .for_each(|(channel, joined)| {
+                joined.fill(0.0);
+                for (index, joined) in joined.chunks_mut(rows * width).enumerate() {
+                    let plane = &from[(index * channels + channel) * y.size * x.size..][..y.size * x.size];
+                    let joined = joined[y.before * width..].chunks_mut(width);
+                    for (row, joined) in plane.chunks(x.size).zip(joined) {
+                        joined[x.before..][..x.size].copy_from_slice(row);
+                    }
+                }
+            });
+        let y = Axis {
+            size: images * rows,
+            pixel: width,
+            before: 0,
+            ..y
+        };
+        let x = Axis {
+            size: width,
+            before: 0,
+            ..x
+        };
+        Self {
+            image,
+            axes: [y, x],
+            rows,
+            images,
+        }
+    }
+
+    /// Elements of a channel.
+    fn area(&self) -> usize {
+        self.axes[0].size * self.axes[1].size
+    }
+
+    /// The output pixels of all images, from those of one.
+    fn pixels(&self, pixels: &[(usize, usize)]) -> Vec<(usize, usize)> {
+        let down = self.rows / self.axes[0].stride;
+        (0..self.images)
+            .flat_map(|image| pixels.iter().map(move |&(row, column)| (image * down + row, column)))
+            .collect()
+    }
+}
+
+/// Parts `[channels, images * pixels]` into `[images, channels, pixels]`.
+fn part(joined: &[f32], channels: usize, out: &mut [f32], images: usize) {
+    let (columns, pixels) = (joined.len() / channels, out.len() / images / channels);
+    out.par_chunks_mut(channels * pixels)
+        .enumerate()
+        .for_each(|(image, out)| {
+            for (channel, out) in out.chunks_mut(pixels).enumerate() {
+                out.copy_from_slice(&joined[channel * columns + image * pixels..][..pixels]);
+            }
+        });
+}
+
 /// Convolves with kernels of any size; groups and dilation are left to Burn.
 pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
     let [top, left, bottom, right] = match conv.padding {
@@ -197,6 +273,17 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
             }
         }
         let packed = kernels.pack()?;
+        let joined_len = batch * channels * (height + top + bottom + conv.stride[0]) * (width + left + right);
+        if batch > 1 && pixels.len() < FEW_PIXELS && joined_len <= i32::MAX as usize {
+            let joined = Joined::new(elements(&x), [batch, channels], [y_axis, x_axis], [bottom, right]);
+            let pixels = joined.pixels(&pixels);
+            let gemm = GemmExecutor::default();
+            let patches = patches(&gemm, &joined.image, [channels, joined.area()], joined.axes, &pixels)?;
+            let mut products = Scratch::new(out.len());
+            packed.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
+            part(&products, out_channels, &mut out, batch);
+            return Some(tensor(out, shape));
+        }
         out.par_chunks_mut(out_channels * pixels.len())
             .zip(elements(&x).par_chunks(channels * height * width))
             .try_for_each(|(out, image)| {
@@ -262,6 +349,19 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
             }
         }
         let packed = kernels.pack()?;
+        if area < FEW_PIXELS {
+            let pixels: Vec<(usize, usize)> = (0..frames)
+                .flat_map(|frame| (0..area).map(move |pixel| (frame, pixel)))
+                .collect();
+            let mut products = Scratch::new(out_channels * frames * area);
+            for (clip, out) in clips.chunks(clip).zip(out.chunks_mut(products.len())) {
+                let gemm = GemmExecutor::default();
+                let patches = patches(&gemm, clip, [channels, area], [time, space], &pixels)?;
+                packed.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
+                part(&products, out_channels, out, frames);
+            }
+            return Some(tensor(out, shape));
+        }
         out.par_chunks_mut(out_channels * area)
             .enumerate()
             .try_for_each(|(row, out)| {

@@ -203,6 +203,27 @@ fn convolutions() {
 }
 
 #[test]
+fn convolutions_of_few_pixels() {
+    let padded = |p: [usize; 4]| PaddingConfig2d::Explicit(p[0], p[1], p[2], p[3]);
+    for (kernel, stride, padding) in [
+        ([3, 3], [1, 1], padded([1, 1, 1, 1])),
+        ([3, 3], [2, 2], padded([0, 0, 1, 1])),
+        ([3, 3], [2, 2], padded([1, 1, 1, 1])),
+        ([1, 1], [1, 1], PaddingConfig2d::Valid),
+        ([2, 3], [3, 2], padded([1, 2, 0, 1])),
+    ] {
+        for size in [[2, 2], [4, 4], [3, 7], [7, 3]] {
+            let conv = Conv2dConfig::new([5, 13], kernel)
+                .with_stride(stride)
+                .with_padding(padding.clone())
+                .init(&Device::flex());
+            let x = random([6, 5, size[0], size[1]]);
+            assert_same(super::conv2d(&conv, x.clone()), conv.forward(x));
+        }
+    }
+}
+
+#[test]
 fn convolutions_by_winograd() {
     for (batch, [from, to], [height, width], padding) in [
         (1, [64, 5], [41, 70], [1, 1, 1, 1]),
