@@ -107,7 +107,8 @@ impl SimdOp for Input<'_> {
             for pixel in (0..time.area).step_by(ops.len()) {
                 let mut values = [ops.zero(); POINTS];
                 for (value, frame) in values.iter_mut().zip(&frames) {
-                    if let Some(pixels) = frame.get(pixel..) {
+                    // Emulators read from an empty slice, too.
+                    if let Some(pixels @ [_, ..]) = frame.get(pixel..) {
                         *value = ops.load_pad(pixels).0;
                     }
                 }
