@@ -87,11 +87,20 @@ fn ask_for_huge_pages(buffer: &[f32]) {
 }
 
 /// A [`scratch`] buffer that goes back to the pool by itself.
+#[derive(Default)]
 pub(super) struct Scratch(Vec<f32>);
 
 impl Scratch {
     pub(super) fn new(len: usize) -> Self {
         Self(scratch(len))
+    }
+
+    /// The first `len` elements, in another buffer if this one has fewer.
+    pub(super) fn at_least(&mut self, len: usize) -> &mut [f32] {
+        if self.0.len() < len {
+            *self = Self::new(len);
+        }
+        &mut self.0[..len]
     }
 }
 

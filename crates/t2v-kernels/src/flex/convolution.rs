@@ -10,16 +10,15 @@ use burn::{
 };
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
-use rten_gemm::{
-    BiasVector, ColOffsets, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, Im2Col, PackedAMatrix, RowOffsets,
-};
-use rten_tensor::NdTensorView;
+use rten_gemm::{BiasVector, ColOffsets, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, Im2Col, RowOffsets};
+use rten_tensor::{Matrix, NdTensorView};
 
 use super::{
     buffer::Scratch,
     contiguous, elements,
     matrix::matrix,
     parameter, scratch, tensor,
+    weight::Weight,
     winograd::{self, Plane, Time},
 };
 
@@ -91,55 +90,52 @@ fn patches<'a>(
 
 /// What a convolution multiplies with and adds.
 struct Kernels {
-    /// `[out, in, ...]`.
-    weight: FlexTensor,
+    /// A row for each output channel.
+    weight: Weight,
     bias: Option<FlexTensor>,
-    out_channels: usize,
 }
 
 impl Kernels {
     fn new<const D: usize>(weight: &Param<Tensor<D>>, bias: Option<&Param<Tensor<1>>>) -> Option<Self> {
-        let weight = parameter(weight.val())?;
         let bias = match bias {
             Some(bias) => Some(parameter(bias.val())?),
             None => None,
         };
-        let out_channels = weight.layout().shape()[0];
-        Some(Self {
-            weight,
-            bias,
-            out_channels,
-        })
+        let weight = Weight::of(weight.val())?;
+        Some(Self { weight, bias })
+    }
+
+    fn out_channels(&self) -> usize {
+        self.weight.rows()
     }
 
     fn bias(&self) -> Option<&[f32]> {
         self.bias.as_ref().map(elements)
     }
 
-    /// The weight, packed once for all images.
-    fn pack(&self) -> Option<Packed<'_>> {
-        let depth = self.weight.layout().num_elements() / self.out_channels;
-        let weight = matrix(elements(&self.weight), [self.out_channels, depth], [depth, 1])?;
-        Some(Packed {
-            weight: GemmExecutor::<f32>::default().prepack_a(weight),
+    /// The weights in f32, in `room` if they have to be widened.
+    fn widened<'a>(&'a self, room: &'a mut Scratch) -> Widened<'a> {
+        Widened {
+            weight: self.weight.whole(room),
             bias: self.bias(),
-        })
+        }
     }
 }
 
-struct Packed<'a> {
-    weight: PackedAMatrix<f32>,
+/// [`Kernels`] in f32.
+struct Widened<'a> {
+    weight: Matrix<'a>,
     bias: Option<&'a [f32]>,
 }
 
-impl Packed<'_> {
+impl Widened<'_> {
     /// Writes `weight patches + bias`. Executors are cheap, but can't be shared between threads.
     fn multiply(&self, gemm: &GemmExecutor, patches: GemmInputB<f32>, out: &mut [f32]) -> Option<()> {
         let options = GemmOptions {
             bias: self.bias.map(BiasVector::Column),
             ..Default::default()
         };
-        gemm.gemm(out, GemmInputA::Packed(&self.weight), patches, options).ok()
+        gemm.gemm(out, GemmInputA::Unpacked(self.weight), patches, options).ok()
     }
 }
 
@@ -252,7 +248,7 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
     let kept = x.clone();
     let convolve = || {
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
-        let out_channels = kernels.out_channels;
+        let out_channels = kernels.out_channels();
         let x = contiguous(x).ok()?;
         let mut out = scratch(batch * out_channels * pixels.len());
         let shape = [batch, out_channels, out_height, out_width];
@@ -264,7 +260,7 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
                 size: [height, width],
                 out_size: [out_height, out_width],
                 before: [top, left],
-                weight: elements(&kernels.weight),
+                weight: &kernels.weight,
                 bias: kernels.bias(),
             };
             if winograd::pays(&plane) {
@@ -272,7 +268,8 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
                 return Some(tensor(out, shape));
             }
         }
-        let packed = kernels.pack()?;
+        let mut room = Scratch::default();
+        let kernels = kernels.widened(&mut room);
         let joined_len = batch * channels * (height + top + bottom + conv.stride[0]) * (width + left + right);
         if batch > 1 && pixels.len() < FEW_PIXELS && joined_len <= i32::MAX as usize {
             let joined = Joined::new(elements(&x), [batch, channels], [y_axis, x_axis], [bottom, right]);
@@ -280,7 +277,7 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
             let gemm = GemmExecutor::default();
             let patches = patches(&gemm, &joined.image, [channels, joined.area()], joined.axes, &pixels)?;
             let mut products = Scratch::new(out.len());
-            packed.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
+            kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
             part(&products, out_channels, &mut out, batch);
             return Some(tensor(out, shape));
         }
@@ -290,10 +287,10 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
                 let gemm = GemmExecutor::default();
                 if pointwise {
                     let image = matrix(image, [channels, height * width], [height * width, 1])?;
-                    packed.multiply(&gemm, GemmInputB::Unpacked(image), out)
+                    kernels.multiply(&gemm, GemmInputB::Unpacked(image), out)
                 } else {
                     let patches = patches(&gemm, image, [channels, height * width], [y_axis, x_axis], &pixels)?;
-                    packed.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
+                    kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
                 }
             })?;
         Some(tensor(out, shape))
@@ -328,7 +325,7 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
     let kept = x.clone();
     let convolve = || {
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
-        let out_channels = kernels.out_channels;
+        let out_channels = kernels.out_channels();
         let x = contiguous(x).ok()?;
         let clips = elements(&x);
         let mut out = scratch(rows * out_channels * area);
@@ -340,7 +337,7 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
                 frames,
                 channels: [channels, out_channels],
                 area,
-                weight: elements(&kernels.weight),
+                weight: &kernels.weight,
                 bias: kernels.bias(),
             };
             if winograd::pays(&time) {
@@ -348,7 +345,8 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
                 return Some(tensor(out, shape));
             }
         }
-        let packed = kernels.pack()?;
+        let mut room = Scratch::default();
+        let kernels = kernels.widened(&mut room);
         if area < FEW_PIXELS {
             let pixels: Vec<(usize, usize)> = (0..frames)
                 .flat_map(|frame| (0..area).map(move |pixel| (frame, pixel)))
@@ -357,7 +355,7 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
             for (clip, out) in clips.chunks(clip).zip(out.chunks_mut(products.len())) {
                 let gemm = GemmExecutor::default();
                 let patches = patches(&gemm, clip, [channels, area], [time, space], &pixels)?;
-                packed.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
+                kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
                 part(&products, out_channels, out, frames);
             }
             return Some(tensor(out, shape));
@@ -369,7 +367,7 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
                 let pixels: Vec<(usize, usize)> = (0..area).map(|pixel| (row % frames, pixel)).collect();
                 let clip = &clips[row / frames * clip..][..clip];
                 let patches = patches(&gemm, clip, [channels, area], [time, space], &pixels)?;
-                packed.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
+                kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
             })?;
         Some(tensor(out, shape))
     };

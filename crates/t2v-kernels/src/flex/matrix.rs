@@ -4,15 +4,21 @@ use burn::{nn::Linear, tensor::Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 use rten_gemm::{BiasVector, GemmError, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
-use rten_tensor::Matrix;
+use rten_tensor::{Matrix, MatrixLayout};
 
 use super::{
-    buffer::Scratch, elements, elementwise::gate, into_elements, parameter, primitive, scratch, strided_parameter,
-    suits, taken, tensor,
+    buffer::Scratch,
+    elements,
+    elementwise::gate,
+    into_elements, parameter, primitive, scratch, suits, taken, tensor,
+    weight::{PackedWeight, Weight},
 };
 
-/// Tokens that a thread takes through a feed-forward layer at a time.
+/// Tokens that a thread takes through a layer at a time.
 const TOKENS: usize = 128;
+
+/// Features that a thread computes at a time for few tokens.
+const FEATURES: usize = 64;
 
 /// A matrix in a buffer; none where the strides aren't ones of a matrix (negative ones).
 pub(super) fn matrix(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Option<Matrix<'_>> {
@@ -59,9 +65,11 @@ fn rows_of(x: &FlexTensor, index: usize, shape: [usize; 2]) -> Matrix<'_> {
     view(data, shape, [strides[strides.len() - 2], strides[strides.len() - 1]])
 }
 
-/// A layer's parameters, `[d_in, d_out]` and `[d_out]`.
+/// A layer's parameters.
 struct Parameters {
-    weight: FlexTensor,
+    weight: Weight,
+    /// Whether the weight is `[d_out, d_in]` in memory, as torch has it, and not `[d_in, d_out]`.
+    in_torch_layout: bool,
     bias: Option<FlexTensor>,
 }
 
@@ -71,63 +79,75 @@ impl Parameters {
             Some(bias) => Some(parameter(bias.val())?),
             None => None,
         };
-        let weight = strided_parameter(layer.weight.val())?;
-        Some(Self { weight, bias })
+        let (weight, in_torch_layout) = Weight::or_transposed(layer.weight.val())?;
+        Some(Self {
+            weight,
+            in_torch_layout,
+            bias,
+        })
     }
 
     fn d_out(&self) -> usize {
-        self.weight.layout().shape()[1]
+        match self.in_torch_layout {
+            true => self.weight.rows(),
+            false => self.weight.columns(),
+        }
     }
 
     fn bias(&self) -> Option<&[f32]> {
         self.bias.as_ref().map(elements)
     }
 
-    /// Options that add the bias to every row, and the product to what is there already.
-    fn options(&self, add: bool) -> GemmOptions<'_, f32, f32, f32> {
-        GemmOptions {
-            beta: if add { 1.0 } else { 0.0 },
-            bias: self.bias().map(BiasVector::Row),
-            ..Default::default()
-        }
-    }
-
-    /// Whether to compute the product's transpose: for few tokens, packing the weights would cost more than transposing.
-    fn suits_transpose(&self, tokens: usize) -> bool {
-        let [d_in, d_out] = [0, 1].map(|dim| self.weight.layout().shape()[dim]);
-        let in_torch_layout = self.weight.layout().strides()[0] == 1;
-        in_torch_layout && tokens > 1 && tokens * (d_in + d_out) < d_in * d_out
+    fn packed(&self) -> PackedWeight {
+        PackedWeight::new(&self.weight, self.in_torch_layout)
     }
 
     /// Writes `x weight + bias` to `out`, or adds it to what is there.
     fn multiply(&self, x: Tensor<3>, mut out: Vec<f32>, add: bool) -> Tensor<3> {
-        let ([batch, tokens, d_in], columns) = (x.dims(), self.d_out());
+        let ([batch, tokens, d_in], d_out) = (x.dims(), self.d_out());
         let x = strided(x);
-        let gemm = GemmExecutor::<f32>::default();
-        let weight = rows_of(&self.weight, 0, [d_in, columns]);
         // Entries that follow each other in memory are one matrix.
         let joined = x.layout().strides()[0] == x.layout().strides()[1] * tokens as isize;
         let rows = if joined { batch * tokens } else { tokens };
-        for (index, out) in out.chunks_mut(rows * columns).enumerate() {
-            let x = rows_of(&x, index, [rows, d_in]);
-            if self.suits_transpose(rows) {
-                let mut transposed = Scratch::new(rows * columns);
+        // For few tokens, packing the weights would cost more than transposing the product.
+        let few = self.in_torch_layout && rows > 1 && rows * (d_in + d_out) < d_in * d_out;
+        if few {
+            for (index, out) in out.chunks_mut(rows * d_out).enumerate() {
+                let transposed = self.multiply_few(rows_of(&x, index, [rows, d_in]));
+                transpose(&transposed, rows, out, add);
+            }
+        } else {
+            let packed = self.packed();
+            out.par_chunks_mut(rows * d_out).enumerate().for_each(|(index, out)| {
+                let x = rows_of(&x, index, [rows, d_in]);
+                out.par_chunks_mut(TOKENS * d_out).enumerate().for_each(|(chunk, out)| {
+                    let first = chunk * TOKENS;
+                    let x = x.slice(first..first + out.len() / d_out);
+                    packed.multiply(x, self.bias(), add, out);
+                });
+            });
+        }
+        tensor(out, [batch, tokens, d_out])
+    }
+
+    /// `(x weight + bias)^T` with a weight in torch's layout, which is not packed.
+    fn multiply_few(&self, x: Matrix) -> Scratch {
+        let mut out = Scratch::new(self.d_out() * x.rows());
+        let tokens = GemmExecutor::<f32>::default().prepack_b(x.transposed());
+        out.par_chunks_mut(FEATURES * x.rows())
+            .enumerate()
+            .for_each_init(Scratch::default, |room, (block, out)| {
+                let first = block * FEATURES;
+                let features = first..first + out.len() / x.rows();
                 let options = GemmOptions {
-                    bias: self.bias().map(BiasVector::Column),
+                    bias: self.bias().map(|bias| BiasVector::Column(&bias[features.clone()])),
                     ..Default::default()
                 };
-                let (a, b) = (
-                    GemmInputA::Unpacked(weight.transposed()),
-                    GemmInputB::Unpacked(x.transposed()),
-                );
-                fits(gemm.gemm(&mut transposed, a, b, options));
-                transpose(&transposed, rows, out, add);
-            } else {
-                let (a, b) = (GemmInputA::Unpacked(x), GemmInputB::Unpacked(weight));
-                fits(gemm.gemm(out, a, b, self.options(add)));
-            }
-        }
-        tensor(out, [batch, tokens, columns])
+                let weight = self.weight.part(features, 0..x.cols(), room);
+                let (a, b) = (GemmInputA::Unpacked(weight), GemmInputB::Packed(&tokens));
+                fits(GemmExecutor::default().gemm(out, a, b, options));
+            });
+        out
     }
 }
 
@@ -185,8 +205,13 @@ pub(crate) fn linear_to_image(
         return Err((tokens, image));
     };
     let (tokens, mut out) = (taken(tokens), into_elements(taken(image)));
-    let weight = rows_of(&parameters.weight, 0, [d_in, parameters.d_out()]).transposed();
-    let weight = GemmExecutor::<f32>::default().prepack_a(weight);
+    let mut room = Scratch::default();
+    let weight = parameters.weight.whole(&mut room);
+    let weight = if parameters.in_torch_layout {
+        weight
+    } else {
+        weight.transposed()
+    };
     out.par_chunks_mut(parameters.d_out() * area)
         .zip(elements(&tokens).par_chunks(area * d_in))
         .for_each(|(out, tokens)| {
@@ -195,8 +220,9 @@ pub(crate) fn linear_to_image(
                 bias: parameters.bias().map(BiasVector::Column),
                 ..Default::default()
             };
-            let (a, b) = (GemmInputA::Packed(&weight), view(tokens, [d_in, area], [1, d_in]));
-            fits(GemmExecutor::default().gemm(out, a, GemmInputB::Unpacked(b), options));
+            let tokens = view(tokens, [d_in, area], [1, d_in]);
+            let (a, b) = (GemmInputA::Unpacked(weight), GemmInputB::Unpacked(tokens));
+            fits(GemmExecutor::default().gemm(out, a, b, options));
         });
     Ok(tensor(out, shape))
 }
@@ -214,25 +240,20 @@ pub(crate) fn feed_forward(
         return Err([x, residual]);
     };
     let (dim, wide) = (shape[2], proj.d_out());
-    let gemm = GemmExecutor::<f32>::default();
-    let first = gemm.prepack_b(rows_of(&proj.weight, 0, [dim, wide]));
-    let second = gemm.prepack_b(rows_of(&out.weight, 0, [wide / 2, dim]));
+    let (first, second) = (proj.packed(), out.packed());
     let (x, mut sum) = (taken(x), into_elements(taken(residual)));
     sum.par_chunks_mut(TOKENS * dim)
         .zip(elements(&x).par_chunks(TOKENS * dim))
         .for_each_init(
             || (Scratch::new(TOKENS * wide), Scratch::new(TOKENS * wide / 2)),
             |(both, gated), (sum, x)| {
-                let gemm = GemmExecutor::<f32>::default();
                 let rows = x.len() / dim;
                 let (both, gated) = (&mut both[..rows * wide], &mut gated[..rows * wide / 2]);
-                let a = GemmInputA::Unpacked(view(x, [rows, dim], [dim, 1]));
-                fits(gemm.gemm(both, a, GemmInputB::Packed(&first), proj.options(false)));
+                first.multiply(view(x, [rows, dim], [dim, 1]), proj.bias(), false, both);
                 for (row, out) in both.chunks(wide).zip(gated.chunks_mut(wide / 2)) {
                     gate(row, out);
                 }
-                let a = GemmInputA::Unpacked(view(gated, [rows, wide / 2], [wide / 2, 1]));
-                fits(gemm.gemm(sum, a, GemmInputB::Packed(&second), out.options(true)));
+                second.multiply(view(gated, [rows, wide / 2], [wide / 2, 1]), out.bias(), true, sum);
             },
         );
     Ok(tensor(sum, shape))

@@ -15,11 +15,11 @@ mod normalisation;
 mod resample;
 #[cfg(test)]
 mod tests;
+mod weight;
 mod winograd;
 
 use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
-use half::{bf16, f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 
 pub(crate) use attention::attention;
@@ -65,36 +65,8 @@ fn contiguous<const D: usize>(x: Tensor<D>) -> Result<FlexTensor, Tensor<D>> {
 
 /// A parameter with its elements in order in memory; one in half precision as a copy in f32.
 fn parameter<const D: usize>(x: Tensor<D>) -> Option<FlexTensor> {
-    let x = strided_parameter(x)?;
-    Some(if x.is_contiguous() { x } else { x.to_contiguous() })
-}
-
-/// As [`parameter`], with its elements as they lie, in order if there are strides that no matrix has.
-fn strided_parameter<const D: usize>(x: Tensor<D>) -> Option<FlexTensor> {
-    let x = x.try_into_primitive::<Flex>().ok()?;
-    let x = match x.layout().strides().iter().all(|&stride| stride >= 0) {
-        true => x,
-        false => x.to_contiguous(),
-    };
-    let widened = match x.dtype() {
-        DType::F32 => return Some(x),
-        DType::F16 => widened(x.storage::<f16>()),
-        DType::BF16 => widened(x.storage::<bf16>()),
-        _ => return None,
-    };
-    Some(FlexTensor::new(into_bytes(widened), x.layout().clone(), DType::F32))
-}
-
-/// Half precision as single precision, which holds all its values.
-fn widened<H: Sync>(halves: &[H]) -> Vec<f32>
-where
-    [H]: HalfFloatSliceExt,
-{
-    let mut wide = scratch(halves.len());
-    wide.par_chunks_mut(CHUNK)
-        .zip(halves.par_chunks(CHUNK))
-        .for_each(|(wide, halves)| halves.convert_to_f32_slice(wide));
-    wide
+    let x = (x.device() == Device::flex()).then(|| x.cast(DType::F32))?;
+    contiguous(x).ok()
 }
 
 /// The elements of a contiguous tensor.

@@ -132,8 +132,8 @@ pub(super) trait Strips: Sync {
     /// Transforms an input channel of these strips.
     fn input(&self, channel: usize, strips: Range<usize>, out: Transformed);
 
-    /// Transforms the kernels of an output channel.
-    fn kernels(&self, channel: usize, out: Transformed);
+    /// Transforms the kernels of an output channel; `room` is for the widened ones.
+    fn kernels(&self, channel: usize, room: &mut Scratch, out: Transformed);
 
     /// Writes these channels of these strips.
     fn output(&self, strips: Range<usize>, channels: Range<usize>, products: Products, out: &mut [f32]);
@@ -156,13 +156,13 @@ pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) -> Option<()> {
     let at_once = (KERNELS / (points * depth_room)).clamp(1, out_channels);
     let kernels_of = |channels: Range<usize>| {
         let mut kernels = Scratch::new(channels.len() * points * depth_room);
-        kernels
-            .par_chunks_mut(points * depth_room)
-            .zip(channels)
-            .for_each(|(values, channel)| {
+        kernels.par_chunks_mut(points * depth_room).zip(channels).for_each_init(
+            Scratch::default,
+            |room, (values, channel)| {
                 let stride = depth_room;
-                strips.kernels(channel, Transformed { values, stride });
-            });
+                strips.kernels(channel, room, Transformed { values, stride });
+            },
+        );
         kernels
     };
     let all_kernels = (at_once == out_channels).then(|| kernels_of(0..out_channels));

@@ -8,7 +8,10 @@ use rten_simd::{
     ops::{BitOps, NumOps},
 };
 
-use super::{OUT, POINTS, Products, SLACK, Strips, TAPS, Transformed, input, kernel, output};
+use super::{
+    super::{buffer::Scratch, weight::Weight},
+    OUT, POINTS, Products, SLACK, Strips, TAPS, Transformed, input, kernel, output,
+};
 
 /// Images `[batch, channels, height, width]` and what they are convolved with.
 pub(in super::super) struct Plane<'a> {
@@ -23,7 +26,7 @@ pub(in super::super) struct Plane<'a> {
     /// Zeros above, and to the left.
     pub(in super::super) before: [usize; 2],
     /// `[out, in, 3, 3]`.
-    pub(in super::super) weight: &'a [f32],
+    pub(in super::super) weight: &'a Weight,
     pub(in super::super) bias: Option<&'a [f32]>,
 }
 
@@ -60,9 +63,8 @@ impl Strips for Plane<'_> {
         .dispatch();
     }
 
-    fn kernels(&self, channel: usize, out: Transformed) {
-        let len = self.channels[0] * TAPS * TAPS;
-        let weight = &self.weight[channel * len..][..len];
+    fn kernels(&self, channel: usize, room: &mut Scratch, out: Transformed) {
+        let weight = self.weight.row(channel, room);
         Kernels { weight, out }.dispatch();
     }
 

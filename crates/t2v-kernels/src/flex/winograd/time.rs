@@ -8,7 +8,10 @@ use rten_simd::{
     ops::{BitOps, NumOps},
 };
 
-use super::{OUT, POINTS, Products, SLACK, Strips, TAPS, Transformed, input, kernel, output};
+use super::{
+    super::{buffer::Scratch, weight::Weight},
+    OUT, POINTS, Products, SLACK, Strips, TAPS, Transformed, input, kernel, output,
+};
 
 /// Frames `[clips * frames, channels, area]` and what they are convolved with, with a zero before and after each clip.
 pub(in super::super) struct Time<'a> {
@@ -20,7 +23,7 @@ pub(in super::super) struct Time<'a> {
     /// Pixels of a frame.
     pub(in super::super) area: usize,
     /// `[out, in, 3]`.
-    pub(in super::super) weight: &'a [f32],
+    pub(in super::super) weight: &'a Weight,
     pub(in super::super) bias: Option<&'a [f32]>,
 }
 
@@ -56,9 +59,8 @@ impl Strips for Time<'_> {
         .dispatch();
     }
 
-    fn kernels(&self, channel: usize, out: Transformed) {
-        let len = self.channels[0] * TAPS;
-        let weight = &self.weight[channel * len..][..len];
+    fn kernels(&self, channel: usize, room: &mut Scratch, out: Transformed) {
+        let weight = self.weight.row(channel, room);
         Kernels { weight, out }.dispatch();
     }
 
