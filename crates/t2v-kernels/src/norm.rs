@@ -4,7 +4,7 @@
 use burn::{
     module::{Initializer, Module, Param},
     nn::GroupNorm,
-    tensor::{Device, Tensor, module},
+    tensor::{DType, Device, Tensor, module},
 };
 
 use crate::{Activation, merge_frames, split_frames};
@@ -56,6 +56,12 @@ impl LayerNorm {
             beta: Initializer::Zeros.init([dim], device),
             epsilon,
         }
+    }
+
+    /// The type of its parameters, and of the tokens that it takes.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.gamma.val().dtype()
     }
 
     /// # Shapes

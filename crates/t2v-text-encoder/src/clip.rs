@@ -5,8 +5,8 @@ use burn::{
     nn::{Embedding, EmbeddingConfig, Linear},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
-use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add};
-use t2v_weights::{Component, KeyMap, Weights};
+use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add, takes_half_weights};
+use t2v_weights::{Component, Floats, KeyMap, Weights};
 
 use crate::{ClipTextConfig, TextEncoderError};
 
@@ -134,8 +134,15 @@ impl ClipTextModel {
             final_layer_norm: LayerNorm::new(width, config.layer_norm_eps, device),
             config,
         };
-        weights.load(&mut model, &keys(), dtype)?;
+        // In single precision large weights may stay halves in memory.
+        let floats = Floats::from(dtype).keep_half(dtype == DType::F32 && takes_half_weights(device));
+        weights.load(&mut model, &keys(), floats)?;
         Ok(model)
+    }
+
+    /// The type that it computes in: also that of the token embeddings, unless they are halves that were left so.
+    fn dtype(&self) -> DType {
+        self.final_layer_norm.dtype()
     }
 
     /// The configuration it was built from.
@@ -150,7 +157,7 @@ impl ClipTextModel {
 
     /// Overwrites the rows of the embedding table from `first` on, at most one past its end; the table grows as needed.
     pub(crate) fn set_token_embeddings(&mut self, first: usize, values: &[f32]) {
-        let table = self.embeddings.token_embedding.weight.val();
+        let table = self.embeddings.token_embedding.weight.val().cast(self.dtype());
         let [rows, width] = table.dims();
         let count = values.len() / width;
         let values = TensorData::new(values.to_vec(), [count, width]);
@@ -178,8 +185,13 @@ impl ClipTextModel {
         }
         let [_, len] = tokens.dims();
         let positions = Tensor::<1, Int>::arange(0..len as i64, &tokens.device()).unsqueeze::<2>();
-        let mut hidden =
-            self.embeddings.token_embedding.forward(tokens) + self.embeddings.position_embedding.forward(positions);
+        let Embeddings {
+            token_embedding,
+            position_embedding,
+        } = &self.embeddings;
+        let [token, position] = [token_embedding.forward(tokens), position_embedding.forward(positions)]
+            .map(|embeddings| embeddings.cast(self.dtype()));
+        let mut hidden = token + position;
         for layer in &self.encoder.layers[..layers - clip_skip] {
             hidden = layer.forward(hidden);
         }

@@ -2,17 +2,17 @@
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
-use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
 use rten_simd::{
     Isa, SimdOp, SimdUnaryOp,
     ops::{BitOps, NumOps},
 };
-use rten_tensor::Matrix;
 use rten_vecmath::Exp;
 
 use super::{
-    attention_frames, elements,
-    matrix::{fits, view},
+    attention_frames,
+    buffer::Scratch,
+    elements,
+    product::{Bias, GAP, Matrix, RightSide, Target},
     scratch, suits, taken, tensor,
 };
 use crate::MultiHead;
@@ -47,6 +47,8 @@ pub(crate) fn attention(
     }
     let inputs = inputs.map(taken);
     let [query, key, value] = inputs.each_ref().map(elements);
+    let scale = 1.0 / (split.head_dim as f32).sqrt();
+    let stride = keys + GAP;
     let block = (BLOCK_SCORES / keys).clamp(1, queries);
     let mut out = scratch(batch * queries * inner);
     out.par_chunks_mut(queries * inner)
@@ -55,34 +57,38 @@ pub(crate) fn attention(
         .for_each(|((out, query), (key, value))| {
             let heads: Vec<Head> = (0..split.heads)
                 .into_par_iter()
-                .map(|head| Head::new([key, value].map(|x| &x[head * split.head_dim..]), [keys, inner], split))
+                .map(|head| {
+                    Head::new(
+                        [key, value].map(|x| &x[head * split.head_dim..]),
+                        [keys, inner],
+                        split.head_dim,
+                    )
+                })
                 .collect();
             out.par_chunks_mut(block * inner)
                 .zip(query.par_chunks(block * inner))
                 .enumerate()
                 .for_each(|(index, (out, query))| {
                     let rows = out.len() / inner;
-                    let mut scores = vec![0.0; rows * keys];
-                    let mut mixed = vec![0.0; rows * split.head_dim];
+                    let mut scores = vec![0.0; rows * stride];
+                    let mut sums = vec![0.0; rows];
                     for (head, from) in heads.iter().zip((0..).step_by(split.head_dim)) {
-                        head.score(view(&query[from..], [rows, split.head_dim], [inner, 1]), &mut scores);
-                        for (row, scores) in scores.chunks_mut(keys).enumerate() {
+                        let query = Matrix::new(&query[from..], [rows, split.head_dim], [inner, 1]);
+                        head.score(query, &mut scores, stride);
+                        for (row, (scores, sum)) in scores.chunks_mut(stride).zip(&mut sums).enumerate() {
                             let seen = if causal {
                                 (index * block + row + 1).min(keys)
                             } else {
                                 keys
                             };
                             let (seen, hidden) = scores.split_at_mut(seen);
-                            let sum = Exponentials(seen).dispatch();
+                            *sum = Exponentials { scores: seen, scale }.dispatch();
                             hidden.fill(0.0);
-                            // Kept where the mixture goes until that is scaled with it.
-                            out[row * inner + from] = 1.0 / sum;
                         }
-                        head.mix(view(&scores, [rows, keys], [keys, 1]), &mut mixed);
-                        for (out, mixed) in out.chunks_mut(inner).zip(mixed.chunks(split.head_dim)) {
-                            let out = &mut out[from..][..split.head_dim];
-                            let scale = out[0];
-                            out.iter_mut().zip(mixed).for_each(|(out, mixed)| *out = mixed * scale);
+                        head.mix(Matrix::new(&scores, [rows, keys], [stride, 1]), &mut out[from..], inner);
+                        for (out, sum) in out.chunks_mut(inner).zip(&sums) {
+                            let scale = 1.0 / sum;
+                            out[from..][..split.head_dim].iter_mut().for_each(|out| *out *= scale);
                         }
                     }
                 });
@@ -93,40 +99,46 @@ pub(crate) fn attention(
 /// The keys and values of a head, packed for all blocks of queries.
 struct Head {
     /// `[head_dim, keys]`
-    key: PackedBMatrix<f32>,
+    key: RightSide,
     /// `[keys, head_dim]`
-    value: PackedBMatrix<f32>,
-    scale: f32,
+    value: RightSide,
+    packed: Scratch,
 }
 
 impl Head {
     /// Of keys and values that begin with the first of this head, and are `inner` elements apart.
-    fn new([key, value]: [&[f32]; 2], [keys, inner]: [usize; 2], split: MultiHead) -> Self {
-        let gemm = GemmExecutor::<f32>::default();
-        Self {
-            key: gemm.prepack_b(view(key, [split.head_dim, keys], [1, inner])),
-            value: gemm.prepack_b(view(value, [keys, split.head_dim], [inner, 1])),
-            scale: 1.0 / (split.head_dim as f32).sqrt(),
-        }
+    fn new([key, value]: [&[f32]; 2], [keys, inner]: [usize; 2], head_dim: usize) -> Self {
+        let shapes = [RightSide::new(head_dim, keys), RightSide::new(keys, head_dim)];
+        let mut packed = Scratch::new(shapes[0].len() + shapes[1].len());
+        let (packed_key, packed_value) = packed.split_at_mut(shapes[0].len());
+        shapes[0].pack(Matrix::new(key, [head_dim, keys], [1, inner]), packed_key);
+        shapes[1].pack(Matrix::new(value, [keys, head_dim], [inner, 1]), packed_value);
+        let [key, value] = shapes;
+        Self { key, value, packed }
     }
 
-    fn score(&self, query: Matrix, scores: &mut [f32]) {
-        let options = GemmOptions {
-            alpha: self.scale,
-            ..Default::default()
-        };
-        let (a, b) = (GemmInputA::Unpacked(query), GemmInputB::Packed(&self.key));
-        fits(GemmExecutor::default().gemm(scores, a, b, options));
+    /// Writes the products of queries and keys to rows that are `stride` elements apart.
+    fn score(&self, query: Matrix, values: &mut [f32], stride: usize) {
+        let add = false;
+        let out = Target { values, stride, add };
+        self.key.multiply(query, &self.packed, Bias::None, out);
     }
 
-    fn mix(&self, weights: Matrix, mixed: &mut [f32]) {
-        let (a, b) = (GemmInputA::Unpacked(weights), GemmInputB::Packed(&self.value));
-        fits(GemmExecutor::default().gemm(mixed, a, b, GemmOptions::default()));
+    /// Writes the values, mixed with these weights, to rows that are `stride` elements apart.
+    fn mix(&self, weights: Matrix, values: &mut [f32], stride: usize) {
+        let add = false;
+        let out = Target { values, stride, add };
+        self.value
+            .multiply(weights, &self.packed[self.key.len()..], Bias::None, out);
     }
 }
 
-/// Replaces scores by their exponentials, the largest of which is 1, and gives the sum of these.
-struct Exponentials<'a>(&'a mut [f32]);
+/// Replaces scores by the exponentials of their products with `scale`, which is positive, and gives the sum of these. The
+/// largest becomes 1.
+struct Exponentials<'a> {
+    scores: &'a mut [f32],
+    scale: f32,
+}
 
 impl SimdOp for Exponentials<'_> {
     type Output = f32;
@@ -138,7 +150,7 @@ impl SimdOp for Exponentials<'_> {
         let ops = isa.f32();
         let width = AT_ONCE * ops.len();
         let mut largest = [ops.splat(f32::NEG_INFINITY); AT_ONCE];
-        let mut chunks = self.0.chunks_exact(width);
+        let mut chunks = self.scores.chunks_exact(width);
         for chunk in chunks.by_ref() {
             for (largest, scores) in largest.iter_mut().zip(chunk.chunks_exact(ops.len())) {
                 *largest = ops.max(*largest, ops.load(scores));
@@ -150,12 +162,12 @@ impl SimdOp for Exponentials<'_> {
         let rest = chunks.remainder().iter().chain(&lanes);
         let largest = rest.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
 
-        let shift = ops.splat(largest);
+        let (scale, shift) = (ops.splat(self.scale), ops.splat(-self.scale * largest));
         let mut sums = [ops.zero(); AT_ONCE];
-        let mut chunks = self.0.chunks_exact_mut(width);
+        let mut chunks = self.scores.chunks_exact_mut(width);
         for chunk in chunks.by_ref() {
             for (sum, scores) in sums.iter_mut().zip(chunk.chunks_exact_mut(ops.len())) {
-                let value = Exp {}.eval(isa, ops.sub(ops.load(scores), shift));
+                let value = Exp {}.eval(isa, ops.mul_add(ops.load(scores), scale, shift));
                 ops.store(value, scores);
                 *sum = ops.add(*sum, value);
             }
@@ -163,7 +175,7 @@ impl SimdOp for Exponentials<'_> {
         let [a, b, c, d] = sums;
         let mut sum = ops.sum(ops.add(ops.add(a, b), ops.add(c, d)));
         for scores in chunks.into_remainder().chunks_mut(ops.len()) {
-            let value = Exp {}.eval(isa, ops.sub(ops.load_pad(scores).0, shift));
+            let value = Exp {}.eval(isa, ops.mul_add(ops.load_pad(scores).0, scale, shift));
             ops.store(value, &mut lanes);
             for (score, value) in scores.iter_mut().zip(lanes) {
                 *score = value;

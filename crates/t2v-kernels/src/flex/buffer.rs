@@ -16,7 +16,7 @@ use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProper
 /// Smaller buffers, in bytes, are the allocator's business.
 const LARGE: usize = 1 << 20;
 /// Bytes that the pool holds at most.
-const KEPT: usize = 1 << 28;
+const KEPT: usize = 1 << 29;
 /// Linux is asked to back a fresh buffer of several of these with as many large pages.
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 1 << 21;

@@ -15,15 +15,18 @@ use rten_tensor::{Matrix, NdTensorView};
 
 use super::{
     buffer::Scratch,
-    contiguous, elements,
-    matrix::matrix,
-    parameter, scratch, tensor,
+    contiguous, elements, parameter, scratch, tensor,
     weight::Weight,
     winograd::{self, Plane, Time},
 };
 
 /// Of fewer pixels than this, several images are multiplied at once: alone they don't fill a tile of the product.
 const FEW_PIXELS: usize = 32;
+
+/// A matrix in a buffer, if it lies within it.
+fn matrix(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Option<Matrix<'_>> {
+    Matrix::from_slice_with_strides(shape, data, strides).ok()
+}
 
 /// How a kernel moves over one dimension of an image.
 #[derive(Clone, Copy)]
@@ -114,11 +117,12 @@ impl Kernels {
     }
 
     /// The weights in f32, in `room` if they have to be widened.
-    fn widened<'a>(&'a self, room: &'a mut Scratch) -> Widened<'a> {
-        Widened {
-            weight: self.weight.whole(room),
+    fn widened<'a>(&'a self, room: &'a mut Scratch) -> Option<Widened<'a>> {
+        let (rows, columns) = (self.weight.rows(), self.weight.columns());
+        Some(Widened {
+            weight: matrix(self.weight.whole(room), [rows, columns], [columns, 1])?,
             bias: self.bias(),
-        }
+        })
     }
 }
 
@@ -264,12 +268,12 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
                 bias: kernels.bias(),
             };
             if winograd::pays(&plane) {
-                winograd::convolve(&plane, &mut out)?;
+                winograd::convolve(&plane, &mut out);
                 return Some(tensor(out, shape));
             }
         }
         let mut room = Scratch::default();
-        let kernels = kernels.widened(&mut room);
+        let kernels = kernels.widened(&mut room)?;
         let joined_len = batch * channels * (height + top + bottom + conv.stride[0]) * (width + left + right);
         if batch > 1 && pixels.len() < FEW_PIXELS && joined_len <= i32::MAX as usize {
             let joined = Joined::new(elements(&x), [batch, channels], [y_axis, x_axis], [bottom, right]);
@@ -341,12 +345,12 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
                 bias: kernels.bias(),
             };
             if winograd::pays(&time) {
-                winograd::convolve(&time, &mut out)?;
+                winograd::convolve(&time, &mut out);
                 return Some(tensor(out, shape));
             }
         }
         let mut room = Scratch::default();
-        let kernels = kernels.widened(&mut room);
+        let kernels = kernels.widened(&mut room)?;
         if area < FEW_PIXELS {
             let pixels: Vec<(usize, usize)> = (0..frames)
                 .flat_map(|frame| (0..area).map(move |pixel| (frame, pixel)))

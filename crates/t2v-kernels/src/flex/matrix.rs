@@ -3,14 +3,14 @@
 use burn::{nn::Linear, tensor::Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
-use rten_gemm::{BiasVector, GemmError, GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
-use rten_tensor::{Matrix, MatrixLayout};
 
 use super::{
     buffer::Scratch,
     elements,
     elementwise::gate,
-    into_elements, parameter, primitive, scratch, suits, taken, tensor,
+    into_elements, parameter, primitive,
+    product::{Bias, Matrix, RightSide, Target},
+    scratch, suits, taken, tensor,
     weight::{PackedWeight, Weight},
 };
 
@@ -19,26 +19,6 @@ const TOKENS: usize = 128;
 
 /// Features that a thread computes at a time for few tokens.
 const FEATURES: usize = 64;
-
-/// A matrix in a buffer; none where the strides aren't ones of a matrix (negative ones).
-pub(super) fn matrix(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Option<Matrix<'_>> {
-    Matrix::from_slice_with_strides(shape, data, strides).ok()
-}
-
-/// As [`matrix`], of a shape that is known to fit.
-pub(super) fn view(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Matrix<'_> {
-    match matrix(data, shape, strides) {
-        Some(matrix) => matrix,
-        None => unreachable!("a matrix lies within its buffer"),
-    }
-}
-
-/// Multiplication fails only on shapes that don't fit.
-pub(super) fn fits(result: Result<(), GemmError>) {
-    if let Err(error) = result {
-        unreachable!("the shapes of a linear layer and its input fit: {error}");
-    }
-}
 
 /// The primitive of a tensor that [`suits`], as it lies in memory, in order if there are strides that no matrix has.
 fn strided<const D: usize>(x: Tensor<D>) -> FlexTensor {
@@ -62,7 +42,7 @@ fn rows_of(x: &FlexTensor, index: usize, shape: [usize; 2]) -> Matrix<'_> {
         _ => 0,
     };
     let data = &x.storage::<f32>()[x.layout().start_offset() + start..];
-    view(data, shape, [strides[strides.len() - 2], strides[strides.len() - 1]])
+    Matrix::new(data, shape, [strides[strides.len() - 2], strides[strides.len() - 1]])
 }
 
 /// A layer's parameters.
@@ -110,7 +90,7 @@ impl Parameters {
         let joined = x.layout().strides()[0] == x.layout().strides()[1] * tokens as isize;
         let rows = if joined { batch * tokens } else { tokens };
         // For few tokens, packing the weights would cost more than transposing the product.
-        let few = self.in_torch_layout && rows > 1 && rows * (d_in + d_out) < d_in * d_out;
+        let few = self.in_torch_layout && rows * (d_in + d_out) < d_in * d_out;
         if few {
             for (index, out) in out.chunks_mut(rows * d_out).enumerate() {
                 let transposed = self.multiply_few(rows_of(&x, index, [rows, d_in]));
@@ -122,7 +102,7 @@ impl Parameters {
                 let x = rows_of(&x, index, [rows, d_in]);
                 out.par_chunks_mut(TOKENS * d_out).enumerate().for_each(|(chunk, out)| {
                     let first = chunk * TOKENS;
-                    let x = x.slice(first..first + out.len() / d_out);
+                    let x = x.part(first..first + out.len() / d_out, 0..d_in);
                     packed.multiply(x, self.bias(), add, out);
                 });
             });
@@ -132,20 +112,25 @@ impl Parameters {
 
     /// `(x weight + bias)^T` with a weight in torch's layout, which is not packed.
     fn multiply_few(&self, x: Matrix) -> Scratch {
-        let mut out = Scratch::new(self.d_out() * x.rows());
-        let tokens = GemmExecutor::<f32>::default().prepack_b(x.transposed());
-        out.par_chunks_mut(FEATURES * x.rows())
+        let (tokens, d_in) = (x.rows(), x.columns());
+        let mut out = Scratch::new(self.d_out() * tokens);
+        let shape = RightSide::new(d_in, tokens);
+        let mut packed = Scratch::new(shape.len());
+        shape.pack(x.transposed(), &mut packed);
+        out.par_chunks_mut(FEATURES * tokens)
             .enumerate()
             .for_each_init(Scratch::default, |room, (block, out)| {
                 let first = block * FEATURES;
-                let features = first..first + out.len() / x.rows();
-                let options = GemmOptions {
-                    bias: self.bias().map(|bias| BiasVector::Column(&bias[features.clone()])),
-                    ..Default::default()
+                let features = first..first + out.len() / tokens;
+                let bias = self
+                    .bias()
+                    .map_or(Bias::None, |bias| Bias::Rows(&bias[features.clone()]));
+                let out = Target {
+                    values: out,
+                    stride: tokens,
+                    add: false,
                 };
-                let weight = self.weight.part(features, 0..x.cols(), room);
-                let (a, b) = (GemmInputA::Unpacked(weight), GemmInputB::Packed(&tokens));
-                fits(GemmExecutor::default().gemm(out, a, b, options));
+                shape.multiply(self.weight.part(features, 0..d_in, room), &packed, bias, out);
             });
         out
     }
@@ -199,32 +184,33 @@ pub(crate) fn linear_to_image(
     tokens: Tensor<3>,
     image: Tensor<4>,
 ) -> Result<Tensor<4>, (Tensor<3>, Tensor<4>)> {
-    let shape = image.dims();
+    let image_shape = image.dims();
     let [_, area, d_in] = tokens.dims();
     let (Some(parameters), true, true) = (Parameters::of(layer), suits(&tokens), suits(&image)) else {
         return Err((tokens, image));
     };
     let (tokens, mut out) = (taken(tokens), into_elements(taken(image)));
-    let mut room = Scratch::default();
+    let (d_out, mut room) = (parameters.d_out(), Scratch::default());
     let weight = parameters.weight.whole(&mut room);
-    let weight = if parameters.in_torch_layout {
-        weight
-    } else {
-        weight.transposed()
+    let weight = match parameters.in_torch_layout {
+        true => Matrix::new(weight, [d_out, d_in], [d_in, 1]),
+        false => Matrix::new(weight, [d_in, d_out], [d_out, 1]).transposed(),
     };
-    out.par_chunks_mut(parameters.d_out() * area)
+    let bias = parameters.bias().map_or(Bias::None, Bias::Rows);
+    let shape = RightSide::new(d_in, area);
+    out.par_chunks_mut(d_out * area)
         .zip(elements(&tokens).par_chunks(area * d_in))
         .for_each(|(out, tokens)| {
-            let options = GemmOptions {
-                beta: 1.0,
-                bias: parameters.bias().map(BiasVector::Column),
-                ..Default::default()
+            let mut packed = Scratch::new(shape.len());
+            shape.pack(Matrix::new(tokens, [d_in, area], [1, d_in]), &mut packed);
+            let out = Target {
+                values: out,
+                stride: area,
+                add: true,
             };
-            let tokens = view(tokens, [d_in, area], [1, d_in]);
-            let (a, b) = (GemmInputA::Unpacked(weight), GemmInputB::Unpacked(tokens));
-            fits(GemmExecutor::default().gemm(out, a, b, options));
+            shape.multiply(weight, &packed, bias, out);
         });
-    Ok(tensor(out, shape))
+    Ok(tensor(out, image_shape))
 }
 
 /// The gated feed-forward layer `(value * gelu(gate)) out`, where `proj` gives values and gates, and `residual` added in
@@ -249,11 +235,16 @@ pub(crate) fn feed_forward(
             |(both, gated), (sum, x)| {
                 let rows = x.len() / dim;
                 let (both, gated) = (&mut both[..rows * wide], &mut gated[..rows * wide / 2]);
-                first.multiply(view(x, [rows, dim], [dim, 1]), proj.bias(), false, both);
+                first.multiply(Matrix::new(x, [rows, dim], [dim, 1]), proj.bias(), false, both);
                 for (row, out) in both.chunks(wide).zip(gated.chunks_mut(wide / 2)) {
                     gate(row, out);
                 }
-                second.multiply(view(gated, [rows, wide / 2], [wide / 2, 1]), out.bias(), true, sum);
+                second.multiply(
+                    Matrix::new(gated, [rows, wide / 2], [wide / 2, 1]),
+                    out.bias(),
+                    true,
+                    sum,
+                );
             },
         );
     Ok(tensor(sum, shape))

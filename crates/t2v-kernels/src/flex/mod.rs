@@ -12,6 +12,7 @@ mod elementwise;
 mod frame_attention;
 mod matrix;
 mod normalisation;
+mod product;
 mod resample;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use burn::{
     tensor::{DType, Device, Distribution, Tensor, Tolerance, activation},
 };
 
+use super::product::{Bias, Matrix, RightSide, Target};
 use crate::{Activation, LayerNorm, MultiHead, linear, merge_frames, split_frames};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -17,10 +18,15 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 
 #[track_caller]
 fn assert_same<const D: usize>(actual: Result<Tensor<D>, impl Sized>, expected: Tensor<D>) {
+    assert_within(2e-5, actual, expected);
+}
+
+#[track_caller]
+fn assert_within<const D: usize>(tolerance: f32, actual: Result<Tensor<D>, impl Sized>, expected: Tensor<D>) {
     let Ok(actual) = actual else {
         panic!("the operator didn't take its input");
     };
-    let tolerance = Tolerance::rel_abs(2e-5, 2e-5);
+    let tolerance = Tolerance::rel_abs(tolerance, tolerance);
     actual
         .into_data()
         .assert_approx_eq::<f32>(&expected.into_data(), tolerance);
@@ -75,6 +81,62 @@ fn group_norms() {
         assert_same(super::group_norm(&norm, x.clone(), frames, None), expected.clone());
         let activated = super::group_norm(&norm, x, frames, Some(Activation::Silu));
         assert_same(activated, activation::silu(expected));
+    }
+}
+
+/// Every height of a tile, every number of vectors, several blocks of the depth, and rows that have to be copied.
+#[test]
+fn products() {
+    let value = |i: usize| (i * 7919 % 1009) as f32 / 504.5 - 1.0;
+    let values: Vec<f32> = (0..2_500_000).map(value).collect();
+    for (rows, depth, columns) in [
+        (1, 1, 1),
+        (2, 3, 16),
+        (7, 5, 31),
+        (15, 385, 97),
+        (24, 1100, 144),
+        (3, 1000, 50),
+    ] {
+        let lefts = [[depth, 1], [1, rows], [2048, 1], [3, 1100]];
+        for (case, strides) in lefts.into_iter().enumerate() {
+            let left = Matrix::new(&values[case..], [rows, depth], strides);
+            let right_strides = if case % 2 == 0 { [columns, 1] } else { [1, depth + 5] };
+            let right = Matrix::new(&values[9..], [depth, columns], right_strides);
+            let shape = RightSide::new(depth, columns);
+            let mut packed = vec![f32::NAN; shape.len()];
+            shape.pack(right, &mut packed);
+            let stride = columns + case;
+            let bias = &values[1000..];
+            for (bias, add) in [
+                (Bias::None, false),
+                (Bias::Rows(bias), true),
+                (Bias::Columns(bias), true),
+            ] {
+                let before = &values[500..][..rows * stride];
+                let mut out = before.to_vec();
+                let values = &mut out;
+                shape.multiply(left, &packed, bias, Target { values, stride, add });
+                for (i, (out, before)) in out.iter().zip(before).enumerate() {
+                    let (row, column) = (i / stride, i % stride);
+                    let sum: f64 = (0..depth)
+                        .map(|k| f64::from(left.at(row, k)) * f64::from(right.at(k, column.min(columns - 1))))
+                        .sum();
+                    let bias = match bias {
+                        Bias::None => 0.0,
+                        Bias::Rows(bias) => bias[row],
+                        Bias::Columns(bias) => bias[column],
+                    };
+                    let expected = match column < columns {
+                        true => sum as f32 + bias + if add { *before } else { 0.0 },
+                        false => *before,
+                    };
+                    assert!(
+                        (out - expected).abs() < 1e-3,
+                        "{rows} {depth} {columns} {case}: {out}, {expected}"
+                    );
+                }
+            }
+        }
     }
 }
 
@@ -238,7 +300,8 @@ fn convolutions_by_winograd() {
             .with_padding(PaddingConfig2d::Explicit(top, left, bottom, right))
             .init(&Device::flex());
         let x = random([batch, from, height, width]);
-        assert_same(super::conv2d(&conv, x.clone()), conv.forward(x));
+        // The transforms have rounding errors of their own.
+        assert_within(5e-5, super::conv2d(&conv, x.clone()), conv.forward(x));
     }
 }
 

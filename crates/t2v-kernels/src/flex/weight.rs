@@ -6,18 +6,13 @@ use burn::tensor::{DType, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
-use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix};
-use rten_tensor::Matrix;
 
 use super::{
     CHUNK,
     buffer::Scratch,
     elements,
-    matrix::{fits, view},
+    product::{Bias, GAP, Matrix, RightSide, Target},
 };
-
-/// Depth that is packed at a time, at most.
-const SLICE: usize = 512;
 
 /// A matrix of parameters whose rows follow each other in memory.
 pub(super) struct Weight {
@@ -79,13 +74,14 @@ impl Weight {
         let shape = [rows.len(), columns.len()];
         let first = rows.start * self.columns + columns.start;
         if let Some(values) = self.single() {
-            return view(&values[first..], shape, [self.columns, 1]);
+            return Matrix::new(&values[first..], shape, [self.columns, 1]);
         }
-        let wide = room.at_least(shape[0] * shape[1]);
-        for (row, wide) in wide.chunks_mut(shape[1]).enumerate() {
-            self.widen(first + row * self.columns, wide);
+        let stride = shape[1] + GAP;
+        let wide = room.at_least(shape[0] * stride);
+        for (row, wide) in wide.chunks_mut(stride).enumerate() {
+            self.widen(first + row * self.columns, &mut wide[..shape[1]]);
         }
-        view(wide, shape, [shape[1], 1])
+        Matrix::new(wide, shape, [stride, 1])
     }
 
     /// A row in f32, in `room` if it has to be widened.
@@ -100,58 +96,50 @@ impl Weight {
     }
 
     /// All of it in f32, in `room` if it has to be widened.
-    pub(super) fn whole<'a>(&'a self, room: &'a mut Scratch) -> Matrix<'a> {
-        let values = self.single().unwrap_or_else(|| {
+    pub(super) fn whole<'a>(&'a self, room: &'a mut Scratch) -> &'a [f32] {
+        self.single().unwrap_or_else(|| {
             let wide = room.at_least(self.rows * self.columns);
             wide.par_chunks_mut(CHUNK)
                 .enumerate()
                 .for_each(|(chunk, wide)| self.widen(chunk * CHUNK, wide));
             wide
-        });
-        view(values, [self.rows, self.columns], [self.columns, 1])
+        })
     }
 }
 
-/// A matrix that is packed for products with many rows, in slices along its depth that can be packed at the same time.
+/// A weight that is packed for products with many rows.
 pub(super) struct PackedWeight {
-    slices: Vec<PackedBMatrix<f32>>,
+    shape: RightSide,
+    packed: Scratch,
 }
 
 impl PackedWeight {
     /// Packs a weight `[d_in, d_out]`, or the transpose of one `[d_out, d_in]`.
     pub(super) fn new(weight: &Weight, transposed: bool) -> Self {
-        let (depth, wide) = match transposed {
-            true => (weight.columns, weight.rows),
-            false => (weight.rows, weight.columns),
+        let shape = match transposed {
+            true => RightSide::new(weight.columns, weight.rows),
+            false => RightSide::new(weight.rows, weight.columns),
         };
-        let each = depth.div_ceil(depth.div_ceil(SLICE).max(1)).max(1);
-        let starts: Vec<usize> = (0..depth).step_by(each).collect();
-        let slices = starts.into_par_iter().map_init(Scratch::default, |room, start| {
-            let slice = start..depth.min(start + each);
-            let part = match transposed {
-                true => weight.part(0..wide, slice, room).transposed(),
-                false => weight.part(slice, 0..wide, room),
-            };
-            GemmExecutor::<f32>::default().prepack_b(part)
+        let mut packed = Scratch::new(shape.len());
+        let panels = shape.panels(&mut packed).into_par_iter();
+        panels.for_each_init(Scratch::default, |room, panel| {
+            let (depth, columns) = (panel.depth.clone(), panel.columns.clone());
+            panel.fill(match transposed {
+                true => weight.part(columns, depth, room).transposed(),
+                false => weight.part(depth, columns, room),
+            });
         });
-        let slices = slices.collect();
-        Self { slices }
+        Self { shape, packed }
     }
 
     /// `x weight`, plus `bias` and what is in `out` already if `add`.
     pub(super) fn multiply(&self, x: Matrix, bias: Option<&[f32]>, add: bool, out: &mut [f32]) {
-        let gemm = GemmExecutor::<f32>::default();
-        let mut first = 0;
-        for slice in &self.slices {
-            let depth = first..first + slice.rows();
-            let options = GemmOptions {
-                beta: if add || first > 0 { 1.0 } else { 0.0 },
-                bias: bias.filter(|_| first == 0).map(BiasVector::Row),
-                ..Default::default()
-            };
-            first = depth.end;
-            let x = GemmInputA::Unpacked(x.slice((.., depth)));
-            fits(gemm.gemm(out, x, GemmInputB::Packed(slice), options));
-        }
+        let bias = bias.map_or(Bias::None, Bias::Columns);
+        let out = Target {
+            values: out,
+            stride: self.shape.columns(),
+            add,
+        };
+        self.shape.multiply(x, &self.packed, bias, out);
     }
 }

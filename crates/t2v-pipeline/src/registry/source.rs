@@ -63,11 +63,10 @@ pub(super) const NETWORKS: [&str; 3] = ["text_encoder", "unet", "vae"];
 
 /// Bytes of a model's parameters once it is loaded.
 pub(super) fn parameter_bytes(folder: &ModelFolder, device: &Device) -> Result<u64, PipelineError> {
+    // As the networks load them: in single precision, and halves may stay as they are.
+    let floats = Floats::from(DType::F32).keep_half(takes_half_weights(device));
     let mut bytes = 0;
     for network in NETWORKS {
-        // As the networks load them: in single precision, and all but the text encoder leave halves as they are.
-        let keep_half = network != "text_encoder" && takes_half_weights(device);
-        let floats = Floats::from(DType::F32).keep_half(keep_half);
         bytes += folder.component(network)?.weights()?.byte_len(floats)?;
     }
     Ok(bytes)

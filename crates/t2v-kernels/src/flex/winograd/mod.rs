@@ -12,10 +12,12 @@ mod time;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_simd::ops::NumOps;
 
-use super::{buffer::Scratch, matrix::matrix};
+use super::{
+    buffer::Scratch,
+    product::{Bias, Matrix, RightSide, Target},
+};
 
 pub(super) use plane::Plane;
 pub(super) use time::Time;
@@ -34,9 +36,11 @@ const B: f32 = 3.0 / 2.0;
 /// No vector has more elements. Transforms read and write whole vectors, so rows need this much room after them.
 const SLACK: usize = 16;
 /// Columns of the matrix products that are worked on together, while their operands stay in the cache.
-const COLUMNS: usize = 512;
-/// Elements of transformed kernels that are held at a time.
-const KERNELS: usize = 1 << 23;
+const COLUMNS: usize = 256;
+/// Output channels that a thread works on at a time.
+const GROUP: usize = 32;
+/// Elements of transformed kernels that are kept at most.
+const KERNELS: usize = 1 << 24;
 
 /// Six neighbouring inputs at the points.
 //
@@ -100,18 +104,18 @@ pub(super) struct Transformed<'a> {
     stride: usize,
 }
 
-/// A block's products, `[points, channels, columns]`.
+/// What is written of an output channel: a row for each point, which are `stride` elements apart.
+#[derive(Clone, Copy)]
 pub(super) struct Products<'a> {
     values: &'a [f32],
-    channels: usize,
-    columns: usize,
+    stride: usize,
 }
 
 impl Products<'_> {
-    /// The products of a channel at a point, from `column` on.
+    /// The products at a point, from `column` on.
     #[inline(always)]
-    fn from(&self, point: usize, channel: usize, column: usize) -> &[f32] {
-        &self.values[(point * self.channels + channel) * self.columns + column..]
+    fn from(&self, point: usize, column: usize) -> &[f32] {
+        &self.values[point * self.stride + column..]
     }
 }
 
@@ -135,8 +139,14 @@ pub(super) trait Strips: Sync {
     /// Transforms the kernels of an output channel; `room` is for the widened ones.
     fn kernels(&self, channel: usize, room: &mut Scratch, out: Transformed);
 
-    /// Writes these channels of these strips.
-    fn output(&self, strips: Range<usize>, channels: Range<usize>, products: Products, out: &mut [f32]);
+    /// Elements of a channel of an output image.
+    fn area(&self) -> usize;
+
+    /// The output images that these strips are parts of.
+    fn images(&self, strips: &Range<usize>) -> Range<usize>;
+
+    /// Writes these strips of an output channel, of which `planes` has all [`Strips::images`].
+    fn output(&self, strips: Range<usize>, channel: usize, products: Products, planes: &mut [&mut [f32]]);
 }
 
 /// Whether the transforms cost less than the multiplications that they save: measured at the sizes of `benches/operators`.
@@ -148,29 +158,35 @@ pub(super) fn pays<S: Strips>(strips: &S) -> bool {
 }
 
 /// Convolves into `out`.
-pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) -> Option<()> {
+pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) {
     let [in_channels, out_channels] = strips.channels();
     let [count, width] = strips.size();
     let points = S::PRODUCTS;
     let depth_room = in_channels + SLACK;
-    let at_once = (KERNELS / (points * depth_room)).clamp(1, out_channels);
-    let kernels_of = |channels: Range<usize>| {
-        let mut kernels = Scratch::new(channels.len() * points * depth_room);
-        kernels.par_chunks_mut(points * depth_room).zip(channels).for_each_init(
-            Scratch::default,
-            |room, (values, channel)| {
-                let stride = depth_room;
-                strips.kernels(channel, room, Transformed { values, stride });
-            },
-        );
-        kernels
+    let transform_kernels = |first: usize, room: &mut Scratch, out: &mut [f32]| {
+        for (index, values) in out.chunks_mut(points * depth_room).enumerate() {
+            let stride = depth_room;
+            strips.kernels(first + index, room, Transformed { values, stride });
+        }
     };
-    let all_kernels = (at_once == out_channels).then(|| kernels_of(0..out_channels));
-
+    let group = out_channels.div_ceil(2 * rayon::current_num_threads()).clamp(4, GROUP);
     let strips_at_once = (COLUMNS / width).clamp(1, count);
+    // Kernels that are used once are transformed when they are, those that are used again are kept if they aren't too many.
+    let keep_kernels = strips_at_once < count && points * depth_room * out_channels <= KERNELS;
+    let kept_kernels = keep_kernels.then(|| {
+        let mut kernels = Scratch::new(points * depth_room * out_channels);
+        kernels
+            .par_chunks_mut(points * depth_room)
+            .enumerate()
+            .for_each_init(Scratch::default, |room, (channel, out)| {
+                transform_kernels(channel, room, out)
+            });
+        kernels
+    });
+
     let room = strips_at_once * width + SLACK;
     let mut inputs = Scratch::new(in_channels * points * room);
-    let mut products = Scratch::new(points * at_once * strips_at_once * width + SLACK);
+    let mut packed = Scratch::new(points * RightSide::new(in_channels, strips_at_once * width).len());
     for first in (0..count).step_by(strips_at_once) {
         let block = first..count.min(first + strips_at_once);
         let columns = block.len() * width;
@@ -178,37 +194,59 @@ pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) -> Option<()> {
             .par_chunks_mut(points * room)
             .enumerate()
             .for_each(|(channel, values)| strips.input(channel, block.clone(), Transformed { values, stride: room }));
-        for first in (0..out_channels).step_by(at_once) {
-            let channels = first..out_channels.min(first + at_once);
-            let some_kernels = all_kernels.is_none().then(|| kernels_of(channels.clone()));
-            let kernels = all_kernels.as_ref().or(some_kernels.as_ref())?;
-            products
-                .par_chunks_mut(channels.len() * columns)
-                .take(points)
-                .enumerate()
-                .try_for_each(|(point, out)| {
-                    let a = matrix(
-                        &kernels[point * depth_room..],
-                        [channels.len(), in_channels],
-                        [points * depth_room, 1],
-                    )?;
-                    let b = matrix(&inputs[point * room..], [in_channels, columns], [points * room, 1])?;
-                    GemmExecutor::default()
-                        .gemm(
-                            out,
-                            GemmInputA::Unpacked(a),
-                            GemmInputB::Unpacked(b),
-                            GemmOptions::default(),
-                        )
-                        .ok()
-                })?;
-            let products = Products {
-                values: &products,
-                channels: channels.len(),
-                columns,
-            };
-            strips.output(block.clone(), channels, products, out);
+        let shape = RightSide::new(in_channels, columns);
+        packed
+            .par_chunks_mut(shape.len())
+            .take(points)
+            .enumerate()
+            .for_each(|(point, packed)| {
+                let matrix = Matrix::new(&inputs[point * room..], [in_channels, columns], [points * room, 1]);
+                shape.pack(matrix, packed);
+            });
+        let images = strips.images(&block);
+        let image = out_channels * strips.area();
+        let mut planes: Vec<Vec<&mut [f32]>> = Vec::new();
+        planes.resize_with(out_channels, || Vec::with_capacity(images.len()));
+        for (index, plane) in out[images.start * image..images.end * image]
+            .chunks_mut(strips.area())
+            .enumerate()
+        {
+            planes[index % out_channels].push(plane);
         }
+        planes.par_chunks_mut(group).enumerate().for_each_init(
+            || [Scratch::default(), Scratch::default(), Scratch::default()],
+            |[room, kernels, products], (index, planes)| {
+                let (first, rows) = (index * group, planes.len());
+                let len = points * depth_room;
+                let kernels = match &kept_kernels {
+                    Some(kernels) => &kernels[first * len..][..rows * len],
+                    None => {
+                        let kernels = kernels.at_least(rows * len);
+                        transform_kernels(first, room, kernels);
+                        &*kernels
+                    }
+                };
+                let products = products.at_least(points * rows * columns + SLACK);
+                let packed = packed.chunks(shape.len());
+                for (point, (values, packed)) in
+                    products.chunks_mut(rows * columns).zip(packed).enumerate().take(points)
+                {
+                    let kernels = Matrix::new(&kernels[point * depth_room..], [rows, in_channels], [len, 1]);
+                    let out = Target {
+                        values,
+                        stride: columns,
+                        add: false,
+                    };
+                    shape.multiply(kernels, packed, Bias::None, out);
+                }
+                for (row, planes) in planes.iter_mut().enumerate() {
+                    let products = Products {
+                        values: &products[row * columns..],
+                        stride: rows * columns,
+                    };
+                    strips.output(block.clone(), first + row, products, planes);
+                }
+            },
+        );
     }
-    Some(())
 }

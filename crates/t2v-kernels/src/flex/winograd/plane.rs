@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
 use rten_simd::{
     Isa, SimdOp,
     ops::{BitOps, NumOps},
@@ -68,29 +67,24 @@ impl Strips for Plane<'_> {
         Kernels { weight, out }.dispatch();
     }
 
-    fn output(&self, strips: Range<usize>, channels: Range<usize>, products: Products, out: &mut [f32]) {
+    fn area(&self) -> usize {
+        self.out_size[0] * self.out_size[1]
+    }
+
+    fn images(&self, strips: &Range<usize>) -> Range<usize> {
         let [rows, _] = self.tiles();
-        let [height, width] = self.out_size;
-        let (first_image, out_channels) = (strips.start / rows, self.channels[1]);
-        let images = first_image..strips.end.div_ceil(rows);
-        out[images.start * out_channels * height * width..images.end * out_channels * height * width]
-            .par_chunks_mut(height * width)
-            .enumerate()
-            .for_each(|(index, out)| {
-                let (image, channel) = (first_image + index / out_channels, index % out_channels);
-                if channels.contains(&channel) {
-                    Output {
-                        plane: self,
-                        products: &products,
-                        channel: channel - channels.start,
-                        first_strip: strips.start,
-                        strips: strips.start.max(image * rows)..strips.end.min((image + 1) * rows),
-                        bias: self.bias.map_or(0.0, |bias| bias[channel]),
-                        out,
-                    }
-                    .dispatch();
-                }
-            });
+        strips.start / rows..strips.end.div_ceil(rows)
+    }
+
+    fn output(&self, strips: Range<usize>, channel: usize, products: Products, planes: &mut [&mut [f32]]) {
+        Output {
+            plane: self,
+            products,
+            strips,
+            bias: self.bias.map_or(0.0, |bias| bias[channel]),
+            planes,
+        }
+        .dispatch();
     }
 }
 
@@ -120,42 +114,43 @@ impl SimdOp for Input<'_> {
         let plane = self.plane;
         let [rows, columns] = plane.tiles();
         let ([height, width], [top, left]) = (plane.size, plane.before);
-        // Every fourth element of a row, from the first, second, third and fourth on: tiles begin four pixels apart, and
-        // the last two pixels of one are the first of the next.
-        let room = columns + 1 + SLACK;
-        let mut phases = vec![0.0; POINTS * OUT * room];
-        let mut padded = vec![0.0; (OUT * (columns + 1)).max(left + width)];
-        for (index, strip) in self.strips.enumerate() {
-            let image = &plane.images[(strip / rows * plane.channels[0] + self.channel) * height * width..];
-            for (y, phases) in phases.chunks_exact_mut(OUT * room).enumerate() {
-                match (strip % rows * OUT + y).checked_sub(top).filter(|&y| y < height) {
-                    Some(y) => {
-                        padded[left..left + width].copy_from_slice(&image[y * width..][..width]);
-                        let (first, rest) = phases.split_at_mut(room);
-                        let (second, rest) = rest.split_at_mut(room);
-                        let (third, fourth) = rest.split_at_mut(room);
-                        let phases = first.iter_mut().zip(second).zip(third.iter_mut().zip(fourth));
-                        for (quad, ((a, b), (c, d))) in padded.chunks_exact(OUT).take(columns + 1).zip(phases) {
-                            (*a, *b, *c, *d) = (quad[0], quad[1], quad[2], quad[3]);
-                        }
+        let together = (ops.len() / columns).max(1);
+        // The pixels of all tiles that are at the same place of theirs, for each of the places.
+        let room = (together * columns).next_multiple_of(ops.len());
+        let mut places = vec![0.0; POINTS * POINTS * room];
+        let mut padded = vec![0.0; (OUT * columns + POINTS - OUT).max(left + width)];
+        let count = self.strips.len();
+        for first in (0..count).step_by(together) {
+            let together = together.min(count - first);
+            for index in 0..together {
+                let strip = self.strips.start + first + index;
+                let image = &plane.images[(strip / rows * plane.channels[0] + self.channel) * height * width..];
+                for (y, places) in places.chunks_exact_mut(POINTS * room).enumerate() {
+                    let row = (strip % rows * OUT + y).checked_sub(top).filter(|&y| y < height);
+                    match row {
+                        Some(y) => padded[left..left + width].copy_from_slice(&image[y * width..][..width]),
+                        None => padded[left..left + width].fill(0.0),
                     }
-                    None => phases.fill(0.0),
+                    for (x, places) in places.chunks_exact_mut(room).enumerate() {
+                        let pixels = padded[x..].iter().step_by(OUT);
+                        let places = places[index * columns..][..columns].iter_mut();
+                        places.zip(pixels).for_each(|(place, pixel)| *place = *pixel);
+                    }
                 }
             }
-            for column in (0..columns).step_by(ops.len()) {
+            for column in (0..together * columns).step_by(ops.len()) {
                 let mut tile = [[ops.zero(); POINTS]; POINTS];
                 for (x, points) in tile.iter_mut().enumerate() {
                     let mut pixels = [ops.zero(); POINTS];
                     for (y, pixel) in pixels.iter_mut().enumerate() {
-                        let start = (y * OUT + x % OUT) * room + column + x / OUT;
-                        *pixel = ops.load(&phases[start..]);
+                        *pixel = ops.load(&places[(y * POINTS + x) * room + column..]);
                     }
                     *points = input(ops, pixels);
                 }
                 for y in 0..POINTS {
                     let points = input(ops, row(&tile, y));
                     for (x, point) in points.into_iter().enumerate() {
-                        let start = (y * POINTS + x) * self.out.stride + index * columns + column;
+                        let start = (y * POINTS + x) * self.out.stride + first * columns + column;
                         ops.store(point, &mut self.out.values[start..]);
                     }
                 }
@@ -199,20 +194,16 @@ impl SimdOp for Kernels<'_> {
     }
 }
 
-struct Output<'a> {
+struct Output<'a, 'p> {
     plane: &'a Plane<'a>,
-    products: &'a Products<'a>,
-    /// Of the products.
-    channel: usize,
-    /// The strip with which the products begin.
-    first_strip: usize,
+    products: Products<'a>,
     strips: Range<usize>,
     bias: f32,
-    /// One channel of one image.
-    out: &'a mut [f32],
+    /// A channel of the images that the strips are parts of.
+    planes: &'a mut [&'p mut [f32]],
 }
 
-impl SimdOp for Output<'_> {
+impl SimdOp for Output<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -221,17 +212,21 @@ impl SimdOp for Output<'_> {
         let bias = ops.splat(self.bias);
         let [rows, columns] = self.plane.tiles();
         let width = self.plane.out_size[1];
-        let room = columns + SLACK;
-        let mut phases = vec![0.0; OUT * OUT * room];
+        let together = (ops.len() / columns).max(1);
+        // The pixels of all tiles that are at the same place of theirs, for each of the places.
+        let room = (together * columns).next_multiple_of(ops.len());
+        let mut places = vec![0.0; OUT * OUT * room];
         let mut padded = vec![0.0; OUT * columns];
-        for strip in self.strips {
-            for column in (0..columns).step_by(ops.len()) {
-                let start = (strip - self.first_strip) * columns + column;
+        let (first_image, count) = (self.strips.start / rows, self.strips.len());
+        for first in (0..count).step_by(together) {
+            let together = together.min(count - first);
+            for column in (0..together * columns).step_by(ops.len()) {
+                let start = first * columns + column;
                 let mut tile = [[ops.zero(); OUT]; POINTS];
                 for (x, column) in tile.iter_mut().enumerate() {
                     let mut products = [ops.zero(); POINTS];
                     for (y, product) in products.iter_mut().enumerate() {
-                        *product = ops.load(self.products.from(y * POINTS + x, self.channel, start));
+                        *product = ops.load(self.products.from(y * POINTS + x, start));
                     }
                     *column = output(ops, products);
                 }
@@ -239,17 +234,21 @@ impl SimdOp for Output<'_> {
                     let pixels = output(ops, row(&tile, y));
                     for (x, pixel) in pixels.into_iter().enumerate() {
                         let start = (y * OUT + x) * room + column;
-                        ops.store(ops.add(pixel, bias), &mut phases[start..]);
+                        ops.store(ops.add(pixel, bias), &mut places[start..]);
                     }
                 }
             }
-            let lines = self.out.chunks_exact_mut(width).skip(strip % rows * OUT);
-            for (line, phases) in lines.zip(phases.chunks_exact(OUT * room)) {
-                let [a, b, c, d] = std::array::from_fn(|x| &phases[x * room..][..columns]);
-                for (quad, (((a, b), c), d)) in padded.chunks_exact_mut(OUT).zip(a.iter().zip(b).zip(c).zip(d)) {
-                    quad.copy_from_slice(&[*a, *b, *c, *d]);
+            for index in 0..together {
+                let strip = self.strips.start + first + index;
+                let plane = &mut self.planes[strip / rows - first_image];
+                let lines = plane.chunks_exact_mut(width).skip(strip % rows * OUT);
+                for (line, places) in lines.zip(places.chunks_exact(OUT * room)) {
+                    let [a, b, c, d] = std::array::from_fn(|x| &places[x * room + index * columns..][..columns]);
+                    for (quad, (((a, b), c), d)) in padded.chunks_exact_mut(OUT).zip(a.iter().zip(b).zip(c).zip(d)) {
+                        quad.copy_from_slice(&[*a, *b, *c, *d]);
+                    }
+                    line.copy_from_slice(&padded[..width]);
                 }
-                line.copy_from_slice(&padded[..width]);
             }
         }
     }

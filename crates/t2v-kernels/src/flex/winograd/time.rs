@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
 use rten_simd::{
     Isa, SimdOp,
     ops::{BitOps, NumOps},
@@ -64,22 +63,24 @@ impl Strips for Time<'_> {
         Kernels { weight, out }.dispatch();
     }
 
-    fn output(&self, strips: Range<usize>, channels: Range<usize>, products: Products, out: &mut [f32]) {
-        let frame = self.channels[1] * self.area;
-        let mut tiles: Vec<&mut [f32]> = out
-            .chunks_mut(self.frames * frame)
-            .flat_map(|clip| clip.chunks_mut(OUT * frame))
-            .collect();
-        tiles[strips].par_iter_mut().enumerate().for_each(|(index, out)| {
-            Output {
-                time: self,
-                products: &products,
-                channels: channels.clone(),
-                first_column: index * self.area,
-                out,
-            }
-            .dispatch();
-        });
+    fn area(&self) -> usize {
+        self.area
+    }
+
+    fn images(&self, strips: &Range<usize>) -> Range<usize> {
+        let frame = |strip| strip / self.tiles() * self.frames + strip % self.tiles() * OUT;
+        frame(strips.start)..frame(strips.end)
+    }
+
+    fn output(&self, strips: Range<usize>, channel: usize, products: Products, planes: &mut [&mut [f32]]) {
+        Output {
+            time: self,
+            products,
+            strips,
+            bias: self.bias.map_or(0.0, |bias| bias[channel]),
+            planes,
+        }
+        .dispatch();
     }
 }
 
@@ -152,36 +153,37 @@ impl SimdOp for Kernels<'_> {
     }
 }
 
-struct Output<'a> {
+struct Output<'a, 'p> {
     time: &'a Time<'a>,
-    products: &'a Products<'a>,
-    channels: Range<usize>,
-    /// Of the products.
-    first_column: usize,
-    /// The frames of one tile.
-    out: &'a mut [f32],
+    products: Products<'a>,
+    strips: Range<usize>,
+    bias: f32,
+    /// A channel of the frames that the strips are.
+    planes: &'a mut [&'p mut [f32]],
 }
 
-impl SimdOp for Output<'_> {
+impl SimdOp for Output<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
         let time = self.time;
-        let frame = time.channels[1] * time.area;
+        let bias = ops.splat(self.bias);
         let mut last = [0.0; SLACK];
-        for (index, channel) in self.channels.enumerate() {
-            let bias = ops.splat(time.bias.map_or(0.0, |bias| bias[channel]));
+        let mut planes = self.planes;
+        for (index, strip) in self.strips.enumerate() {
+            let len = OUT.min(time.frames - strip % time.tiles() * OUT);
+            let (frames, rest) = planes.split_at_mut(len);
+            planes = rest;
             for pixel in (0..time.area).step_by(ops.len()) {
                 let len = ops.len().min(time.area - pixel);
                 let mut products = [ops.zero(); POINTS];
                 for (point, product) in products.iter_mut().enumerate() {
-                    *product = ops.load(self.products.from(point, index, self.first_column + pixel));
+                    *product = ops.load(self.products.from(point, index * time.area + pixel));
                 }
-                let frames = self.out.chunks_exact_mut(frame);
-                for (out, value) in frames.zip(output(ops, products)) {
-                    let out = &mut out[channel * time.area + pixel..][..len];
+                for (frame, value) in frames.iter_mut().zip(output(ops, products)) {
+                    let out = &mut frame[pixel..][..len];
                     let value = ops.add(value, bias);
                     if len == ops.len() {
                         ops.store(value, out);

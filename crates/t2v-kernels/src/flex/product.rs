@@ -1,0 +1,458 @@
+//! Matrix products whose right side is packed once and multiplied with many blocks of rows.
+//!
+//! A product is the work of one thread: callers part rows, or matrices, between threads. `rten-gemm` stays in use where
+//! the right side is an image. At the other shapes of a UNet these are faster: a tile is three vectors wide in place of
+//! two, its sums begin with the bias and what is added to, and whoever has the right side packs it from where it lies.
+
+use std::ops::Range;
+
+use rten_simd::{
+    Isa, SimdOp,
+    ops::{BitOps, NumOps},
+};
+
+use super::buffer::Scratch;
+
+/// Vectors beside each other in a panel, and with it in a tile.
+const VECTORS: usize = 3;
+/// Rows of the right side that are worked on together, at most, while what belongs to them stays in the cache.
+const DEPTH: usize = 384;
+/// Rows that are a multiple of this apart would all be in the same place of the cache.
+const CACHE_PERIOD: usize = 1024;
+/// What is left free between copied rows, so that they aren't.
+pub(super) const GAP: usize = 16;
+/// No vector has more elements.
+const MOST_LANES: usize = 16;
+
+/// A matrix in a buffer.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    values: &'a [f32],
+    shape: [usize; 2],
+    strides: [usize; 2],
+}
+
+impl<'a> Matrix<'a> {
+    pub(super) fn new(values: &'a [f32], shape: [usize; 2], strides: [usize; 2]) -> Self {
+        let matrix = Self { values, shape, strides };
+        assert!(matrix.len() <= values.len(), "a matrix lies within its buffer");
+        matrix
+    }
+
+    /// Elements from the first to the last.
+    fn len(&self) -> usize {
+        match self.shape {
+            [0, _] | [_, 0] => 0,
+            [rows, columns] => (rows - 1) * self.strides[0] + (columns - 1) * self.strides[1] + 1,
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.shape[0]
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.shape[1]
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(&self, row: usize, column: usize) -> f32 {
+        self.values[row * self.strides[0] + column * self.strides[1]]
+    }
+
+    pub(super) fn transposed(mut self) -> Self {
+        self.shape.reverse();
+        self.strides.reverse();
+        self
+    }
+
+    pub(super) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        assert!(
+            rows.end <= self.shape[0] && columns.end <= self.shape[1],
+            "a part lies within its matrix"
+        );
+        let shape = [rows.len(), columns.len()];
+        let start = rows.start * self.strides[0] + columns.start * self.strides[1];
+        let values = if shape.contains(&0) { &[] } else { &self.values[start..] };
+        Self { values, shape, ..*self }
+    }
+
+    /// Writes the values to rows of `stride` elements.
+    fn copy_to(self, out: &mut [f32], stride: usize) {
+        let matrix = self;
+        Copy { matrix, out, stride }.dispatch();
+    }
+}
+
+/// Copies a matrix to rows that are `stride` elements apart.
+struct Copy<'a> {
+    matrix: Matrix<'a>,
+    out: &'a mut [f32],
+    stride: usize,
+}
+
+impl SimdOp for Copy<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        /// Elements at a time: so few are copied by instructions, not by a call.
+        const RUN: usize = 16;
+        let Matrix {
+            values,
+            shape: [rows, columns],
+            strides: [row_stride, column_stride],
+        } = self.matrix;
+        if column_stride == 1 {
+            for (row, out) in self.out.chunks_mut(self.stride).enumerate().take(rows) {
+                let (values, last) = values[row * row_stride..][..columns].as_chunks::<RUN>();
+                let (out, out_last) = out[..columns].as_chunks_mut::<RUN>();
+                for (out, values) in out.iter_mut().zip(values) {
+                    *out = *values;
+                }
+                for (out, value) in out_last.iter_mut().zip(last) {
+                    *out = *value;
+                }
+            }
+            return;
+        }
+        for first in (0..rows).step_by(RUN) {
+            for column in 0..columns {
+                let out = self.out[first * self.stride + column..].iter_mut();
+                let rows = first..rows.min(first + RUN);
+                for (out, row) in out.step_by(self.stride).zip(rows) {
+                    *out = values[row * row_stride + column * column_stride];
+                }
+            }
+        }
+    }
+}
+
+/// What a product begins with, besides what is there.
+#[derive(Clone, Copy)]
+pub(super) enum Bias<'a> {
+    None,
+    /// A value for each row.
+    Rows(&'a [f32]),
+    /// A value for each column.
+    Columns(&'a [f32]),
+}
+
+/// Where a product goes: rows that are `stride` elements apart, in place of what is there or added to it.
+pub(super) struct Target<'a> {
+    pub(super) values: &'a mut [f32],
+    pub(super) stride: usize,
+    pub(super) add: bool,
+}
+
+/// A part of a right side, and where it is packed.
+pub(super) struct Panel<'a> {
+    pub(super) depth: Range<usize>,
+    pub(super) columns: Range<usize>,
+    packed: &'a mut [f32],
+}
+
+impl Panel<'_> {
+    pub(super) fn fill(self, part: Matrix) {
+        let width = self.packed.len() / self.depth.len();
+        for row in self.packed.chunks_exact_mut(width) {
+            row[part.columns()..].fill(0.0);
+        }
+        part.copy_to(self.packed, width);
+    }
+}
+
+/// The shape of a right side, and with it how it is packed: blocks of its depth that consist of panels of columns, the
+/// last of which is filled up with zeros to whole vectors.
+#[derive(Clone, Copy)]
+pub(super) struct RightSide {
+    depth: usize,
+    columns: usize,
+    lanes: usize,
+}
+
+impl RightSide {
+    pub(super) fn new(depth: usize, columns: usize) -> Self {
+        struct Lanes;
+        impl SimdOp for Lanes {
+            type Output = usize;
+
+            #[inline(always)]
+            fn eval<I: Isa>(self, isa: I) -> usize {
+                isa.f32().len()
+            }
+        }
+        let lanes = Lanes.dispatch();
+        Self { depth, columns, lanes }
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Elements of a row in memory.
+    fn width(&self) -> usize {
+        self.columns.next_multiple_of(self.lanes)
+    }
+
+    /// Elements in memory.
+    pub(super) fn len(&self) -> usize {
+        self.depth * self.width()
+    }
+
+    /// The blocks of its depth, of about the same size.
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let depth = self.depth;
+        let each = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        (0..depth)
+            .step_by(each)
+            .map(move |start| start..depth.min(start + each))
+    }
+
+    /// Its panels in `packed`, to be filled.
+    pub(super) fn panels<'a>(&self, packed: &'a mut [f32]) -> Vec<Panel<'a>> {
+        let mut rest = packed;
+        let mut panels = Vec::new();
+        for depth in self.blocks() {
+            for start in (0..self.columns).step_by(VECTORS * self.lanes) {
+                let columns = start..self.columns.min(start + VECTORS * self.lanes);
+                let len = depth.len() * columns.len().next_multiple_of(self.lanes);
+                let (packed, behind) = rest.split_at_mut(len);
+                rest = behind;
+                let depth = depth.clone();
+                panels.push(Panel { depth, columns, packed });
+            }
+        }
+        panels
+    }
+
+    /// Packs a matrix of this shape.
+    pub(super) fn pack(&self, matrix: Matrix, packed: &mut [f32]) {
+        for panel in self.panels(packed) {
+            let part = matrix.part(panel.depth.clone(), panel.columns.clone());
+            panel.fill(part);
+        }
+    }
+
+    /// Computes the product of `left`, a row or more, and what is packed, plus the bias.
+    pub(super) fn multiply(&self, left: Matrix, packed: &[f32], bias: Bias, out: Target) {
+        let rows = left.rows();
+        let mut copy = Scratch::default();
+        let mut packed = packed;
+        for depth in self.blocks() {
+            let (block, behind) = packed.split_at(depth.len() * self.width());
+            packed = behind;
+            let (first, len) = (depth.start == 0, depth.len());
+            let left = left.part(0..rows, depth);
+            let (left, stride) = match left.strides {
+                [stride, 1] if rows == 1 || stride % CACHE_PERIOD != 0 => (left.values, stride),
+                _ => {
+                    let stride = len + GAP;
+                    let copy = copy.at_least(rows * stride);
+                    left.copy_to(copy, stride);
+                    (&*copy, stride)
+                }
+            };
+            Product {
+                left,
+                stride,
+                rows,
+                depth: len,
+                right: block,
+                columns: self.columns,
+                bias: if first { bias } else { Bias::None },
+                out: Target {
+                    add: out.add || !first,
+                    stride: out.stride,
+                    values: &mut *out.values,
+                },
+            }
+            .dispatch();
+        }
+    }
+}
+
+/// The product with a block of the depth.
+struct Product<'a> {
+    /// Rows, `stride` elements apart.
+    left: &'a [f32],
+    stride: usize,
+    rows: usize,
+    depth: usize,
+    /// Panels.
+    right: &'a [f32],
+    columns: usize,
+    bias: Bias<'a>,
+    out: Target<'a>,
+}
+
+impl SimdOp for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(mut self, isa: I) {
+        let lanes = isa.f32().len();
+        for first in (0..self.columns).step_by(VECTORS * lanes) {
+            match (self.columns - first).div_ceil(lanes) {
+                1 => self.panel::<I, 1>(isa, first),
+                2 => self.panel::<I, 2>(isa, first),
+                _ => self.panel::<I, VECTORS>(isa, first),
+            }
+        }
+    }
+}
+
+impl Product<'_> {
+    /// The columns of a panel of `V` vectors.
+    #[inline(always)]
+    fn panel<I: Isa, const V: usize>(&mut self, isa: I, column: usize) {
+        // The sums of a tile and a row of a panel take most of the registers: AVX2 has 16 of them, AVX-512 and NEON 32.
+        let many_registers = isa.f32().len() == 16 || cfg!(target_arch = "aarch64");
+        let mut row = 0;
+        while many_registers && self.rows - row >= 8 {
+            self.tile::<I, 8, V>(isa, row, column);
+            row += 8;
+        }
+        while self.rows - row >= 4 {
+            self.tile::<I, 4, V>(isa, row, column);
+            row += 4;
+        }
+        while self.rows - row >= 2 {
+            self.tile::<I, 2, V>(isa, row, column);
+            row += 2;
+        }
+        if row < self.rows {
+            self.tile::<I, 1, V>(isa, row, column);
+        }
+    }
+
+    /// `R` rows and `V` vectors of the result.
+    #[inline(always)]
+    fn tile<I: Isa, const R: usize, const V: usize>(&mut self, isa: I, row: usize, column: usize) {
+        let columns = (self.columns - column).min(V * isa.f32().len());
+        let start = row * self.out.stride + column;
+        let left = &self.left[row * self.stride..];
+        let right = &self.right[self.depth * column..];
+        let bias = match self.bias {
+            Bias::None => Bias::None,
+            Bias::Rows(bias) => Bias::Rows(&bias[row..]),
+            Bias::Columns(bias) => Bias::Columns(&bias[column..]),
+        };
+        if columns == V * isa.f32().len() {
+            let out = Target {
+                values: &mut self.out.values[start..],
+                ..self.out
+            };
+            sum_products::<I, R, V>(isa, self.depth, left, self.stride, right, bias, out);
+            return;
+        }
+        // The last vector is not whole.
+        let mut whole = [[[0.0; MOST_LANES]; V]; R];
+        let mut whole_bias = [[0.0; MOST_LANES]; V];
+        let (whole, whole_bias) = (
+            whole.as_flattened_mut().as_flattened_mut(),
+            whole_bias.as_flattened_mut(),
+        );
+        let stride = V * MOST_LANES;
+        let bias = match bias {
+            Bias::Columns(bias) => {
+                whole_bias[..columns].copy_from_slice(&bias[..columns]);
+                Bias::Columns(whole_bias)
+            }
+            _ => bias,
+        };
+        if self.out.add {
+            for (whole, out) in whole
+                .chunks_mut(stride)
+                .zip(self.out.values[start..].chunks(self.out.stride))
+                .take(R)
+            {
+                whole[..columns].copy_from_slice(&out[..columns]);
+            }
+        }
+        let out = Target {
+            values: &mut *whole,
+            stride,
+            add: self.out.add,
+        };
+        sum_products::<I, R, V>(isa, self.depth, left, self.stride, right, bias, out);
+        for (whole, out) in whole
+            .chunks(stride)
+            .zip(self.out.values[start..].chunks_mut(self.out.stride))
+            .take(R)
+        {
+            out[..columns].copy_from_slice(&whole[..columns]);
+        }
+    }
+}
+
+/// Computes `R` rows of `V` vectors from rows on the left side that are `stride` elements apart and a panel.
+#[inline(always)]
+#[expect(unsafe_code, reason = "bounds are checked once")]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "with iterators the sums don't stay in registers"
+)]
+fn sum_products<I: Isa, const R: usize, const V: usize>(
+    isa: I,
+    depth: usize,
+    left: &[f32],
+    stride: usize,
+    right: &[f32],
+    bias: Bias,
+    out: Target,
+) {
+    let ops = isa.f32();
+    let lanes = ops.len();
+    assert!(left.len() >= (R - 1) * stride + depth && right.len() >= depth * V * lanes);
+    assert!(out.values.len() >= (R - 1) * out.stride + V * lanes);
+    let mut sums = [[ops.zero(); V]; R];
+    match bias {
+        Bias::None => {}
+        Bias::Rows(bias) => {
+            for r in 0..R {
+                sums[r] = [ops.splat(bias[r]); V];
+            }
+        }
+        Bias::Columns(bias) => {
+            for v in 0..V {
+                let bias = ops.load(&bias[v * lanes..]);
+                for r in 0..R {
+                    sums[r][v] = bias;
+                }
+            }
+        }
+    }
+    // SAFETY: the elements lie within the slices, as was asserted.
+    unsafe {
+        let values = out.values.as_mut_ptr();
+        if out.add {
+            for r in 0..R {
+                for v in 0..V {
+                    let value = ops.load_ptr(values.add(r * out.stride + v * lanes));
+                    sums[r][v] = ops.add(sums[r][v], value);
+                }
+            }
+        }
+        let left = left.as_ptr();
+        let mut right = right.as_ptr();
+        for k in 0..depth {
+            let mut vectors = [ops.zero(); V];
+            for v in 0..V {
+                vectors[v] = ops.load_ptr(right.add(v * lanes));
+            }
+            for r in 0..R {
+                let value = ops.splat(*left.add(r * stride + k));
+                for v in 0..V {
+                    sums[r][v] = ops.mul_add(value, vectors[v], sums[r][v]);
+                }
+            }
+            right = right.add(V * lanes);
+        }
+        for r in 0..R {
+            for v in 0..V {
+                ops.store_ptr(sums[r][v], values.add(r * out.stride + v * lanes));
+            }
+        }
+    }
+}
