@@ -116,7 +116,10 @@ impl Parameters {
         let mut out = Scratch::new(self.d_out() * tokens);
         let shape = RightSide::new(d_in, tokens);
         let mut packed = Scratch::new(shape.len());
-        shape.pack(x.transposed(), &mut packed);
+        shape.panels(&mut packed).into_par_iter().for_each(|panel| {
+            let part = x.part(panel.columns.clone(), panel.depth.clone());
+            panel.fill(part.transposed());
+        });
         out.par_chunks_mut(FEATURES * tokens)
             .enumerate()
             .for_each_init(Scratch::default, |room, (block, out)| {
