@@ -56,8 +56,7 @@ impl UNet3d {
         device: &Device,
     ) -> Result<Self, DenoiserError> {
         let mut model = Self::new(config, device)?;
-        // In single precision large weights may stay halves in memory.
-        let floats = Floats::from(dtype).keep_half(dtype == DType::F32 && takes_half_weights(device));
+        let floats = Floats::from(dtype).keep_half(takes_half_weights(dtype, device));
         weights.load(&mut model, &keys::unet_3d(), floats)?;
         Ok(model)
     }

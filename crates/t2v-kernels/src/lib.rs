@@ -19,16 +19,17 @@ mod norm;
 mod resample;
 mod resnet_block;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 
-/// Whether the operators take f32 together with large weights in half precision, which they widen while they compute.
+/// Whether the operators of a model in `dtype` also take large weights in half precision, which they widen while they
+/// compute: those for f32 on the CPU do.
 #[must_use]
-pub fn takes_half_weights(device: &Device) -> bool {
+pub fn takes_half_weights(dtype: DType, device: &Device) -> bool {
     #[cfg(feature = "rten")]
-    return *device == Device::flex();
+    return dtype == DType::F32 && *device == Device::flex();
     #[cfg(not(feature = "rten"))]
     {
-        let _ = device;
+        let _ = (dtype, device);
         false
     }
 }

@@ -134,8 +134,7 @@ impl ClipTextModel {
             final_layer_norm: LayerNorm::new(width, config.layer_norm_eps, device),
             config,
         };
-        // In single precision large weights may stay halves in memory.
-        let floats = Floats::from(dtype).keep_half(dtype == DType::F32 && takes_half_weights(device));
+        let floats = Floats::from(dtype).keep_half(takes_half_weights(dtype, device));
         weights.load(&mut model, &keys(), floats)?;
         Ok(model)
     }

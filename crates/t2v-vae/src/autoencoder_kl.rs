@@ -69,8 +69,7 @@ impl AutoencoderKl {
             tiled: false,
             config,
         };
-        // In single precision large weights may stay halves in memory.
-        let floats = Floats::from(dtype).keep_half(dtype == DType::F32 && takes_half_weights(device));
+        let floats = Floats::from(dtype).keep_half(takes_half_weights(dtype, device));
         weights.load(&mut model, &keys::autoencoder_kl(), floats)?;
         Ok(model)
     }

@@ -249,38 +249,26 @@ fn convolutions() {
         ([3, 3], [2, 2], padded([1, 1, 1, 1])),
         ([1, 1], [1, 1], PaddingConfig2d::Valid),
         ([1, 3], [1, 2], padded([0, 2, 0, 1])),
+        ([2, 3], [3, 2], padded([1, 2, 0, 1])),
     ] {
-        for (batch, bias) in [(1, true), (3, false)] {
+        // Then some of few pixels, which are multiplied together.
+        for (batch, [height, width], bias) in [
+            (1, [11, 18], true),
+            (3, [11, 18], false),
+            (6, [2, 2], true),
+            (6, [4, 4], true),
+            (6, [3, 7], true),
+            (6, [7, 3], true),
+        ] {
             let conv = Conv2dConfig::new([5, 13], kernel)
                 .with_stride(stride)
                 .with_padding(padding.clone())
                 .with_bias(bias)
                 .init(&Device::flex());
-            let x = random([batch, 5, 11, 18]);
+            let x = random([batch, 5, height, width]);
             assert_same(super::conv2d(&conv, x.clone()), conv.forward(x));
-            let view = random([batch, 11, 18, 5]).permute([0, 3, 1, 2]);
+            let view = random([batch, height, width, 5]).permute([0, 3, 1, 2]);
             assert_same(super::conv2d(&conv, view.clone()), conv.forward(view));
-        }
-    }
-}
-
-#[test]
-fn convolutions_of_few_pixels() {
-    let padded = |p: [usize; 4]| PaddingConfig2d::Explicit(p[0], p[1], p[2], p[3]);
-    for (kernel, stride, padding) in [
-        ([3, 3], [1, 1], padded([1, 1, 1, 1])),
-        ([3, 3], [2, 2], padded([0, 0, 1, 1])),
-        ([3, 3], [2, 2], padded([1, 1, 1, 1])),
-        ([1, 1], [1, 1], PaddingConfig2d::Valid),
-        ([2, 3], [3, 2], padded([1, 2, 0, 1])),
-    ] {
-        for size in [[2, 2], [4, 4], [3, 7], [7, 3]] {
-            let conv = Conv2dConfig::new([5, 13], kernel)
-                .with_stride(stride)
-                .with_padding(padding.clone())
-                .init(&Device::flex());
-            let x = random([6, 5, size[0], size[1]]);
-            assert_same(super::conv2d(&conv, x.clone()), conv.forward(x));
         }
     }
 }
@@ -292,8 +280,9 @@ fn convolutions_by_winograd() {
         (3, [67, 33], [12, 11], [1, 1, 1, 1]),
         (5, [64, 64], [8, 8], [0, 0, 0, 0]),
         (3, [80, 7], [15, 9], [2, 0, 0, 1]),
-        // More kernels than are held at a time, and columns.
+        // Several blocks of columns, with kernels that are kept for all of them, and with too many for that.
         (2, [900, 300], [60, 61], [1, 1, 1, 1]),
+        (2, [900, 520], [40, 61], [1, 1, 1, 1]),
     ] {
         let [top, left, bottom, right] = padding;
         let conv = Conv2dConfig::new([from, to], [3, 3])

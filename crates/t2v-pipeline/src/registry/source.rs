@@ -64,7 +64,7 @@ pub(super) const NETWORKS: [&str; 3] = ["text_encoder", "unet", "vae"];
 /// Bytes of a model's parameters once it is loaded.
 pub(super) fn parameter_bytes(folder: &ModelFolder, device: &Device) -> Result<u64, PipelineError> {
     // As the networks load them: in single precision, and halves may stay as they are.
-    let floats = Floats::from(DType::F32).keep_half(takes_half_weights(device));
+    let floats = Floats::from(DType::F32).keep_half(takes_half_weights(DType::F32, device));
     let mut bytes = 0;
     for network in NETWORKS {
         bytes += folder.component(network)?.weights()?.byte_len(floats)?;
