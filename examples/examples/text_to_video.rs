@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    io::Read,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -15,7 +16,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use t2v_examples::{ModelArgs, exit_code, save_frames};
+use t2v_examples::{ModelArgs, exit_code, save_frames, show_warnings};
 use t2v_pipeline::{
     DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, PipelineError, Progress,
     PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
@@ -49,8 +50,8 @@ struct Args {
     num_inference_steps: Option<u32>,
     #[arg(long)]
     guidance_scale: Option<f64>,
-    /// Random if not given; printed at the end
-    #[arg(long)]
+    /// 0 to 4294967295; random if not given, and printed at the end
+    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
     seed: Option<u32>,
     /// How much of the init media is replaced, 0 to 1
     #[arg(long)]
@@ -76,6 +77,9 @@ struct Args {
     /// Use all of a prompt that is longer than the text encoder takes at once
     #[arg(long)]
     long_prompts: bool,
+    /// Decode large frames in overlapping tiles: less memory, slightly different frames
+    #[arg(long)]
+    vae_tiling: bool,
     /// A learnt word (textual inversion); any number of them
     #[arg(long, value_name = "[WORD=]FILE")]
     embedding: Vec<String>,
@@ -98,7 +102,7 @@ struct Args {
     /// resident keeps every component in memory, sequential only the one at work
     #[arg(long, default_value = "resident")]
     memory_mode: Memory,
-    /// A body of the API's text2video endpoint; other options override its fields
+    /// A body of the API's text2video endpoint, "-" for standard input; other options override its fields
     #[arg(long, value_name = "FILE.json")]
     request: Option<PathBuf>,
 }
@@ -125,6 +129,7 @@ impl From<Memory> for MemoryMode {
 }
 
 fn main() -> ExitCode {
+    show_warnings();
     exit_code(run(&Args::parse()))
 }
 
@@ -154,8 +159,6 @@ fn run(args: &Args) -> Result<(), Error> {
         (_, Some(path)) => Some(InitMedia::open_video(path)?),
         _ => None,
     };
-    options.prompt_weighting = args.prompt_weighting;
-    options.long_prompts = args.long_prompts;
     let device = args.device.parse::<DeviceName>()?.device()?;
     options.enhancer = match &args.prompt_enhancer {
         Some(folder) if folder.is_dir() => Some(Arc::new(Gpt2Enhancer::open(folder, &device)?)),
@@ -202,9 +205,8 @@ fn run(args: &Args) -> Result<(), Error> {
 fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     let mut request = match &args.request {
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))?;
-            let body = serde_json::from_str(&text).map_err(|e| format!("`{}` is not JSON: {e}", path.display()))?;
-            TextToVideoRequest::from_json_strict(&body)?
+            let body = read_body(path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))?;
+            TextToVideoRequest::from_slice_strict(&body).map_err(|e| format!("`{}`: {e}", path.display()))?
         }
         None => TextToVideoRequest::default(),
     };
@@ -229,11 +231,29 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     set(&mut request.seed, &args.seed);
     set(&mut request.strength, &args.strength);
     set(&mut request.clip_skip, &args.clip_skip);
+    set(&mut request.prompt_weighting, &args.prompt_weighting.then_some(true));
+    set(&mut request.long_prompts, &args.long_prompts.then_some(true));
+    set(&mut request.vae_tiling, &args.vae_tiling.then_some(true));
     set(
         &mut request.enhance_prompt,
         &args.enhance_prompt.map(|switch| matches!(switch, Switch::Yes)),
     );
     Ok(request)
+}
+
+fn seed(text: &str) -> Result<u32, String> {
+    let range = "a seed is a whole number from 0 to 4294967295; leave --seed out for a random one";
+    text.parse().map_err(|_| range.to_owned())
+}
+
+/// A file's bytes; those of standard input for `-`.
+fn read_body(path: &Path) -> std::io::Result<Vec<u8>> {
+    if path != Path::new("-") {
+        return std::fs::read(path);
+    }
+    let mut body = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut body)?;
+    Ok(body)
 }
 
 /// `FILE`, or `WORD=FILE` to call it something else than the file does.

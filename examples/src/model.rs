@@ -3,7 +3,7 @@
 use std::{error::Error, path::Path, sync::Arc};
 
 use clap::Args;
-use t2v_pipeline::{Device, HubModel, ModelRegistry, Pipeline, TextToVideoRequest};
+use t2v_pipeline::{Device, FolderModel, HubModel, ModelRegistry, Pipeline, TextToVideoRequest};
 
 /// The options `--model`, `--revision` and `--variant`.
 #[derive(Debug, Clone, Default, Args)]
@@ -15,9 +15,12 @@ pub struct ModelArgs {
     /// Branch, tag or commit of a model of the Hugging Face Hub
     #[arg(long, requires = "model")]
     pub revision: Option<String>,
-    /// Variant of the weight files of a model of the Hugging Face Hub, such as "fp16"
+    /// Variant of the weight files, such as "fp16"
     #[arg(long, requires = "model")]
     pub variant: Option<String>,
+    /// Refuse weights that the model has no place for, instead of a warning
+    #[arg(long, requires = "model")]
+    pub strict: bool,
 }
 
 impl ModelArgs {
@@ -34,24 +37,41 @@ impl ModelArgs {
         let Some(model) = &self.model else {
             return Ok(registry.pipeline_for(request.unwrap_or(&TextToVideoRequest::default()))?);
         };
-        let names = registry.names();
-        let of_hub = self.revision.is_some() || self.variant.is_some();
-        let registry = if of_hub {
-            registry.with_model(model, self.hub_model(HubModel::new(model)?))
-        } else if names.contains(model) {
-            registry
-        } else if Path::new(model).is_dir() {
-            registry.with_model(model, Path::new(model))
-        } else if let Ok(hub_model) = HubModel::new(model) {
-            registry.with_model(model, hub_model)
-        } else {
-            let names = names.join(", ");
+        let path = Path::new(model);
+        if registry.names().contains(model) {
+            self.refuse_options(model)?;
+            return Ok(registry.pipeline(model)?);
+        }
+        if path.exists() && self.revision.is_none() {
+            let mut folder = FolderModel::new(path).with_strict(self.strict);
+            if let Some(variant) = &self.variant {
+                folder = folder.with_variant(variant);
+            }
+            // Videos name the folder, not the way to it.
+            let name = folder_name(path);
+            return Ok(registry.with_model(&name, folder).pipeline(&name)?);
+        }
+        let Ok(hub_model) = HubModel::new(model) else {
+            let names = registry.names().join(", ");
             return Err(format!("there is no model folder `{model}`; or give {names} or a hub's owner/name").into());
         };
-        Ok(registry.pipeline(model)?)
+        Ok(registry.with_model(model, self.hub_model(hub_model)).pipeline(model)?)
     }
 
-    fn hub_model(&self, mut model: HubModel) -> HubModel {
+    /// The embedded model comes in one form.
+    fn refuse_options(&self, model: &str) -> Result<(), String> {
+        let option = match (&self.revision, &self.variant) {
+            (Some(_), _) => "--revision",
+            (None, Some(_)) => "--variant",
+            (None, None) => return Ok(()),
+        };
+        Err(format!(
+            "{option} is for model folders and models of the Hugging Face Hub, not for {model}"
+        ))
+    }
+
+    fn hub_model(&self, model: HubModel) -> HubModel {
+        let mut model = model.with_strict(self.strict);
         if let Some(revision) = &self.revision {
             model = model.with_revision(revision);
         }
@@ -60,4 +80,11 @@ impl ModelArgs {
         }
         model
     }
+}
+
+/// The last part of a path, also of one that ends in `..`.
+fn folder_name(path: &Path) -> String {
+    let whole = path.canonicalize();
+    let name = whole.as_deref().unwrap_or(path).file_name();
+    name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

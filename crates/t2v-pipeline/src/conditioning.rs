@@ -3,10 +3,7 @@
 use burn::tensor::Tensor;
 use t2v_text_encoder::{Chunks, WeightedText, parse_weights};
 
-use crate::{
-    GenerateOptions, PipelineError, Prompt, PromptContext, PromptEnhancer, PromptTable, Report, TextToVideoRequest,
-    ValidationError, model::Model,
-};
+use crate::{PipelineError, Prompt, PromptContext, PromptEnhancer, PromptTable, Report, model::Model};
 
 /// Most chunks of a long prompt: the denoiser's time and memory grow with them.
 const MAX_CHUNKS: usize = 32;
@@ -19,7 +16,8 @@ pub(crate) struct Prompts<'a> {
     pub(crate) clip_skip: usize,
     /// The request's `enhance_prompt`.
     pub(crate) enhance: Option<bool>,
-    pub(crate) options: &'a GenerateOptions<'a>,
+    /// An enhancer that was given with the request.
+    pub(crate) enhancer: Option<&'a dyn PromptEnhancer>,
 }
 
 /// What the denoiser is conditioned on.
@@ -38,13 +36,17 @@ impl Model {
         report: &mut Report,
     ) -> Result<Conditioning, PipelineError> {
         self.enhance(prompts, report)?;
-        let mut positive = self.chunks(&report.prompt, prompts.options)?;
+        report.textual_inversions = self
+            .learnt_words_in(&format!("{} {}", report.prompt, report.negative_prompt))
+            .map(str::to_owned)
+            .collect();
+        let mut positive = self.chunks(&report.prompt, report)?;
         report.truncated_tokens = positive.truncated;
         if !prompts.guided {
             let embeddings = self.text_encoder()?.embed(&positive.chunks, prompts.clip_skip)?;
             return Ok(Conditioning { embeddings });
         }
-        let mut negative = self.chunks(&report.negative_prompt, prompts.options)?;
+        let mut negative = self.chunks(&report.negative_prompt, report)?;
         let count = positive.chunks.len().max(negative.chunks.len());
         for prompt in [&mut positive, &mut negative] {
             prompt.chunks.resize(count, self.tokenizer.empty_chunk());
@@ -55,24 +57,12 @@ impl Model {
         Ok(Conditioning { embeddings })
     }
 
-    /// How many layers a request leaves out, at most all.
-    pub(crate) fn clip_skip(&self, request: &TextToVideoRequest, faults: &mut ValidationError) -> usize {
-        let (skip, layers) = (request.clip_skip.unwrap_or(0), self.text.num_hidden_layers);
-        if skip as usize > layers {
-            faults.add(
-                "clip_skip",
-                format!("The clip skip may not be greater than {layers}, the layers of the text encoder, not {skip}."),
-            );
-        }
-        skip as usize
-    }
-
-    fn chunks(&self, prompt: &str, options: &GenerateOptions<'_>) -> Result<Chunks, PipelineError> {
-        let parts = match options.prompt_weighting {
+    fn chunks(&self, prompt: &str, report: &Report) -> Result<Chunks, PipelineError> {
+        let parts = match report.prompt_weighting {
             true => parse_weights(prompt),
             false => vec![WeightedText::plain(prompt)],
         };
-        let most = if options.long_prompts { MAX_CHUNKS } else { 1 };
+        let most = if report.long_prompts { MAX_CHUNKS } else { 1 };
         Ok(self.tokenizer.encode_chunks(&parts, most)?)
     }
 
@@ -80,9 +70,12 @@ impl Model {
     /// checkpoint brings, so that other checkpoints give what they give in diffusers.
     fn enhance(&self, prompts: &Prompts<'_>, report: &mut Report) -> Result<(), PipelineError> {
         let built_in;
-        let given = prompts.options.enhancer.as_deref();
-        let own = self.prompt_table.as_ref().map(|table| table as &dyn PromptEnhancer);
-        let enhancer = match (prompts.enhance, given.or(own)) {
+        let own = self
+            .checkpoint
+            .prompt_table
+            .as_ref()
+            .map(|table| table as &dyn PromptEnhancer);
+        let enhancer = match (prompts.enhance, prompts.enhancer.or(own)) {
             (Some(false), _) | (None, None) => return Ok(()),
             (_, Some(enhancer)) => enhancer,
             (Some(true), None) => {
@@ -90,7 +83,7 @@ impl Model {
                 &built_in
             }
         };
-        let context = PromptContext::new(&self.tokenizer, prompts.options.long_prompts, report.seed);
+        let context = PromptContext::new(&self.tokenizer, report.long_prompts, report.seed);
         let prompt = Prompt {
             prompt: report.prompt.clone(),
             negative_prompt: Some(report.negative_prompt.clone()).filter(|text| !text.is_empty()),

@@ -56,21 +56,25 @@ pub(crate) struct Call<'a> {
 }
 
 /// Runs the scheduler's model calls in a range of its timesteps. `latents` are [by frame](by_frame) and so is the
-/// result. `watch` is told before each call and after the last, and may end the loop by an error.
+/// result. `on_call` is called before each model call and after the last, and may end the loop by an error.
+///
+/// # Errors
+/// Those of `on_call` and the scheduler; latents that are not finite, with the call at which they began.
 pub(crate) fn denoise(
     scheduler: &mut dyn Scheduler,
     calls: std::ops::Range<usize>,
     mut latents: Tensor<5>,
     noise: &mut dyn NoiseSource,
     model: &Guided<'_>,
-    mut watch: impl FnMut(Call<'_>) -> Result<(), PipelineError>,
+    mut on_call: impl FnMut(Call<'_>) -> Result<(), PipelineError>,
 ) -> Result<Tensor<5>, PipelineError> {
     let timesteps = scheduler.timesteps()[calls].to_vec();
     let total = timesteps.len();
     let mut clean = None;
+    check_finite(&latents, || "the latents before the first model call".to_owned())?;
     for (done, timestep) in timesteps.into_iter().enumerate() {
         let newest = clean.as_ref();
-        watch(Call {
+        on_call(Call {
             done,
             total,
             clean: newest,
@@ -79,13 +83,49 @@ pub(crate) fn denoise(
         let output = by_frame(model.predict(as_clip(input), timestep));
         let step = scheduler.step(output, latents, noise)?;
         latents = step.prev_sample;
+        check_finite(&latents, || {
+            format!(
+                "the latents after model call {} of {total} (timestep {timestep})",
+                done + 1
+            )
+        })?;
         clean = step.pred_original_sample.or_else(|| Some(latents.clone()));
     }
     let newest = clean.as_ref();
-    watch(Call {
+    on_call(Call {
         done: total,
         total,
         clean: newest,
     })?;
     Ok(latents)
+}
+
+/// Reads one value back from the device, for which the step is finished there: so progress and cancelling keep up with it.
+fn check_finite(latents: &Tensor<5>, what: impl FnOnce() -> String) -> Result<(), PipelineError> {
+    let largest: f32 = latents.clone().abs().max().into_scalar();
+    match largest.is_finite() {
+        true => Ok(()),
+        false => Err(PipelineError::not_finite(what())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn one_bad_value_is_found() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [0, 1, 7, 22, 23] {
+                let mut values = [1.0_f32; 24];
+                values[at] = bad;
+                let latents = Tensor::<1>::from_floats(values, &Device::flex()).reshape([2, 3, 1, 2, 2]);
+                assert!(check_finite(&latents, String::new).is_err(), "{bad} at {at}");
+            }
+        }
+        let fine = Tensor::<1>::from_floats([f32::MAX; 24], &Device::flex()).reshape([2, 3, 1, 2, 2]);
+        assert!(check_finite(&fine, String::new).is_ok());
+    }
 }

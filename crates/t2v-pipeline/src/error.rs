@@ -47,6 +47,15 @@ pub enum PipelineError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A checkpoint gave values that are no numbers.
+    #[error(
+        "{what} are not finite (NaN or infinite): the weights may be damaged, or the scheduler's settings do not suit the \
+         checkpoint (such as `rescale_betas_zero_snr` with epsilon prediction)"
+    )]
+    NotFinite {
+        /// Which values, and from where on.
+        what: String,
+    },
     /// A bug: the generation's thread panicked. The pipeline can still be used.
     #[error("the generation panicked: {0}")]
     Panicked(String),
@@ -90,17 +99,44 @@ impl PipelineError {
             [] => "none".into(),
             known => known.join(", "),
         };
-        let id = shown(id);
+        let id = escaped(id);
         Self::UnknownModel { id, known }
     }
 
     pub(crate) fn hub(id: &str, reason: impl Into<String>) -> Self {
-        let (id, reason) = (shown(id), reason.into());
+        let (id, reason) = (escaped(id), reason.into());
         Self::Hub { id, reason }
+    }
+
+    pub(crate) fn not_finite(what: String) -> Self {
+        Self::NotFinite { what }
+    }
+
+    /// The message for a client of a server: without paths and other facts of the server's machine, which its log has.
+    #[must_use]
+    pub fn public_message(&self) -> String {
+        match self {
+            Self::InitMedia { reason, .. } => format!("the pictures to start from cannot be used: {reason}"),
+            Self::Latents { .. } => "the latents cannot be written or read".into(),
+            Self::Panicked(_) => "the generation failed by a fault of this program".into(),
+            Self::Mp4(_) => "the video cannot be read or written".into(),
+            Self::Hub { id, .. } => format!("the model `{id}` of the Hugging Face Hub cannot be used"),
+            Self::PromptTable { .. } | Self::Weights(_) | Self::TextEncoder(_) | Self::Denoiser(_) | Self::Vae(_) => {
+                "the model cannot be loaded".into()
+            }
+            Self::Request(_)
+            | Self::Device(_)
+            | Self::Checkpoint(_)
+            | Self::UnknownModel { .. }
+            | Self::NotFinite { .. }
+            | Self::Enhancer(_)
+            | Self::Cancelled
+            | Self::Scheduler(_) => self.to_string(),
+        }
     }
 }
 
 /// An id as a message may hold it: it comes from anybody.
-fn shown(id: &str) -> String {
+fn escaped(id: &str) -> String {
     id.chars().take(100).flat_map(char::escape_debug).collect()
 }

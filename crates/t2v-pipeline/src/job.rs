@@ -1,9 +1,8 @@
 //! A generation on a thread of its own.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
-};
+use std::{sync::Arc, thread::JoinHandle};
+
+use crossbeam_channel::{Receiver, TrySendError};
 
 use crate::{CancelToken, GenerateOptions, Pipeline, PipelineError, Preview, Progress, TextToVideoRequest, Video};
 
@@ -17,7 +16,10 @@ pub enum JobEvent {
     Preview(Preview),
 }
 
-/// A generation under way on a thread of its own.
+/// Events that wait to be read; of more, the oldest are dropped, so a job that nobody listens to needs no memory for them.
+const KEPT_EVENTS: usize = 64;
+
+/// A generation under way on a thread of its own. Dropping it cancels the generation, whose video nobody could have.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -35,39 +37,51 @@ pub enum JobEvent {
 /// ```
 #[derive(Debug)]
 pub struct Job {
-    events: mpsc::Receiver<JobEvent>,
+    events: Receiver<JobEvent>,
     cancel: CancelToken,
-    thread: JoinHandle<Result<Video, PipelineError>>,
+    thread: Option<JoinHandle<Result<Video, PipelineError>>>,
 }
 
 impl Job {
-    /// Starts a generation. Callbacks of `options` are called too, on the job's thread.
+    /// Starts a generation. Callbacks of `options` are called too, on the job's thread, and its token cancels the job.
     ///
     /// A pipeline runs one generation at a time: further jobs wait for their turn.
-    #[must_use]
+    #[must_use = "dropping a job cancels it"]
     pub fn start(pipeline: Arc<Pipeline>, request: TextToVideoRequest, mut options: GenerateOptions<'static>) -> Self {
-        let (sender, events) = mpsc::channel();
+        let (sender, events) = crossbeam_channel::bounded(KEPT_EVENTS);
+        options.cancel = options.cancel.child_token();
         let cancel = options.cancel.clone();
         let (mut on_progress, mut on_preview) = (options.on_progress.take(), options.on_preview.take());
-        let previews = sender.clone();
-        // A receiver that is gone has stopped listening, no more.
+        let kept = events.clone();
+        let send = move |mut event| {
+            while let Err(TrySendError::Full(unsent)) = sender.try_send(event) {
+                let _oldest = kept.try_recv();
+                event = unsent;
+            }
+        };
+        let send_preview = send.clone();
         options.on_progress = Some(Box::new(move |progress| {
-            let _ = sender.send(JobEvent::Progress(progress));
+            send(JobEvent::Progress(progress));
             if let Some(callback) = &mut on_progress {
                 callback(progress);
             }
         }));
         options.on_preview = Some(Box::new(move |preview| {
-            let _ = previews.send(JobEvent::Preview(preview.clone()));
+            send_preview(JobEvent::Preview(preview.clone()));
             if let Some(callback) = &mut on_preview {
                 callback(preview);
             }
         }));
         let thread = std::thread::spawn(move || pipeline.generate_with(&request, options));
-        Self { events, cancel, thread }
+        Self {
+            events,
+            cancel,
+            thread: Some(thread),
+        }
     }
 
-    /// The events from now on: waits for each, and ends with the generation.
+    /// The events from now on: waits for each, and ends with the generation. Of more than 64 that wait to be read, the
+    /// oldest are left out.
     pub fn events(&self) -> impl Iterator<Item = JobEvent> + '_ {
         self.events.iter()
     }
@@ -77,7 +91,7 @@ impl Job {
         self.events.try_iter()
     }
 
-    /// Asks the generation to stop, which it does within one model call.
+    /// Asks the generation to stop, which it does within one model call, and at once while it waits for its turn.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
@@ -85,20 +99,29 @@ impl Job {
     /// Whether [`wait`](Self::wait) would return at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for the video.
     ///
     /// # Errors
     /// As for [`Pipeline::generate_with`], and [`PipelineError::Panicked`].
-    pub fn wait(self) -> Result<Video, PipelineError> {
-        self.thread.join().unwrap_or_else(|panic| {
+    pub fn wait(mut self) -> Result<Video, PipelineError> {
+        let Some(thread) = self.thread.take() else {
+            return Err(PipelineError::Cancelled);
+        };
+        thread.join().unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
             Err(PipelineError::Panicked(
                 message.unwrap_or_else(|| "without a message".to_owned()),
             ))
         })
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.cancel.cancel();
     }
 }

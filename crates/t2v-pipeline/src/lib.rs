@@ -21,6 +21,7 @@
 //! denoiser and autoencoder are called, which is that of diffusers' `TextToVideoSDPipeline` and
 //! `VideoToVideoSDPipeline`; so the same checkpoint, request and seed give the same frames as there.
 
+mod checkpoint;
 mod conditioning;
 mod defaults;
 mod denoise;
@@ -31,6 +32,7 @@ mod init_media;
 mod job;
 mod latents;
 mod model;
+mod monitor;
 mod options;
 mod output;
 mod pipeline;
@@ -42,6 +44,7 @@ mod report;
 mod request;
 mod response;
 mod run;
+mod turns;
 mod video;
 #[cfg(feature = "webhook")]
 pub mod webhook;
@@ -54,13 +57,13 @@ pub use init_media::InitMedia;
 pub use job::{Job, JobEvent};
 pub use latents::Latents;
 pub use model::MemoryMode;
-pub use options::{Callback, GenerateOptions, Watcher};
+pub use options::{Callback, GenerateOptions, Observer};
 pub use pipeline::Pipeline;
 pub use preview::Preview;
 pub use progress::{CancelToken, Progress, Stage, StageTimes};
-pub use registry::{Hub, HubModel, ModelRegistry, ModelSource};
-pub use report::Report;
-pub use request::{TextToVideoRequest, ValidationError};
+pub use registry::{FolderModel, Hub, HubModel, ModelRegistry, ModelSource};
+pub use report::{InitReport, Report};
+pub use request::{ApiKey, TextToVideoRequest, ValidationError};
 pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoResponse};
 pub use t2v_mp4::{FrameRate, OutputFormat};
 pub use t2v_schedulers::SchedulerKind;

@@ -7,7 +7,7 @@ use crate::{CancelToken, InitMedia, Latents, PipelineError, Preview, Progress, P
 /// A callback on the thread of the generation.
 pub type Callback<'a, T> = Box<dyn FnMut(T) + Send + 'a>;
 /// A callback that looks at what the generation lends it.
-pub type Watcher<'a, T, R = ()> = Box<dyn FnMut(&T) -> R + Send + 'a>;
+pub type Observer<'a, T, R = ()> = Box<dyn FnMut(&T) -> R + Send + 'a>;
 
 /// What a generation may be given besides its request.
 ///
@@ -16,10 +16,10 @@ pub type Watcher<'a, T, R = ()> = Box<dyn FnMut(&T) -> R + Send + 'a>;
 ///
 /// let cancel = CancelToken::default();
 /// let options = GenerateOptions::default()
-///     .with_long_prompts(true)
+///     .with_keep_on_cancel(true)
 ///     .with_cancel(cancel.clone())
 ///     .with_progress(|progress| println!("{}: {} of {}", progress.stage, progress.done, progress.total));
-/// assert!(options.long_prompts);
+/// assert!(options.keep_on_cancel);
 /// ```
 #[derive(Default)]
 #[non_exhaustive]
@@ -28,13 +28,6 @@ pub struct GenerateOptions<'a> {
     pub init: Option<InitMedia>,
     /// Completes the prompt instead of the checkpoint's own table or the built-in one, unless the request says not to.
     pub enhancer: Option<Arc<dyn PromptEnhancer>>,
-    /// Whether brackets weigh words: `(word)` 1.1 times, `[word]` 1/1.1 times, `(word:1.3)` 1.3 times, with `\(` for the
-    /// bracket itself. The weights multiply the embeddings of their tokens, and each sequence of tokens keeps its mean, as
-    /// in A1111's web UI. Off, brackets are text, as in diffusers.
-    pub prompt_weighting: bool,
-    /// Whether all of a prompt counts that is longer than the text encoder takes: it is encoded in chunks whose embeddings
-    /// the denoiser sees one after the other. Off, the end is left out, as in diffusers.
-    pub long_prompts: bool,
     /// Stops the generation.
     pub cancel: CancelToken,
     /// When cancelled: decode the newest estimate, or keep the frames decoded so far, and return those as the video,
@@ -45,10 +38,10 @@ pub struct GenerateOptions<'a> {
     /// Model calls from one preview to the next; none without it.
     pub preview_every: Option<usize>,
     /// Given the previews.
-    pub on_preview: Option<Watcher<'a, Preview>>,
+    pub on_preview: Option<Observer<'a, Preview>>,
     /// Given the latents before they are decoded: what [`Pipeline::decode`](crate::Pipeline::decode) needs, should decoding fail. An error ends
     /// the generation.
-    pub on_latents: Option<Watcher<'a, Latents, Result<(), PipelineError>>>,
+    pub on_latents: Option<Observer<'a, Latents, Result<(), PipelineError>>>,
 }
 
 impl<'a> GenerateOptions<'a> {
@@ -63,20 +56,6 @@ impl<'a> GenerateOptions<'a> {
     #[must_use]
     pub fn with_enhancer(mut self, enhancer: impl PromptEnhancer + 'static) -> Self {
         self.enhancer = Some(Arc::new(enhancer));
-        self
-    }
-
-    /// Sets [`prompt_weighting`](Self::prompt_weighting).
-    #[must_use]
-    pub fn with_prompt_weighting(mut self, prompt_weighting: bool) -> Self {
-        self.prompt_weighting = prompt_weighting;
-        self
-    }
-
-    /// Sets [`long_prompts`](Self::long_prompts).
-    #[must_use]
-    pub fn with_long_prompts(mut self, long_prompts: bool) -> Self {
-        self.long_prompts = long_prompts;
         self
     }
 

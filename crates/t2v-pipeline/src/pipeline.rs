@@ -2,8 +2,10 @@
 
 use std::{
     fmt,
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use burn::tensor::Device;
@@ -11,51 +13,73 @@ use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    GenerateOptions, Latents, MemoryMode, PipelineError, TextToVideoRequest, Video, model::Model, plan::Plan, run::Run,
+    CancelToken, FolderModel, GenerateOptions, Latents, MemoryMode, PipelineError, TextToVideoRequest, Video,
+    checkpoint::Checkpoint,
+    model::Model,
+    plan::Plan,
+    run::Run,
+    turns::{Turn, Turns},
 };
 
 /// A checkpoint, ready to generate any number of videos, one at a time.
 ///
-/// Weights are read when they are first needed. It can be shared between threads, which then take turns.
+/// Weights are read when they are first needed. It can be shared between threads, which then take turns, in the order in
+/// which they came; a request is checked, and a waiting generation cancelled, at once.
 pub struct Pipeline {
-    model: Mutex<Model>,
+    checkpoint: Arc<Checkpoint>,
+    model: Turns<Model>,
+    loaded_bytes: Arc<AtomicUsize>,
+    vae_tiling: AtomicBool,
 }
 
 impl Pipeline {
-    /// Opens a model folder in diffusers' layout, to run on `device` in single precision.
+    /// Opens a model folder in diffusers' layout, to run on `device` in single precision. Requests and reports call it by
+    /// the folder's own name. [`FolderModel`] says how its weights are read; a path says the usual.
     ///
-    /// Configurations are read and checked now, weights when they are needed or at [`preload`](Self::preload).
+    /// Configurations, the scheduler's too, and the tokenizer are read and checked now, weights when they are needed or at
+    /// [`preload`](Self::preload).
     ///
     /// # Errors
     /// A folder or file that is missing, damaged or of an unknown kind.
-    pub fn from_dir(path: impl AsRef<Path>, device: &Device) -> Result<Self, PipelineError> {
-        Self::open(ModelFolder::open(path)?, device)
+    pub fn from_dir(folder: impl Into<FolderModel>, device: &Device) -> Result<Self, PipelineError> {
+        let folder = folder.into().open()?;
+        let name = folder.name().to_owned();
+        Self::open(folder, &name, device)
     }
 
     /// Opens tiny-world, the checkpoint inside this crate.
     ///
     /// # Errors
-    /// None that a user can mend.
+    /// None, unless this crate was built with damaged files.
     #[cfg(feature = "embedded")]
     pub fn embedded(device: &Device) -> Result<Self, PipelineError> {
-        Self::open(ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?, device)
+        let name = crate::registry::EMBEDDED;
+        Self::open(ModelFolder::embedded(name, t2v_tiny_world::FILES)?, name, device)
     }
 
-    pub(crate) fn open(folder: ModelFolder, device: &Device) -> Result<Self, PipelineError> {
+    /// Opens a folder under the name that requests have for it.
+    pub(crate) fn open(folder: ModelFolder, name: &str, device: &Device) -> Result<Self, PipelineError> {
+        let checkpoint = Arc::new(Checkpoint::open(folder, name, device)?);
+        let loaded_bytes = Arc::default();
         Ok(Self {
-            model: Mutex::new(Model::open(folder, device)?),
+            model: Turns::new(Model::new(Arc::clone(&checkpoint), &loaded_bytes)?),
+            checkpoint,
+            loaded_bytes,
+            vae_tiling: AtomicBool::new(false),
         })
     }
 
-    /// Sets what stays in memory between stages and generations.
+    /// Sets what stays in memory between stages and generations. Waits for generations under way.
     pub fn set_memory_mode(&self, mode: MemoryMode) {
-        self.model().set_memory_mode(mode);
+        if let Ok(mut model) = self.take_turn(&CancelToken::new()) {
+            model.set_memory_mode(mode);
+        }
     }
 
-    /// Sets whether frames larger than those of training pass the autoencoder in overlapping tiles: less memory,
-    /// slightly different frames. Off at first.
+    /// Sets whether frames larger than those of training pass the autoencoder in overlapping tiles where a request does not
+    /// say ([`TextToVideoRequest::vae_tiling`]): less memory, slightly different frames. Off at first.
     pub fn set_vae_tiling(&self, tiled: bool) {
-        self.model().set_vae_tiling(tiled);
+        self.vae_tiling.store(tiled, Ordering::Relaxed);
     }
 
     /// Reads all weights now. In the sequential memory mode they are read, checked and dropped.
@@ -63,16 +87,16 @@ impl Pipeline {
     /// # Errors
     /// Weights that are missing, damaged, or don't fit the configuration.
     pub fn preload(&self) -> Result<(), PipelineError> {
-        self.model().preload()
+        self.take_turn(&CancelToken::new())?.preload()
     }
 
     /// Bytes of the weights that are in memory now.
     #[must_use]
     pub fn loaded_bytes(&self) -> usize {
-        self.model().loaded_bytes()
+        self.loaded_bytes.load(Ordering::Relaxed)
     }
 
-    /// Teaches the model a learnt word, for every generation from now on; it waits for one under way.
+    /// Teaches the model a learnt word, for every generation from now on. Waits for generations under way.
     ///
     /// ```no_run
     /// # use t2v_pipeline::{Device, Pipeline, PipelineError, TextToVideoRequest, TextualInversion};
@@ -87,7 +111,15 @@ impl Pipeline {
     /// # Errors
     /// An embedding of another model's width, or a word that the tokenizer knows already.
     pub fn add_textual_inversion(&self, embedding: &TextualInversion) -> Result<(), PipelineError> {
-        self.model().learn(embedding)
+        self.take_turn(&CancelToken::new())?.add_textual_inversion(embedding)
+    }
+
+    /// Checks a request as [`generate`](Self::generate) does before it starts, without waiting for anything.
+    ///
+    /// # Errors
+    /// All that the request asks for in vain.
+    pub fn check(&self, request: &TextToVideoRequest) -> Result<(), PipelineError> {
+        self.plan(request, &GenerateOptions::default()).map(drop)
     }
 
     /// Generates the video of a request.
@@ -101,14 +133,14 @@ impl Pipeline {
     /// Generates the video of a request, watched, stoppable, or from given pictures.
     ///
     /// # Errors
-    /// As for [`generate`](Self::generate), and [`PipelineError::Cancelled`].
+    /// As for [`generate`](Self::generate), and [`PipelineError::Cancelled`], also while it waits for its turn.
     pub fn generate_with(
         &self,
         request: &TextToVideoRequest,
         options: GenerateOptions<'_>,
     ) -> Result<Video, PipelineError> {
-        let mut model = self.model();
-        let plan = Plan::new(&model, request, options.init.as_ref())?;
+        let plan = self.plan(request, &options)?;
+        let mut model = self.take_turn(&options.cancel)?;
         Run::new(&mut model, options).generate(plan)
     }
 
@@ -117,24 +149,53 @@ impl Pipeline {
     /// # Errors
     /// Latents of another checkpoint's kind, weights that can't be read, and [`PipelineError::Cancelled`].
     pub fn decode(&self, latents: &Latents, options: GenerateOptions<'_>) -> Result<Video, PipelineError> {
-        let mut model = self.model();
-        let (found, expected) = (latents.shape()[1], model.vae.latent_channels);
+        let (found, expected) = (latents.shape()[1], self.checkpoint.vae.latent_channels);
         if found != expected {
             return Err(PipelineError::Checkpoint(format!(
                 "the latents have {found} channels, the VAE takes {expected}"
             )));
         }
+        let mut model = self.take_turn(&options.cancel)?;
         Run::new(&mut model, options).decode(latents)
     }
 
-    /// The model, for one user at a time. A panic in an earlier generation left nothing half done in it.
-    fn model(&self) -> MutexGuard<'_, Model> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    fn plan(&self, request: &TextToVideoRequest, options: &GenerateOptions<'_>) -> Result<Plan, PipelineError> {
+        let vae_tiling = self.vae_tiling.load(Ordering::Relaxed);
+        Plan::new(&self.checkpoint, request, options.init.as_ref(), vae_tiling)
+    }
+
+    fn take_turn(&self, cancel: &CancelToken) -> Result<ModelTurn<'_>, PipelineError> {
+        self.model.take(cancel).map(ModelTurn)
+    }
+}
+
+/// The model, for one user at a time, who leaves behind in memory what the memory mode keeps.
+struct ModelTurn<'a>(Turn<'a, Model>);
+
+impl std::ops::Deref for ModelTurn<'_> {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for ModelTurn<'_> {
+    fn deref_mut(&mut self) -> &mut Model {
+        &mut self.0
+    }
+}
+
+impl Drop for ModelTurn<'_> {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("name", &self.checkpoint.name)
+            .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,10 @@ use std::hash::{BuildHasher, Hasher};
 
 use t2v_schedulers::SchedulerKind;
 
-use crate::{InitMedia, PipelineError, Report, TextToVideoRequest, ValidationError, model::Model};
+use crate::{
+    InitMedia, InitReport, PipelineError, Report, TextToVideoRequest, ValidationError, checkpoint::Checkpoint,
+    request::MAX_SIDE,
+};
 
 /// What a generation does.
 pub(crate) struct Plan {
@@ -22,20 +25,19 @@ impl Plan {
     /// # Errors
     /// Every fault of the request, those that depend on the model too.
     pub(crate) fn new(
-        model: &Model,
+        checkpoint: &Checkpoint,
         request: &TextToVideoRequest,
         init: Option<&InitMedia>,
+        vae_tiling: bool,
     ) -> Result<Self, PipelineError> {
         request.validate()?;
-        let defaults = &model.defaults;
-        let scheduler = model.scheduler_kind(request.scheduler.as_deref())?;
-        let steps = request
-            .num_inference_steps
-            .map_or(defaults.num_inference_steps, |n| n as usize);
+        let defaults = &checkpoint.defaults;
+        let scheduler = checkpoint.scheduler_kind(request.scheduler.as_deref())?;
+        let steps = request.num_inference_steps.unwrap_or(defaults.num_inference_steps);
         let strength = request.strength.unwrap_or(defaults.strength);
         let mut faults = ValidationError::default();
-        let [width, height] = size(model, request, &mut faults);
-        let clip_skip = model.clip_skip(request, &mut faults);
+        let [width, height] = size(checkpoint, request, &mut faults);
+        let clip_skip = clip_skip(checkpoint, request, &mut faults);
         match init {
             None if scheduler == SchedulerKind::DdimInverse => faults.add(
                 "scheduler",
@@ -43,8 +45,8 @@ impl Plan {
                     "The scheduler {scheduler} turns pictures into noise and back: give an init image or an init video."
                 ),
             ),
-            Some(_) if kept_steps(steps, strength) == 0 => {
-                let least = 1.0 / steps as f64;
+            Some(_) if kept_steps(steps as usize, strength) == 0 => {
+                let least = 1.0 / f64::from(steps);
                 let fault =
                     format!("The strength of {strength} leaves none of {steps} steps; it must be at least {least:.3}.");
                 faults.add("strength", fault);
@@ -52,9 +54,10 @@ impl Plan {
             _ => {}
         }
         ValidationError::of(faults)?;
-        let num_frames = init.and_then(InitMedia::num_frames);
-        let num_frames =
-            num_frames.unwrap_or_else(|| request.num_frames.map_or(defaults.num_frames, |count| count as usize));
+        let num_frames = match init.and_then(InitMedia::num_frames) {
+            Some(frames) => frames,
+            None => request.num_frames.unwrap_or(defaults.num_frames) as usize,
+        };
         Ok(Self {
             width,
             height,
@@ -64,7 +67,7 @@ impl Plan {
             enhance_prompt: request.enhance_prompt,
             scheduler,
             report: Report {
-                model_id: model.name().to_owned(),
+                model_id: checkpoint.name.clone(),
                 prompt: request.prompt.clone(),
                 original_prompt: None,
                 negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
@@ -73,11 +76,16 @@ impl Plan {
                 num_frames: num_frames as u32,
                 fps: request.fps.unwrap_or(defaults.fps),
                 scheduler: scheduler.to_string(),
-                num_inference_steps: steps as u32,
+                num_inference_steps: steps,
                 guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
                 strength: init.map(|_| strength),
                 clip_skip: clip_skip as u32,
                 seed: request.seed.unwrap_or_else(random_seed),
+                prompt_weighting: request.prompt_weighting.unwrap_or_default(),
+                long_prompts: request.long_prompts.unwrap_or_default(),
+                vae_tiling: request.vae_tiling.unwrap_or(vae_tiling),
+                init: init.map(InitReport::of),
+                textual_inversions: Vec::new(),
                 truncated_tokens: 0,
                 interrupted: false,
             },
@@ -100,12 +108,13 @@ fn kept_steps(steps: usize, strength: f64) -> usize {
     ((steps as f64 * strength) as usize).min(steps)
 }
 
-/// Width and height: multiples of the model's factor.
-fn size(model: &Model, request: &TextToVideoRequest, faults: &mut ValidationError) -> [usize; 2] {
-    let factor = model.scale_factor();
-    let mut side = |field: &str, asked: Option<u32>, default: Option<usize>| {
-        let Some(pixels) = asked.map(|side| side as usize).or(default) else {
-            faults.add(field, format!("The {field} is required: the model has no default."));
+/// Width and height: multiples of the checkpoint's factor.
+fn size(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) -> [usize; 2] {
+    let factor = checkpoint.scale_factor();
+    let mut side = |field: &str, asked: Option<u32>, default: Option<u32>| {
+        let Some(pixels) = asked.or(default).map(|side| side as usize) else {
+            let fault = format!("The {field} is required: the model has no default of at most {MAX_SIDE}.");
+            faults.add(field, fault);
             return 0;
         };
         if pixels % factor != 0 {
@@ -119,10 +128,23 @@ fn size(model: &Model, request: &TextToVideoRequest, faults: &mut ValidationErro
         }
         pixels
     };
-    let default = model.default_size();
-    let width = side("width", request.width, default.map(|[width, _]| width));
-    let height = side("height", request.height, default.map(|[_, height]| height));
-    [width, height]
+    let [width, height] = checkpoint.default_size();
+    [
+        side("width", request.width, width),
+        side("height", request.height, height),
+    ]
+}
+
+/// How many layers of the text encoder are left out, at most all.
+fn clip_skip(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) -> usize {
+    let (skip, layers) = (request.clip_skip.unwrap_or(0), checkpoint.text.num_hidden_layers);
+    if skip as usize > layers {
+        faults.add(
+            "clip_skip",
+            format!("The clip skip may not be greater than {layers}, the layers of the text encoder, not {skip}."),
+        );
+    }
+    skip as usize
 }
 
 /// A seed from the operating system's randomness.

@@ -73,7 +73,11 @@ impl Progress {
 
 /// Stops a generation from another thread, within one model call.
 #[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken {
+    cancelled: Arc<AtomicBool>,
+    /// Those whose cancelling cancels this one, too.
+    ancestors: Vec<Arc<AtomicBool>>,
+}
 
 impl CancelToken {
     /// A token that has not been used.
@@ -82,15 +86,27 @@ impl CancelToken {
         Self::default()
     }
 
-    /// Asks every generation that holds a clone of this token to stop.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// A token that is cancelled with this one, while cancelling it leaves this one as it is.
+    #[must_use]
+    pub fn child_token(&self) -> Self {
+        let mut ancestors = self.ancestors.clone();
+        ancestors.push(Arc::clone(&self.cancelled));
+        Self {
+            cancelled: Arc::default(),
+            ancestors,
+        }
     }
 
-    /// Whether [`cancel`](Self::cancel) was called.
+    /// Asks every generation that holds a clone or a child of this token to stop.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called, on this token or one that it is a child of.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let mut flags = self.ancestors.iter().chain([&self.cancelled]);
+        flags.any(|flag| flag.load(Ordering::Relaxed))
     }
 
     pub(crate) fn check(&self) -> Result<(), PipelineError> {

@@ -21,7 +21,7 @@ use burn::tensor::Device;
 pub use hub::Hub;
 pub use hub_model::HubModel;
 use lru::Lru;
-pub use source::ModelSource;
+pub use source::{FolderModel, ModelSource};
 
 use crate::{GenerateOptions, Pipeline, PipelineError, TextToVideoRequest, Video};
 
@@ -35,11 +35,11 @@ pub(crate) const EMBEDDED: &str = "tiny-world";
 /// a model that two ask for at once is loaded once.
 ///
 /// ```no_run
-/// use t2v_pipeline::{Device, HubModel, ModelRegistry, TextToVideoRequest};
+/// use t2v_pipeline::{Device, FolderModel, HubModel, ModelRegistry, TextToVideoRequest};
 ///
 /// # fn main() -> Result<(), t2v_pipeline::PipelineError> {
 /// let registry = ModelRegistry::new(&Device::flex())
-///     .with_model("zeroscope", "models/zeroscope_v2_576w")
+///     .with_model("zeroscope", FolderModel::new("models/zeroscope_v2_576w").with_variant("fp16"))
 ///     .with_model("modelscope", HubModel::new("ali-vilab/text-to-video-ms-1.7b")?.with_variant("fp16"))
 ///     .with_memory_budget(16 << 30);
 /// let request = TextToVideoRequest::new("a red ball").with_model_id("zeroscope");
@@ -134,13 +134,14 @@ impl ModelRegistry {
         sources.keys().cloned().collect()
     }
 
-    /// Names of the models in memory and the bytes of their parameters.
+    /// Names of the open models, each with the bytes that its parameters take once all are loaded, which is what the
+    /// memory budget counts. [`Pipeline::loaded_bytes`] tells how many are in memory.
     #[must_use]
     pub fn loaded(&self) -> Vec<(String, u64)> {
         self.loaded.loaded()
     }
 
-    /// Drops every loaded model that is not in use.
+    /// Drops every open model; those in use when their users are done.
     pub fn clear(&self) {
         self.loaded.clear();
     }
@@ -155,7 +156,7 @@ impl ModelRegistry {
         self.loaded.get_or_load(id, || {
             let folder = self.source(id)?.open(&self.hub)?;
             let bytes = source::parameter_bytes(&folder, &self.device)?;
-            Ok((bytes, move || Pipeline::open(folder, &self.device)))
+            Ok((bytes, move || Pipeline::open(folder, id, &self.device)))
         })
     }
 

@@ -1,15 +1,17 @@
 //! What a generation really used.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use t2v_mp4::Metadata;
 
-use crate::TextToVideoRequest;
+use crate::{InitMedia, TextToVideoRequest};
 
 /// The values that a generation really used, defaults and the drawn seed included.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// Name of the model: of its folder, or `tiny-world`.
+    /// The model, by the name that it was asked for: in a registry its name there, otherwise that of its folder, or
+    /// `tiny-world`.
     pub model_id: String,
     /// The prompt, as completed.
     pub prompt: String,
@@ -39,20 +41,68 @@ pub struct Report {
     pub clip_skip: u32,
     /// The seed; with it the same request gives the same frames.
     pub seed: u32,
+    /// Whether brackets in the prompts weighed words.
+    #[serde(default)]
+    pub prompt_weighting: bool,
+    /// Whether prompts counted to their end, however long.
+    #[serde(default)]
+    pub long_prompts: bool,
+    /// Whether the autoencoder worked in tiles.
+    #[serde(default)]
+    pub vae_tiling: bool,
+    /// The pictures to start from, where there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitReport>,
+    /// The learnt words that the prompts had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub textual_inversions: Vec<String>,
     /// Tokens at the end of the prompt that did not fit the text encoder, or the most chunks of a long prompt.
     pub truncated_tokens: usize,
     /// Whether the generation was cancelled and this is what it had.
     pub interrupted: bool,
 }
 
+/// What is said about pictures to start from: enough to know them again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InitReport {
+    /// Pictures.
+    pub frames: usize,
+    /// Pixels of each.
+    pub width: u32,
+    /// Pixels of each.
+    pub height: u32,
+    /// SHA-256, as hexadecimal digits, of their RGB values, one picture after the other.
+    pub sha256: String,
+}
+
+impl InitReport {
+    pub(crate) fn of(init: &InitMedia) -> Self {
+        let pictures = match init {
+            InitMedia::Image(picture) => std::slice::from_ref(picture),
+            InitMedia::Video(frames) => frames,
+        };
+        let mut hash = Sha256::new();
+        pictures.iter().for_each(|picture| hash.update(picture.as_raw()));
+        let (width, height) = pictures.first().map_or((0, 0), |picture| picture.dimensions());
+        Self {
+            frames: pictures.len(),
+            width,
+            height,
+            sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
 impl Report {
-    /// The request that gives the same video again, given the same model and pictures to start from.
+    /// The request that gives the same video again with the same registry, given the same pictures to start from and learnt
+    /// words, which [`init`](Self::init) and [`textual_inversions`](Self::textual_inversions) name.
     #[must_use]
     pub fn request(&self) -> TextToVideoRequest {
         TextToVideoRequest {
             model_id: Some(self.model_id.clone()),
             prompt: self.prompt.clone(),
-            negative_prompt: Some(self.negative_prompt.clone()),
+            negative_prompt: Some(self.negative_prompt.clone()).filter(|text| !text.is_empty()),
             width: Some(self.width),
             height: Some(self.height),
             scheduler: Some(self.scheduler.clone()),
@@ -64,13 +114,16 @@ impl Report {
             num_frames: Some(self.num_frames),
             clip_skip: Some(self.clip_skip),
             fps: Some(self.fps),
+            prompt_weighting: Some(self.prompt_weighting),
+            long_prompts: Some(self.long_prompts),
+            vae_tiling: Some(self.vae_tiling),
             ..TextToVideoRequest::default()
         }
     }
 
     /// What a file says about the video.
     pub(crate) fn metadata(&self) -> Metadata {
-        let metadata = Metadata::new()
+        let mut metadata = Metadata::new()
             .with_model(&self.model_id)
             .with_prompt(&self.prompt)
             .with_negative_prompt(&self.negative_prompt)
@@ -78,11 +131,16 @@ impl Report {
             .with_scheduler(&self.scheduler)
             .with_steps(self.num_inference_steps)
             .with_guidance(self.guidance_scale);
-        let metadata = match serde_json::to_string(&self.request()) {
-            Ok(json) => metadata.with_request(json),
-            // Strings and numbers always are JSON.
-            Err(_) => metadata,
-        };
+        // Strings and numbers always are JSON.
+        if let Ok(json) = serde_json::to_string(&self.request()) {
+            metadata = metadata.with_request(json);
+        }
+        if let Some(Ok(json)) = self.init.as_ref().map(serde_json::to_string) {
+            metadata.set("init", json);
+        }
+        if !self.textual_inversions.is_empty() {
+            metadata.set("textual_inversions", self.textual_inversions.join(", "));
+        }
         match metadata.validate() {
             Ok(()) => metadata,
             // With a prompt of half a megabyte: a video that says nothing is better than none.

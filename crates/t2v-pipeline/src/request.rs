@@ -3,12 +3,16 @@
 mod parse;
 mod validate;
 
+use std::fmt;
+
+use parse::Form;
 use serde::Serialize;
 use serde_json::Value;
+pub(crate) use validate::MAX_SIDE;
 pub use validate::ValidationError;
 
 /// A request, field by field the body of the Stable Diffusion API's `text2video` endpoint, with `num_frames`, `fps`
-/// and `clip_skip` of its later versions.
+/// and `clip_skip` of its later versions, and `prompt_weighting`, `long_prompts` and `vae_tiling` of this crate.
 ///
 /// What is `None` is the checkpoint's own default. [`from_json`](Self::from_json) takes numbers as numbers or as
 /// strings and switches as `"yes"`, `"no"` or booleans, as the API's clients send them.
@@ -17,7 +21,7 @@ pub use validate::ValidationError;
 pub struct TextToVideoRequest {
     /// Authorises the request at a server; the library does not look at it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    pub key: Option<ApiKey>,
     /// The model, where several can be chosen from.
     pub model_id: Option<String>,
     /// What the video should show.
@@ -59,6 +63,50 @@ pub struct TextToVideoRequest {
     /// Frames a second of the video, 1 to 60.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fps: Option<u32>,
+    /// Whether brackets weigh words: `(word)` 1.1 times, `[word]` 1/1.1 times, `(word:1.3)` 1.3 times, with `\(` for the
+    /// bracket itself. The weights multiply the embeddings of their tokens, and each sequence of tokens keeps its mean, as
+    /// in A1111's web UI. Otherwise brackets are text, as in diffusers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_weighting: Option<bool>,
+    /// Whether all of a prompt counts that is longer than the text encoder takes: it is encoded in chunks whose embeddings
+    /// the denoiser sees one after the other. Otherwise the end is left out, as in diffusers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long_prompts: Option<bool>,
+    /// Whether frames larger than those of training pass the autoencoder in overlapping tiles: less memory, slightly
+    /// different frames. `None`: as [the pipeline](crate::Pipeline::set_vae_tiling) has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae_tiling: Option<bool>,
+}
+
+/// A key of the API, which `Debug` does not show.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// The key itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for ApiKey {
+    fn from(key: String) -> Self {
+        Self(key)
+    }
+}
+
+impl From<&str> for ApiKey {
+    fn from(key: &str) -> Self {
+        Self(key.to_owned())
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
 }
 
 impl TextToVideoRequest {
@@ -148,6 +196,27 @@ impl TextToVideoRequest {
         self
     }
 
+    /// Sets whether brackets weigh words.
+    #[must_use]
+    pub fn with_prompt_weighting(mut self, weighted: bool) -> Self {
+        self.prompt_weighting = Some(weighted);
+        self
+    }
+
+    /// Sets whether all of a long prompt counts.
+    #[must_use]
+    pub fn with_long_prompts(mut self, long: bool) -> Self {
+        self.long_prompts = Some(long);
+        self
+    }
+
+    /// Sets whether the autoencoder works in tiles.
+    #[must_use]
+    pub fn with_vae_tiling(mut self, tiled: bool) -> Self {
+        self.vae_tiling = Some(tiled);
+        self
+    }
+
     /// Checks every field against the API's limits.
     ///
     /// # Errors
@@ -156,19 +225,37 @@ impl TextToVideoRequest {
         ValidationError::of(validate::faults(self))
     }
 
-    /// Reads a request from the API's JSON body and validates it; unknown fields are ignored, as the API does.
+    /// Reads a request from the API's JSON body and validates it, as lenient as the API's clients need it: unknown fields are
+    /// ignored, switches may be `"yes"`, `"True"`, `1` or `"on"`, a seed of -1 is drawn like none.
     ///
     /// # Errors
     /// All faults at once, by field: wrong types, values out of range, a missing prompt.
     pub fn from_json(body: &Value) -> Result<Self, ValidationError> {
-        parse::request(body, false)
+        parse::request(body, Form::Lenient)
     }
 
-    /// Like [`from_json`](Self::from_json), but an unknown field is a fault: for bodies that a person writes.
+    /// Like [`from_json`](Self::from_json) for bodies that a person writes: an unknown field is a fault, unless it asks for
+    /// nothing, and so is whatever may be meant in two ways.
     ///
     /// # Errors
     /// As for `from_json`.
     pub fn from_json_strict(body: &Value) -> Result<Self, ValidationError> {
-        parse::request(body, true)
+        parse::request(body, Form::Strict)
+    }
+
+    /// [`from_json`](Self::from_json) of bytes, which may begin with a byte order mark.
+    ///
+    /// # Errors
+    /// As for `from_json`; what is no JSON is a fault of the field `body`.
+    pub fn from_slice(body: &[u8]) -> Result<Self, ValidationError> {
+        Self::from_json(&parse::json(body)?)
+    }
+
+    /// [`from_json_strict`](Self::from_json_strict) of bytes, which may begin with a byte order mark.
+    ///
+    /// # Errors
+    /// As for `from_slice`.
+    pub fn from_slice_strict(body: &[u8]) -> Result<Self, ValidationError> {
+        Self::from_json_strict(&parse::json(body)?)
     }
 }

@@ -158,11 +158,14 @@ impl From<&ValidationError> for TextToVideoResponse {
 }
 
 impl From<&PipelineError> for TextToVideoResponse {
-    /// A fault of the request is an `error`, any other a `failed`.
+    /// A fault of the request is an `error`, any other a `failed`, with the [message for
+    /// clients](PipelineError::public_message).
     fn from(error: &PipelineError) -> Self {
         match error {
             PipelineError::Request(faults) => faults.into(),
-            other => Self::failed(None, other.to_string()),
+            PipelineError::UnknownModel { .. } => Self::error("Model id not found"),
+            PipelineError::InitMedia { .. } => Self::error(error.public_message()),
+            other => Self::failed(None, other.public_message()),
         }
     }
 }
@@ -205,6 +208,37 @@ mod tests {
     }
 
     #[test]
+    fn clients_learn_no_paths() {
+        let path = || "/srv/models/secret".to_string();
+        let weights = || t2v_weights::WeightsError::MissingFolder(path().into());
+        let errors = [
+            PipelineError::from(weights()),
+            t2v_text_encoder::TextEncoderError::from(weights()).into(),
+            t2v_denoiser::DenoiserError::from(weights()).into(),
+            t2v_vae::VaeError::from(weights()).into(),
+            PipelineError::hub("a/b", path()),
+            PipelineError::InitMedia {
+                path: path(),
+                reason: "it is empty".into(),
+            },
+            PipelineError::Latents {
+                path: path(),
+                reason: path(),
+            },
+            PipelineError::PromptTable {
+                file: path(),
+                reason: String::new(),
+            },
+            PipelineError::Panicked(path()),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("/srv/"), "{error}");
+            let json = serde_json::to_string(&TextToVideoResponse::from(&error)).unwrap();
+            assert!(!json.contains("/srv/"), "{json}");
+        }
+    }
+
+    #[test]
     fn faults_of_a_request_are_an_error_by_field() {
         let error = crate::TextToVideoRequest::new("x")
             .with_size(2000, 8)
@@ -215,6 +249,11 @@ mod tests {
         });
         assert_json(&(&error).into(), expected.clone());
         assert_json(&(&PipelineError::Request(error)).into(), expected);
+        let unknown = PipelineError::unknown_model("x", &["secret-model"]);
+        assert_json(
+            &(&unknown).into(),
+            json!({"status": "error", "message": "Model id not found"}),
+        );
         let failed = TextToVideoResponse::from(&PipelineError::Cancelled);
         assert!(matches!(&failed, TextToVideoResponse::Failed(failed) if failed.message.contains("cancelled")));
     }

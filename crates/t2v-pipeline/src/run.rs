@@ -1,16 +1,15 @@
 //! One generation: the stages in the order of diffusers' `TextToVideoSDPipeline` and `VideoToVideoSDPipeline`.
 
-use std::time::{Duration, Instant};
-
 use burn::tensor::Tensor;
 use t2v_mp4::FrameRate;
 use t2v_schedulers::{NoiseSource, Scheduler, SchedulerKind, TorchGenerator};
 
 use crate::{
-    GenerateOptions, InitMedia, Latents, PipelineError, Preview, Progress, Report, Stage, StageTimes, Video,
+    GenerateOptions, InitMedia, Latents, PipelineError, Report, Stage, Video,
     conditioning::{Conditioning, Prompts},
-    denoise::{Call, Guided, as_clip, by_frame, denoise},
-    model::{Model, Part},
+    denoise::{Guided, as_clip, by_frame, denoise},
+    model::{Model, Network},
+    monitor::Monitor,
     plan::Plan,
     preview::LatentToRgb,
 };
@@ -19,76 +18,7 @@ use crate::{
 pub(crate) struct Run<'a> {
     model: &'a mut Model,
     init: Option<InitMedia>,
-    watch: Watch<'a>,
-}
-
-/// What the generation's user hears of it and says to it.
-struct Watch<'a> {
-    options: GenerateOptions<'a>,
-    /// The stage under way and its start.
-    stage: (Stage, Instant),
-    times: StageTimes,
-    /// A cancelled generation that keeps what it has: it is not to be stopped once more.
-    interrupted: bool,
-}
-
-impl Watch<'_> {
-    fn begin(&mut self, stage: Stage) {
-        self.stage = (stage, Instant::now());
-    }
-
-    fn end(&mut self) {
-        let (stage, start) = self.stage;
-        match self.times.iter_mut().find(|(known, _)| *known == stage) {
-            Some((_, time)) => *time += start.elapsed(),
-            None => self.times.push((stage, start.elapsed())),
-        }
-    }
-
-    /// Reports progress, and stops here if that was asked for.
-    fn tell(&mut self, done: usize, total: usize) -> Result<(), PipelineError> {
-        let (stage, start) = self.stage;
-        if let Some(on_progress) = &mut self.options.on_progress {
-            let elapsed = match done {
-                0 => Duration::ZERO,
-                _ => start.elapsed(),
-            };
-            on_progress(Progress {
-                stage,
-                done,
-                total,
-                elapsed,
-            });
-        }
-        match self.interrupted {
-            true => Ok(()),
-            false => self.options.cancel.check(),
-        }
-    }
-
-    fn wants_previews(&self) -> bool {
-        self.options.preview_every.is_some() && self.options.on_preview.is_some()
-    }
-
-    fn preview(&mut self, call: &Call<'_>, projection: &LatentToRgb) {
-        let due = self
-            .options
-            .preview_every
-            .is_some_and(|every| call.done.is_multiple_of(every.max(1)));
-        if let (true, Some(clean), Some(on_preview)) = (due, call.clean, &mut self.options.on_preview) {
-            on_preview(&Preview {
-                done: call.done,
-                total: call.total,
-                frames: projection.pictures(clean.clone()),
-            });
-        }
-    }
-
-    /// Whether a failure is a cancellation after which something is to be kept; if so, there is no stopping any more.
-    fn keeps(&mut self, error: &PipelineError) -> bool {
-        self.interrupted = self.options.keep_on_cancel && matches!(error, PipelineError::Cancelled);
-        self.interrupted
-    }
+    monitor: Monitor<'a>,
 }
 
 impl<'a> Run<'a> {
@@ -96,17 +26,13 @@ impl<'a> Run<'a> {
         Self {
             model,
             init: options.init.take(),
-            watch: Watch {
-                options,
-                stage: (Stage::Loading, Instant::now()),
-                times: StageTimes::new(),
-                interrupted: false,
-            },
+            monitor: Monitor::new(options),
         }
     }
 
     pub(crate) fn generate(mut self, mut plan: Plan) -> Result<Video, PipelineError> {
-        self.watch.options.cancel.check()?;
+        self.monitor.options.cancel.check()?;
+        self.model.set_vae_tiling(plan.report.vae_tiling);
         let conditioning = self.condition(&mut plan)?;
         let projection = self.projection()?;
         let mut generator = TorchGenerator::new(u64::from(plan.report.seed));
@@ -123,46 +49,46 @@ impl<'a> Run<'a> {
             &mut generator,
         )?;
         let latents = Latents::new(clip, plan.report);
-        if let Some(on_latents) = &mut self.watch.options.on_latents {
+        if let Some(on_latents) = &mut self.monitor.options.on_latents {
             on_latents(&latents)?;
         }
         self.decode(&latents)
     }
 
     /// Loads a component, which is a stage of its own where it takes time.
-    fn load(&mut self, part: Part) -> Result<(), PipelineError> {
-        if self.model.has(part) {
+    fn load(&mut self, network: Network) -> Result<(), PipelineError> {
+        if self.model.is_loaded(network) {
             return Ok(());
         }
         self.model.release();
-        self.watch.begin(Stage::Loading);
-        self.watch.tell(0, 1)?;
-        self.model.load(part)?;
-        self.watch.tell(1, 1)?;
-        self.watch.end();
+        self.monitor.begin(Stage::Loading);
+        self.monitor.advance(0, 1)?;
+        self.model.load(network)?;
+        self.monitor.advance(1, 1)?;
+        self.monitor.end();
         Ok(())
     }
 
     fn condition(&mut self, plan: &mut Plan) -> Result<Conditioning, PipelineError> {
-        self.load(Part::TextEncoder)?;
-        self.watch.begin(Stage::TextEncoding);
+        self.load(Network::TextEncoder)?;
+        self.monitor.begin(Stage::TextEncoding);
         let prompts = Prompts {
             guided: plan.report.guidance_scale > 1.0,
             clip_skip: plan.clip_skip,
             enhance: plan.enhance_prompt,
-            options: &self.watch.options,
+            enhancer: self.monitor.options.enhancer.as_deref(),
         };
         let conditioning = self.model.condition(&prompts, &mut plan.report)?;
-        self.watch.end();
+        self.monitor.end();
         Ok(conditioning)
     }
 
     fn projection(&mut self) -> Result<Option<LatentToRgb>, PipelineError> {
-        if !self.watch.wants_previews() {
+        if !self.monitor.wants_previews() {
             return Ok(None);
         }
         if self.model.latent_to_rgb.is_none() {
-            self.load(Part::Vae)?;
+            self.load(Network::Vae)?;
             let device = self.model.device().clone();
             self.model.latent_to_rgb = Some(LatentToRgb::fit(self.model.vae()?, &device));
         }
@@ -171,9 +97,12 @@ impl<'a> Run<'a> {
 
     /// Noise as diffusers draws it, for the whole clip at once.
     fn start_from_noise(&self, plan: &Plan, noise: &mut dyn NoiseSource) -> Result<Start, PipelineError> {
-        let mut scheduler = self.model.scheduler(plan.scheduler)?;
+        let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
         scheduler.set_timesteps(plan.steps())?;
-        let (factor, channels) = (self.model.scale_factor(), self.model.unet.in_channels);
+        let (factor, channels) = (
+            self.model.checkpoint.scale_factor(),
+            self.model.checkpoint.unet.in_channels,
+        );
         let shape = [1, channels, plan.num_frames, plan.height / factor, plan.width / factor];
         let latents = by_frame(noise.normal(shape, self.model.device()) * scheduler.init_noise_sigma());
         Ok(Start {
@@ -190,11 +119,11 @@ impl<'a> Run<'a> {
         plan: &Plan,
         generator: &mut TorchGenerator,
     ) -> Result<Start, PipelineError> {
-        let mut scheduler = self.model.scheduler(plan.scheduler)?;
+        let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
         scheduler.set_timesteps(plan.steps())?;
         let (mean, std) = self.encode(init, plan)?;
         let sampled = mean.clone() + std * generator.normal(mean.dims(), self.model.device());
-        let latents = sampled * self.model.vae.scaling_factor;
+        let latents = sampled * self.model.checkpoint.vae.scaling_factor;
         let noise = generator.normal(latents.dims(), self.model.device());
         let begin = (plan.steps() - plan.kept_steps()) * scheduler.order();
         scheduler.set_begin_index(begin);
@@ -211,29 +140,29 @@ impl<'a> Run<'a> {
     /// Song, Meng and Ermon, <https://arxiv.org/abs/2010.02502>, section 4.3. `strength` says how far up it goes.
     fn invert(&mut self, init: &InitMedia, plan: &Plan, conditioning: &Conditioning) -> Result<Start, PipelineError> {
         let (steps, kept) = (plan.steps(), plan.kept_steps());
-        let latents = self.encode(init, plan)?.0 * self.model.vae.scaling_factor;
-        let mut up = self.model.scheduler(SchedulerKind::DdimInverse)?;
+        let latents = self.encode(init, plan)?.0 * self.model.checkpoint.vae.scaling_factor;
+        let mut up = self.model.checkpoint.scheduler(SchedulerKind::DdimInverse)?;
         up.set_timesteps(steps)?;
-        let mut down = self.model.scheduler(SchedulerKind::Ddim)?;
+        let mut down = self.model.checkpoint.scheduler(SchedulerKind::Ddim)?;
         down.set_timesteps(steps)?;
         let begin = steps - kept;
         down.set_begin_index(begin);
 
-        self.load(Part::Denoiser)?;
-        self.watch.begin(Stage::Inversion);
+        self.load(Network::Denoiser)?;
+        self.monitor.begin(Stage::Inversion);
         let rows = conditioning.embeddings.dims()[0];
         let guided = Guided {
             denoiser: self.model.denoiser()?,
             embeddings: &conditioning.embeddings.clone().slice_dim(0, rows - 1..rows),
             scale: 1.0,
         };
-        let watch = &mut self.watch;
+        let monitor = &mut self.monitor;
         // The way up draws no noise.
         let mut unused = TorchGenerator::new(0);
         let latents = denoise(up.as_mut(), 0..kept, latents, &mut unused, &guided, |call| {
-            watch.tell(call.done, call.total)
+            monitor.advance(call.done, call.total)
         })?;
-        self.watch.end();
+        self.monitor.end();
         Ok(Start {
             scheduler: down,
             latents,
@@ -243,18 +172,18 @@ impl<'a> Run<'a> {
 
     /// Mean and deviation of the pictures' latents, [by frame](by_frame) and not scaled.
     fn encode(&mut self, init: &InitMedia, plan: &Plan) -> Result<(Tensor<5>, Tensor<5>), PipelineError> {
-        self.load(Part::Vae)?;
-        self.watch.begin(Stage::Encoding);
+        self.load(Network::Vae)?;
+        self.monitor.begin(Stage::Encoding);
         let pictures = init.tensors(plan.width, plan.height, self.model.device());
         let (mut means, mut stds) = (Vec::new(), Vec::new());
         for (i, picture) in pictures.iter().enumerate() {
-            self.watch.tell(i, pictures.len())?;
+            self.monitor.advance(i, pictures.len())?;
             let posterior = self.model.vae()?.encode_frame(picture.clone());
             means.push(posterior.mean.unsqueeze_dim::<5>(2));
             stds.push(posterior.std.unsqueeze_dim::<5>(2));
         }
-        self.watch.tell(pictures.len(), pictures.len())?;
-        self.watch.end();
+        self.monitor.advance(pictures.len(), pictures.len())?;
+        self.monitor.end();
         let repeats = plan.num_frames / pictures.len();
         let by_frame = |parts| Tensor::cat(parts, 0).repeat_dim(0, repeats);
         Ok((by_frame(means), by_frame(stds)))
@@ -269,26 +198,26 @@ impl<'a> Run<'a> {
         projection: Option<&LatentToRgb>,
         generator: &mut TorchGenerator,
     ) -> Result<Tensor<5>, PipelineError> {
-        self.load(Part::Denoiser)?;
-        self.watch.begin(Stage::Denoising);
+        self.load(Network::Denoiser)?;
+        self.monitor.begin(Stage::Denoising);
         let guided = Guided {
             denoiser: self.model.denoiser()?,
             embeddings: &conditioning.embeddings,
             scale: report.guidance_scale,
         };
-        let (watch, mut newest) = (&mut self.watch, None);
+        let (monitor, mut newest) = (&mut self.monitor, None);
         let mut scheduler = start.scheduler;
         let calls = start.begin..scheduler.timesteps().len();
         let result = denoise(scheduler.as_mut(), calls, start.latents, generator, &guided, |call| {
             if let Some(projection) = projection {
-                watch.preview(&call, projection);
+                monitor.preview(&call, projection);
             }
             newest = call.clean.cloned();
-            watch.tell(call.done, call.total)
+            monitor.advance(call.done, call.total)
         });
-        self.watch.end();
+        self.monitor.end();
         let latents = match (result, newest) {
-            (Err(error), Some(estimate)) if self.watch.keeps(&error) => {
+            (Err(error), Some(estimate)) if self.monitor.keeps(&error) => {
                 report.interrupted = true;
                 estimate
             }
@@ -301,37 +230,37 @@ impl<'a> Run<'a> {
     ///
     /// Divides by the scaling factor alone: upstream's text-to-video pipelines know no shift factor.
     pub(crate) fn decode(mut self, latents: &Latents) -> Result<Video, PipelineError> {
-        self.load(Part::Vae)?;
-        self.watch.begin(Stage::Decoding);
+        self.model.set_vae_tiling(latents.report().vae_tiling);
+        self.load(Network::Vae)?;
+        self.monitor.begin(Stage::Decoding);
         let [_, channels, frames, height, width] = latents.shape();
-        let clip = latents.tensor(self.model.device()) * (1.0 / self.model.vae.scaling_factor);
+        let clip = latents.tensor(self.model.device()) * (1.0 / self.model.checkpoint.vae.scaling_factor);
         let (mut report, mut values) = (latents.report().clone(), Vec::new());
         let vae = self.model.vae()?;
         for frame in 0..frames {
-            match self.watch.tell(frame, frames) {
-                Err(error) if frame > 0 && self.watch.keeps(&error) => {
+            match self.monitor.advance(frame, frames) {
+                Err(error) if frame > 0 && self.monitor.keeps(&error) => {
                     report.interrupted = true;
                     break;
                 }
-                told => told?,
+                advanced => advanced?,
             }
             let latents = clip.clone().slice_dim(2, frame..frame + 1);
             let picture = vae.decode_frame(latents.reshape([1, channels, height, width]));
-            let picture = (picture / 2.0 + 0.5).clamp(0.0, 1.0).permute([0, 2, 3, 1]);
-            values.extend(picture.into_data().iter::<f32>());
+            append_rgb(picture, &mut values)
+                .map_err(|()| PipelineError::not_finite(format!("the values of frame {} of {frames}", frame + 1)))?;
         }
-        if values.len() == frames * height * width * self.model.scale_factor().pow(2) * 3 {
-            self.watch.tell(frames, frames)?;
+        if values.len() == frames * height * width * self.model.checkpoint.scale_factor().pow(2) * 3 {
+            self.monitor.advance(frames, frames)?;
         }
-        self.watch.end();
-        self.model.release();
-        let factor = self.model.scale_factor();
+        self.monitor.end();
+        let factor = self.model.checkpoint.scale_factor();
         Ok(Video {
             frames: values,
             size: [width * factor, height * factor],
             frame_rate: FrameRate::from(report.fps),
             report,
-            stage_times: self.watch.times,
+            stage_times: self.monitor.times,
         })
     }
 }
@@ -343,4 +272,19 @@ struct Start {
     latents: Tensor<5>,
     /// The first of the scheduler's timesteps to run.
     begin: usize,
+}
+
+/// Appends a picture of -1..1, `[1, 3, height, width]`, as RGB values in 0..1, row by row.
+///
+/// # Errors
+/// It has a value that is not finite.
+fn append_rgb(picture: Tensor<4>, values: &mut Vec<f32>) -> Result<(), ()> {
+    let data = picture.permute([0, 2, 3, 1]).into_data();
+    for value in data.iter::<f32>() {
+        if !value.is_finite() {
+            return Err(());
+        }
+        values.push((value / 2.0 + 0.5).clamp(0.0, 1.0));
+    }
+    Ok(())
 }

@@ -85,7 +85,7 @@ fn long_prompts_may_be_completed_beyond_the_text_encoder() {
     let short = pipeline.generate(&request).unwrap();
     assert_eq!(short.report().prompt, prompt);
     assert!(short.report().truncated_tokens > 0);
-    let long = generate(&pipeline, &request, |options| options.long_prompts = true);
+    let long = pipeline.generate(&request.clone().with_long_prompts(true)).unwrap();
     assert!(long.report().prompt.len() > prompt.len());
     assert_eq!(long.report().truncated_tokens, 0);
 }
@@ -194,7 +194,7 @@ fn a_checkpoint_may_bring_its_own_table() {
 #[test]
 fn brackets_weigh_only_where_it_is_asked_for() {
     let pipeline = pipeline();
-    let weighted = |prompt: &str| generate(&pipeline, &request(prompt), |options| options.prompt_weighting = true);
+    let weighted = |prompt: &str| pipeline.generate(&request(prompt).with_prompt_weighting(true)).unwrap();
     assert_eq!(weighted("a red ball").frames(), plain(&pipeline, "a red ball").frames());
     assert_eq!(
         weighted(r"a \(red\) ball").frames(),
@@ -209,7 +209,7 @@ fn brackets_weigh_only_where_it_is_asked_for() {
     // The negative prompt may have weights too.
     let negative = |text: &str| {
         let request = request("a ball").with_negative_prompt(text);
-        generate(&pipeline, &request, |options| options.prompt_weighting = true)
+        pipeline.generate(&request.with_prompt_weighting(true)).unwrap()
     };
     assert!(differ(&negative("green"), &negative("(green:1.5)")));
 }
@@ -222,7 +222,7 @@ fn long_prompts_are_heard_to_the_end_only_where_it_is_asked_for() {
     assert_eq!(plain(&pipeline, &red).frames(), plain(&pipeline, &blue).frames());
     assert!(plain(&pipeline, &red).report().truncated_tokens > 0);
 
-    let long = |request: &TextToVideoRequest| generate(&pipeline, request, |options| options.long_prompts = true);
+    let long = |request: &TextToVideoRequest| pipeline.generate(&request.clone().with_long_prompts(true)).unwrap();
     let [red, blue] = [&red, &blue].map(|prompt| long(&request(prompt)));
     assert!(differ(&red, &blue));
     assert_eq!(red.report().truncated_tokens, 0);

@@ -8,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use t2v_pipeline::{Device, Hub, ModelRegistry, Pipeline, PipelineError, TextToVideoRequest, Video};
+use t2v_pipeline::{
+    Device, GenerateOptions, Hub, InitMedia, ModelRegistry, Pipeline, PipelineError, TextToVideoRequest, Video,
+};
 
 /// Parameters of the checkpoint `tiny_a`, in single precision.
 fn parameter_bytes() -> u64 {
@@ -198,4 +200,57 @@ fn cleared_models_are_loaded_again() {
     registry.clear();
     assert!(registry.loaded().is_empty());
     registry.pipeline("a").unwrap();
+}
+
+/// What a video's own metadata hold is all that it takes to make it again, byte by byte, pictures and learnt words aside.
+#[test]
+fn a_video_holds_the_request_that_repeats_it_through_a_registry() {
+    let registry = registry().with_model("team/style", fixture("tiny_b"));
+    let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([(x * 6) as u8, (y * 8) as u8, 90]));
+    let options = || GenerateOptions::default().with_init(InitMedia::Image(picture.clone()));
+    let folder = tempfile::tempdir().unwrap();
+    let request = |prompt: &str, model| {
+        let mut request = request(Some(model)).with_num_frames(2).with_num_inference_steps(3);
+        request.prompt = prompt.into();
+        request.seed = None;
+        request
+    };
+    let long = "a very long prompt of a (ball:1.4) that fills the text encoder to the last token it has, at last red";
+    let requests = [
+        request("a (red:1.5) ball", "a").with_prompt_weighting(true),
+        request(long, "a2").with_long_prompts(true).with_enhance_prompt(true),
+        request("a ball", "team/style").with_size(64, 48).with_vae_tiling(true),
+        request("a ball", "b").with_strength(0.6),
+    ];
+    for (i, request) in requests.iter().enumerate() {
+        let generate = |request: &TextToVideoRequest| match request.strength {
+            Some(_) => registry.generate_with(request, options()).unwrap(),
+            None => registry.generate(request).unwrap(),
+        };
+        let [first, second] = ["first", "second"].map(|name| folder.path().join(format!("{i}_{name}.mp4")));
+        let video = generate(request);
+        video.save(&first).unwrap();
+        let metadata = t2v_mp4::read_metadata(&first).unwrap();
+        let again = TextToVideoRequest::from_slice_strict(metadata.get("request").unwrap().as_bytes()).unwrap();
+        assert_eq!(again.model_id, request.model_id);
+        assert_eq!(again, video.report().request());
+        generate(&again).save(&second).unwrap();
+        assert!(fs::read(&first).unwrap() == fs::read(&second).unwrap(), "{request:?}");
+        assert_eq!(metadata.get("init").is_some(), request.strength.is_some());
+    }
+    // Each of the switches has an effect, or the test would prove nothing.
+    let frames = |request: &TextToVideoRequest| {
+        registry
+            .generate(&request.clone().with_seed(1))
+            .unwrap()
+            .frames()
+            .to_vec()
+    };
+    for (with, without) in [
+        (&requests[0], requests[0].clone().with_prompt_weighting(false)),
+        (&requests[1], requests[1].clone().with_long_prompts(false)),
+        (&requests[2], requests[2].clone().with_vae_tiling(false)),
+    ] {
+        assert_ne!(frames(with), frames(&without));
+    }
 }

@@ -42,7 +42,7 @@ fn numbers_and_numeric_strings_are_the_same() {
 fn every_fault_is_reported_at_once() {
     let body = json!({
         "width": 2000, "height": 0, "num_inference_steps": 51, "guidance_scale": 21, "strength": 1.5,
-        "scheduler": "Nonesuch", "seed": -1, "enhance_prompt": "maybe", "track_id": [1], "num_frames": "x", "fps": 0,
+        "scheduler": "Nonesuch", "seed": -2, "enhance_prompt": "maybe", "track_id": [1], "num_frames": "x", "fps": 0,
     });
     let faults = faults(&TextToVideoRequest::from_json(&body).unwrap_err());
     for field in [
@@ -116,4 +116,100 @@ fn fields_that_are_not_built_are_refused_by_the_strict_parser_alone() {
         json!({"lora_model": ["The field lora_model is not supported yet: leave it out."]})
     );
     TextToVideoRequest::from_json(&body).unwrap();
+}
+
+#[test]
+fn a_seed_of_minus_one_is_drawn_where_clients_may_mean_that() {
+    for seed in [json!(-1), json!("-1"), json!(" -1 "), json!(-1.0)] {
+        let body = json!({"prompt": "x", "seed": seed});
+        assert_eq!(TextToVideoRequest::from_json(&body).unwrap().seed, None, "{seed}");
+        let faults = faults(&TextToVideoRequest::from_json_strict(&body).unwrap_err());
+        assert!(faults["seed"][0].as_str().unwrap().contains("null"), "{faults}");
+    }
+    assert!(TextToVideoRequest::from_json(&json!({"prompt": "x", "seed": -1.5})).is_err());
+}
+
+#[test]
+fn switches_are_read_as_they_are_meant() {
+    let enhance = |value: &Value, parse: fn(&Value) -> Result<TextToVideoRequest, ValidationError>| {
+        parse(&json!({"prompt": "x", "enhance_prompt": value})).map(|request| request.enhance_prompt)
+    };
+    for (values, meant) in [
+        (
+            json!(["True", 1, " yes ", "on", "YES", "Y", true, "1", "t"]),
+            Some(true),
+        ),
+        (
+            json!(["False", 0, " no ", "off", "NO", "n", false, "0", "f"]),
+            Some(false),
+        ),
+        (json!([null, "", "  "]), None),
+    ] {
+        for value in values.as_array().unwrap() {
+            assert_eq!(enhance(value, TextToVideoRequest::from_json), Ok(meant), "{value}");
+        }
+    }
+    for value in [
+        json!("maybe"),
+        json!(2),
+        json!(0.5),
+        json!([]),
+        json!({}),
+        json!("yesno"),
+    ] {
+        assert!(enhance(&value, TextToVideoRequest::from_json).is_err(), "{value}");
+    }
+    for value in [json!("yes"), json!("No"), json!(true), json!("false")] {
+        assert!(enhance(&value, TextToVideoRequest::from_json_strict).is_ok(), "{value}");
+    }
+    for value in [json!(1), json!("on"), json!(" yes ")] {
+        assert!(
+            enhance(&value, TextToVideoRequest::from_json_strict).is_err(),
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_is_taken() {
+    let body = json!({
+        "prompt": "x", "temp": "no", "instant_response": false, "improved_sampling_seed": 42, "output_type": "mp4",
+        "use_improved_sampling": "no", "base64": "False", "lora_model": null, "lora_strength": "0.5",
+        "upscale_strength": 0.5, "embeddings_model": "", "watermark": 0,
+    });
+    TextToVideoRequest::from_json_strict(&body).unwrap();
+    for (field, value) in [
+        ("temp", json!("yes")),
+        ("output_type", json!("gif")),
+        ("use_improved_sampling", json!(true)),
+        ("upscale_height", json!(1024)),
+        ("base64", json!("maybe")),
+    ] {
+        let mut body = body.clone();
+        body[field] = value;
+        let faults = faults(&TextToVideoRequest::from_json_strict(&body).unwrap_err());
+        assert!(faults[field][0].as_str().unwrap().contains("not supported"), "{faults}");
+    }
+    let mut body = body;
+    body["lora_model"] = json!("style");
+    let faults = faults(&TextToVideoRequest::from_json_strict(&body).unwrap_err());
+    assert_eq!(faults.as_object().unwrap().len(), 2, "{faults}");
+}
+
+#[test]
+fn bodies_may_begin_with_a_byte_order_mark() {
+    let request = TextToVideoRequest::from_slice(b"\xEF\xBB\xBF{\"prompt\": \"x\"}").unwrap();
+    assert_eq!(request, TextToVideoRequest::new("x"));
+    let utf16: Vec<u8> = "\u{FEFF}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let message = |body: &[u8]| TextToVideoRequest::from_slice_strict(body).unwrap_err().to_string();
+    assert!(message(&utf16).contains("UTF-8"));
+    assert!(message(b"{").contains("not JSON") && message(b"").contains("not JSON"));
+    assert!(message(b"[]").contains("JSON object"));
+}
+
+#[test]
+fn a_key_is_not_shown_by_debug() {
+    let request = TextToVideoRequest::from_json(&json!({"prompt": "x", "key": "s3cret"})).unwrap();
+    assert!(!format!("{request:?} {request:#?}").contains("s3cret"));
+    assert_eq!(request.key.unwrap().expose(), "s3cret");
 }

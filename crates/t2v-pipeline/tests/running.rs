@@ -260,3 +260,148 @@ fn sequential_mode_takes_pictures_to_start_from() {
     let sequential = sequential_pipeline();
     assert_eq!(run(pipeline()).frames(), run(sequential).frames());
 }
+
+/// A generation that stands still before its second model call until it is told to go on.
+struct Held {
+    job: Job,
+    go_on: std::sync::mpsc::Sender<()>,
+}
+
+impl Held {
+    fn start(pipeline: &Arc<Pipeline>) -> Self {
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let (stands, standing) = std::sync::mpsc::channel();
+        let options = GenerateOptions::default().with_progress(move |progress| {
+            if progress.stage == Stage::Denoising && progress.done == 1 {
+                stands.send(()).unwrap();
+                let _ = wait.recv();
+            }
+        });
+        let job = Job::start(Arc::clone(pipeline), request(), options);
+        standing.recv_timeout(Duration::from_secs(60)).unwrap();
+        Self { job, go_on }
+    }
+
+    fn finish(self) {
+        self.go_on.send(()).unwrap();
+        self.job.wait().unwrap();
+    }
+}
+
+#[test]
+fn checking_cancelling_and_counting_wait_for_no_generation() {
+    let pipeline = Arc::new(pipeline());
+    let held = Held::start(&pipeline);
+    let error = pipeline.generate(&request().with_size(25, 16)).unwrap_err();
+    assert!(matches!(error, PipelineError::Request(_)), "{error}");
+    pipeline.check(&request()).unwrap();
+    assert!(pipeline.loaded_bytes() > 1000);
+
+    let queued = Job::start(Arc::clone(&pipeline), request(), GenerateOptions::default());
+    let last = Job::start(Arc::clone(&pipeline), request(), GenerateOptions::default());
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!queued.is_finished());
+    queued.cancel();
+    assert!(matches!(queued.wait(), Err(PipelineError::Cancelled)));
+    assert!(!last.is_finished() && !held.job.is_finished());
+    held.finish();
+    last.wait().unwrap();
+}
+
+#[test]
+fn a_dropped_job_is_cancelled_alone() {
+    let pipeline = Arc::new(pipeline());
+    let held = Held::start(&pipeline);
+    let shared = CancelToken::new();
+    let job = || {
+        Job::start(
+            Arc::clone(&pipeline),
+            request(),
+            GenerateOptions::default().with_cancel(shared.clone()),
+        )
+    };
+    let (dropped, kept) = (job(), job());
+    drop(dropped);
+    assert!(!shared.is_cancelled());
+    held.finish();
+    kept.wait().unwrap();
+
+    let held = Held::start(&pipeline);
+    let both = [job(), job()];
+    shared.cancel();
+    for job in both {
+        assert!(matches!(job.wait(), Err(PipelineError::Cancelled)));
+    }
+    let Held { job, go_on } = held;
+    drop(job);
+    go_on.send(()).unwrap();
+    // The running generation stops, so its pipeline is free again.
+    pipeline.generate(&request()).unwrap();
+}
+
+#[test]
+fn a_job_that_nobody_listens_to_keeps_the_newest_events() {
+    let pipeline = Arc::new(pipeline());
+    let job = Job::start(
+        pipeline,
+        request().with_num_inference_steps(50).with_num_frames(30),
+        GenerateOptions::default(),
+    );
+    while !job.is_finished() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let events: Vec<JobEvent> = job.events().collect();
+    assert_eq!(events.len(), 64);
+    assert!(matches!(
+        events.last(),
+        Some(JobEvent::Progress(progress)) if progress.stage == Stage::Decoding && progress.done == 30
+    ));
+    job.wait().unwrap();
+}
+
+#[test]
+fn a_generation_that_ends_early_leaves_nothing_in_sequential_mode() {
+    let pipeline = Arc::new(sequential_pipeline());
+    for stage in [Stage::Denoising, Stage::Decoding] {
+        let mut seen = 0;
+        let mut options = cancelling(stage, 1, false);
+        let mut on_progress = options.on_progress.take().unwrap();
+        let watched = Arc::clone(&pipeline);
+        let options = GenerateOptions::default()
+            .with_cancel(options.cancel.clone())
+            .with_progress(|progress| {
+                seen = seen.max(watched.loaded_bytes());
+                on_progress(progress);
+            });
+        let result = pipeline.generate_with(&request(), options);
+        assert!(matches!(result, Err(PipelineError::Cancelled)));
+        assert!(seen > 0);
+        assert_eq!(pipeline.loaded_bytes(), 0);
+    }
+    let panicking = GenerateOptions::default().with_progress(|progress| {
+        assert!(progress.stage != Stage::Denoising, "made up");
+    });
+    Job::start(Arc::clone(&pipeline), request(), panicking)
+        .wait()
+        .unwrap_err();
+    assert_eq!(pipeline.loaded_bytes(), 0);
+}
+
+#[test]
+fn init_media_that_are_no_pictures_are_refused() {
+    let empty = image::RgbImage::new(0, 0);
+    let picture = |width| image::RgbImage::new(width, 16);
+    for init in [
+        InitMedia::Video(Vec::new()),
+        InitMedia::Image(empty.clone()),
+        InitMedia::Video(vec![empty]),
+        InitMedia::Video(vec![picture(16), picture(17)]),
+        InitMedia::Video(vec![picture(1); 200]),
+    ] {
+        let options = GenerateOptions::default().with_init(init);
+        let error = pipeline()
+            .generate_with(&request().with_strength(0.5), options)
+            .unwrap_err();
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+}

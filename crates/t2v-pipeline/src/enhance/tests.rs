@@ -128,17 +128,18 @@ mod tiny_world {
     use t2v_weights::ModelFolder;
 
     use super::*;
-    use crate::{enhance::phrases::Words, model::Model};
+    use crate::{checkpoint::Checkpoint, enhance::phrases::Words, model::Model};
 
     fn model() -> Model {
         let folder = ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES).unwrap();
-        Model::open(folder, &Device::flex()).unwrap()
+        let checkpoint = Checkpoint::open(folder, "tiny-world", &Device::flex()).unwrap();
+        Model::new(checkpoint.into(), &Default::default()).unwrap()
     }
 
     #[test]
     fn prompts_are_completed_in_its_own_words() {
         let model = model();
-        let table = model.prompt_table.as_ref().unwrap();
+        let table = model.checkpoint.prompt_table.as_ref().unwrap();
         for prompt in [
             "a ball",
             "star at night",
@@ -161,7 +162,7 @@ mod tiny_world {
     #[test]
     fn whole_prompts_and_prompts_without_a_shape_are_left_alone() {
         let model = model();
-        let table = model.prompt_table.as_ref().unwrap();
+        let table = model.checkpoint.prompt_table.as_ref().unwrap();
         for prompt in [
             "a red ball bouncing in a blue sky",
             "over the sea, a pink heart is growing",

@@ -1,6 +1,6 @@
 //! Which files of a repository a pipeline needs.
 
-use super::source::NETWORKS;
+use crate::model::Network;
 
 /// Stems of weight files that diffusers and transformers write.
 const STEMS: [&str; 3] = ["diffusion_pytorch_model", "model", "pytorch_model"];
@@ -13,10 +13,10 @@ const EXTENSIONS: [&str; 2] = ["safetensors", "bin"];
 pub(super) fn needed(files: &[String], variant: Option<&str>) -> Vec<String> {
     let plain = || files.iter().filter(|file| is_plain(file));
     let mut needed: Vec<String> = plain().filter(|file| is_small(file)).cloned().collect();
-    for network in NETWORKS {
+    for network in Network::ALL {
         let weights: Vec<_> = plain()
             .filter_map(|file| Some((file, file.split_once('/')?)))
-            .filter(|(_, (folder, _))| *folder == network)
+            .filter(|(_, (folder, _))| *folder == network.component())
             .filter_map(|(file, (_, name))| Some((file, Weights::of(name)?)))
             .collect();
         if let Some(best) = best(&weights, variant) {
@@ -77,10 +77,12 @@ fn is_plain(file: &str) -> bool {
 /// Configurations and vocabularies.
 fn is_small(file: &str) -> bool {
     match file.split_once('/') {
-        None => ["model_index.json", "t2v.json"].contains(&file),
+        None => ["model_index.json", "t2v.json", "t2v_prompts.json"].contains(&file),
         Some(("scheduler", name)) => name == "scheduler_config.json",
         Some(("tokenizer", name)) => name.ends_with(".json") || name.ends_with(".txt"),
-        Some((folder, name)) => NETWORKS.contains(&folder) && name == "config.json",
+        Some((folder, name)) => {
+            Network::ALL.iter().any(|network| network.component() == folder) && name == "config.json"
+        }
     }
 }
 

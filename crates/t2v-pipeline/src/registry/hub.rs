@@ -8,8 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use t2v_weights::{ModelFolder, WeightsError};
 
-use super::{hub_model::HubModel, source::NETWORKS};
-use crate::PipelineError;
+use super::hub_model::HubModel;
+use crate::{PipelineError, model::Network};
 
 /// How models of the Hugging Face Hub are reached: the cache first, then, with the Cargo feature `hub`, the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +138,8 @@ fn open_complete(folder: &Path, model: &HubModel) -> Result<ModelFolder, Weights
     if let Some(variant) = &model.variant {
         folder = folder.with_variant(variant)?;
     }
-    for network in NETWORKS {
-        let component = folder.component(network)?;
+    for network in Network::ALL {
+        let component = folder.component(network.component())?;
         component.read("config.json")?;
         component.weights()?;
     }

@@ -20,6 +20,7 @@ pub struct HubModel {
     pub(super) id: String,
     pub(super) revision: String,
     pub(super) variant: Option<String>,
+    pub(super) strict: bool,
 }
 
 impl HubModel {
@@ -40,6 +41,7 @@ impl HubModel {
             id,
             revision: DEFAULT_REVISION.into(),
             variant: None,
+            strict: false,
         })
     }
 
@@ -54,6 +56,13 @@ impl HubModel {
     #[must_use]
     pub fn with_variant(mut self, variant: impl Into<String>) -> Self {
         self.variant = Some(variant.into());
+        self
+    }
+
+    /// Refuses weights that the configuration has no place for, instead of warning of them.
+    #[must_use]
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
         self
     }
 }

@@ -7,7 +7,7 @@ use t2v_kernels::takes_half_weights;
 use t2v_weights::{Floats, ModelFolder};
 
 use super::{hub::Hub, hub_model::HubModel};
-use crate::PipelineError;
+use crate::{PipelineError, model::Network};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,26 +17,81 @@ pub enum ModelSource {
     #[cfg(feature = "embedded")]
     Embedded,
     /// A model folder in diffusers' layout.
-    Folder(PathBuf),
+    Folder(FolderModel),
     /// A model of the Hugging Face Hub.
     Hub(HubModel),
 }
 
+/// A model folder in diffusers' layout, and how it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderModel {
+    path: PathBuf,
+    variant: Option<String>,
+    strict: bool,
+}
+
+impl FolderModel {
+    /// The folder at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            variant: None,
+            strict: false,
+        }
+    }
+
+    /// Takes the weight files of a variant, such as `fp16`, as diffusers' `from_pretrained(…, variant="fp16")` does.
+    #[must_use]
+    pub fn with_variant(mut self, variant: impl Into<String>) -> Self {
+        self.variant = Some(variant.into());
+        self
+    }
+
+    /// Refuses weights that the configuration has no place for, instead of warning of them as diffusers does.
+    #[must_use]
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Opens it.
+    pub(crate) fn open(&self) -> Result<ModelFolder, PipelineError> {
+        let folder = ModelFolder::open(&self.path)?;
+        Ok(match &self.variant {
+            Some(variant) => folder.with_variant(variant)?,
+            None => folder,
+        })
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for FolderModel {
+    fn from(path: P) -> Self {
+        Self::new(path)
+    }
+}
+
 impl From<&str> for ModelSource {
     fn from(path: &str) -> Self {
-        Self::Folder(path.into())
+        FolderModel::new(path).into()
     }
 }
 
 impl From<&Path> for ModelSource {
     fn from(path: &Path) -> Self {
-        Self::Folder(path.into())
+        FolderModel::new(path).into()
     }
 }
 
 impl From<PathBuf> for ModelSource {
     fn from(path: PathBuf) -> Self {
-        Self::Folder(path)
+        FolderModel::new(path).into()
+    }
+}
+
+impl From<FolderModel> for ModelSource {
+    fn from(folder: FolderModel) -> Self {
+        Self::Folder(folder)
     }
 }
 
@@ -52,22 +107,19 @@ impl ModelSource {
         match self {
             #[cfg(feature = "embedded")]
             Self::Embedded => Ok(ModelFolder::embedded(super::EMBEDDED, t2v_tiny_world::FILES)?),
-            Self::Folder(path) => Ok(ModelFolder::open(path)?),
+            Self::Folder(folder) => folder.open(),
             Self::Hub(model) => hub.open(model),
         }
     }
 }
-
-/// The components that have weights.
-pub(super) const NETWORKS: [&str; 3] = ["text_encoder", "unet", "vae"];
 
 /// Bytes of a model's parameters once it is loaded.
 pub(super) fn parameter_bytes(folder: &ModelFolder, device: &Device) -> Result<u64, PipelineError> {
     // As the networks load them: in single precision, and halves may stay as they are.
     let floats = Floats::from(DType::F32).keep_half(takes_half_weights(DType::F32, device));
     let mut bytes = 0;
-    for network in NETWORKS {
-        bytes += folder.component(network)?.weights()?.byte_len(floats)?;
+    for network in Network::ALL {
+        bytes += folder.component(network.component())?.weights()?.byte_len(floats)?;
     }
     Ok(bytes)
 }

@@ -7,7 +7,7 @@ use super::{
     validate::{self, spoken},
 };
 
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 21] = [
     "key",
     "model_id",
     "prompt",
@@ -26,47 +26,81 @@ const FIELDS: [&str; 18] = [
     "num_frames",
     "clip_skip",
     "fps",
+    "prompt_weighting",
+    "long_prompts",
+    "vae_tiling",
 ];
 
-/// Fields of the API's later versions that ask for what is not built yet.
-const NOT_BUILT: [&str; 12] = [
-    "output_type",
-    "use_improved_sampling",
-    "improved_sampling_seed",
-    "upscale_height",
-    "upscale_width",
-    "upscale_strength",
-    "upscale_guidance_scale",
-    "upscale_num_inference_steps",
-    "lora_model",
-    "lora_strength",
-    "embeddings_model",
-    "base64",
+/// Fields of the API's later versions that may ask for what is not built, and where they ask for nothing.
+const NOT_BUILT: [(&str, Idle); 21] = [
+    ("output_type", Idle::Value("mp4")),
+    ("use_improved_sampling", Idle::Never),
+    ("improved_sampling_seed", Idle::Without("use_improved_sampling")),
+    ("upscale_height", Idle::Never),
+    ("upscale_width", Idle::Never),
+    ("upscale_strength", Idle::Without("upscale_height")),
+    ("upscale_guidance_scale", Idle::Without("upscale_height")),
+    ("upscale_num_inference_steps", Idle::Without("upscale_height")),
+    ("lora_model", Idle::Never),
+    ("lora_strength", Idle::Without("lora_model")),
+    ("embeddings_model", Idle::Never),
+    ("base64", Idle::Never),
+    ("temp", Idle::Never),
+    ("instant_response", Idle::Never),
+    ("watermark", Idle::Never),
+    ("safety_checker", Idle::Never),
+    ("multi_lingual", Idle::Never),
+    ("full_url", Idle::Never),
+    ("tomesd", Idle::Never),
+    ("use_karras_sigmas", Idle::Never),
+    ("panorama", Idle::Never),
 ];
 
-pub(super) fn request(body: &Value, strict: bool) -> Result<TextToVideoRequest, ValidationError> {
+/// When a field that has a value asks for nothing all the same.
+#[derive(Clone, Copy)]
+enum Idle {
+    Never,
+    /// What it asks for is what is done anyway.
+    Value(&'static str),
+    /// Another field asks for nothing.
+    Without(&'static str),
+}
+
+/// How a body is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Of the API's clients: what is plain in meaning is taken, what is unknown is ignored.
+    Lenient,
+    /// Written by a person, who is told of every slip.
+    Strict,
+}
+
+/// JSON in UTF-8, which may begin with a byte order mark.
+pub(super) fn json(bytes: &[u8]) -> Result<Value, ValidationError> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    serde_json::from_slice(bytes).map_err(|error| {
+        let mut faults = ValidationError::default();
+        let fault = match bytes {
+            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => "The body is in UTF-16: save it as UTF-8.".to_owned(),
+            _ => format!("The body is not JSON: {error}."),
+        };
+        faults.add("body", fault);
+        faults
+    })
+}
+
+pub(super) fn request(body: &Value, form: Form) -> Result<TextToVideoRequest, ValidationError> {
     let mut faults = ValidationError::default();
     let Some(body) = body.as_object() else {
         faults.add("body", "The body must be a JSON object.");
         return Err(faults);
     };
-    if strict {
-        for name in body.keys().filter(|name| !FIELDS.contains(&name.as_str())) {
-            if NOT_BUILT.contains(&name.as_str()) {
-                if asks_for_something(&body[name]) {
-                    faults.add(name, format!("The field {name} is not supported yet: leave it out."));
-                }
-                continue;
-            }
-            faults.add(
-                name,
-                format!("The field {name} is unknown; known are {}.", FIELDS.join(", ")),
-            );
-        }
+    if form == Form::Strict {
+        refuse_unknown(body, &mut faults);
     }
-    let mut fields = Fields { body, faults };
+    let mut fields = Fields { body, form, faults };
     let request = TextToVideoRequest {
-        key: fields.string("key"),
+        key: fields.string("key").map(Into::into),
         model_id: fields.string("model_id"),
         prompt: fields.prompt(),
         negative_prompt: fields.string("negative_prompt"),
@@ -77,13 +111,16 @@ pub(super) fn request(body: &Value, strict: bool) -> Result<TextToVideoRequest, 
         enhance_prompt: fields.switch("enhance_prompt"),
         guidance_scale: fields.number("guidance_scale"),
         strength: fields.number("strength"),
-        seed: fields.integer("seed"),
+        seed: fields.seed(),
         webhook: fields.string("webhook"),
         track_id: fields.scalar("track_id"),
         loadbalancer: fields.switch("loadbalancer"),
         num_frames: fields.integer("num_frames"),
         clip_skip: fields.integer("clip_skip"),
         fps: fields.integer("fps"),
+        prompt_weighting: fields.switch("prompt_weighting"),
+        long_prompts: fields.switch("long_prompts"),
+        vae_tiling: fields.switch("vae_tiling"),
     };
     let mut faults = fields.faults;
     faults.merge(validate::faults(&request));
@@ -91,15 +128,59 @@ pub(super) fn request(body: &Value, strict: bool) -> Result<TextToVideoRequest, 
     Ok(request)
 }
 
-/// Whether a field is more than one of the ways in which clients write "no".
-fn asks_for_something(value: &Value) -> bool {
-    let no = ["", "no", "false"];
-    !(value.is_null() || value == &Value::Bool(false) || value.as_str().is_some_and(|text| no.contains(&text)))
+fn refuse_unknown(body: &Map<String, Value>, faults: &mut ValidationError) {
+    for name in body.keys().filter(|name| !FIELDS.contains(&name.as_str())) {
+        let fault = match NOT_BUILT.iter().find(|(known, _)| known == name) {
+            Some((_, idle)) if !asks_for_something(body, name, *idle) => continue,
+            Some(_) => format!("The field {name} is not supported yet: leave it out."),
+            None => format!("The field {name} is unknown; known are {}.", FIELDS.join(", ")),
+        };
+        faults.add(name, fault);
+    }
+}
+
+/// Whether a field has a value that is more than one of the ways in which clients write "no", and not idle.
+fn asks_for_something(body: &Map<String, Value>, field: &str, idle: Idle) -> bool {
+    let Some(value) = body.get(field) else {
+        return false;
+    };
+    let says_no = value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty());
+    if says_no || switch(value, Form::Lenient) == Some(false) {
+        return false;
+    }
+    match idle {
+        Idle::Never => true,
+        Idle::Value(usual) => !value
+            .as_str()
+            .is_some_and(|text| text.trim().eq_ignore_ascii_case(usual)),
+        Idle::Without(other) => asks_for_something(body, other, Idle::Never),
+    }
+}
+
+/// A value that says yes or no.
+fn switch(value: &Value, form: Form) -> Option<bool> {
+    let text = match value {
+        Value::Bool(value) => return Some(*value),
+        Value::String(text) => text.to_lowercase(),
+        Value::Number(number) if form == Form::Lenient => number.to_string(),
+        _ => return None,
+    };
+    match (text.as_str(), form) {
+        ("yes" | "true", _) => Some(true),
+        ("no" | "false", _) => Some(false),
+        (_, Form::Strict) => None,
+        (other, Form::Lenient) => match other.trim() {
+            "yes" | "true" | "on" | "1" | "y" | "t" => Some(true),
+            "no" | "false" | "off" | "0" | "n" | "f" => Some(false),
+            _ => None,
+        },
+    }
 }
 
 /// Typed access to a body; what has the wrong type becomes a fault and `None`.
 struct Fields<'a> {
     body: &'a Map<String, Value>,
+    form: Form,
     faults: ValidationError,
 }
 
@@ -162,16 +243,30 @@ impl Fields<'_> {
         Some(number as u32)
     }
 
-    fn switch(&mut self, field: &str) -> Option<bool> {
-        match self.value(field)? {
-            Value::Bool(value) => Some(value),
-            Value::String(text) if text.eq_ignore_ascii_case("yes") || text == "true" => Some(true),
-            Value::String(text) if text.eq_ignore_ascii_case("no") || text == "false" => Some(false),
-            _ => {
-                self.fault(field, "\"yes\" or \"no\"");
+    /// A seed; clients of other programs write -1 for a random one.
+    fn seed(&mut self) -> Option<u32> {
+        let random = match self.body.get("seed") {
+            Some(Value::Number(number)) => number.as_f64() == Some(-1.0),
+            Some(Value::String(text)) => text.trim().parse() == Ok(-1.0),
+            _ => false,
+        };
+        match (random, self.form) {
+            (false, _) => self.integer("seed"),
+            (true, Form::Lenient) => None,
+            (true, Form::Strict) => {
+                let range = format!("an integer from 0 to {}; null, or no seed, draws one", u32::MAX);
+                self.fault("seed", &range);
                 None
             }
         }
+    }
+
+    fn switch(&mut self, field: &str) -> Option<bool> {
+        let value = switch(&self.value(field)?, self.form);
+        if value.is_none() {
+            self.fault(field, "\"yes\" or \"no\"");
+        }
+        value
     }
 
     fn scalar(&mut self, field: &str) -> Option<Value> {

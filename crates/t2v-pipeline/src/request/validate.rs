@@ -7,7 +7,8 @@ use t2v_schedulers::SchedulerKind;
 
 use super::TextToVideoRequest;
 
-const MAX_SIDE: u32 = 1024;
+/// Pixels.
+pub(crate) const MAX_SIDE: u32 = 1024;
 const MAX_STEPS: u32 = 50;
 const MAX_FRAMES: u32 = 128;
 const MAX_FPS: u32 = 60;
