@@ -24,13 +24,8 @@ pub enum PipelineError {
         known: String,
     },
     /// A model of the Hugging Face Hub can't be had.
-    #[error("cannot use the model `{id}` of the Hugging Face Hub: {reason}")]
-    Hub {
-        /// What was asked for.
-        id: String,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    Hub(#[from] t2v_hub::HubError),
     /// Pictures to start from can't be used.
     #[error("cannot use `{path}` to start from: {reason}")]
     InitMedia {
@@ -103,11 +98,6 @@ impl PipelineError {
         Self::UnknownModel { id, known }
     }
 
-    pub(crate) fn hub(id: &str, reason: impl Into<String>) -> Self {
-        let (id, reason) = (escaped(id), reason.into());
-        Self::Hub { id, reason }
-    }
-
     pub(crate) fn not_finite(what: String) -> Self {
         Self::NotFinite { what }
     }
@@ -120,10 +110,12 @@ impl PipelineError {
             Self::Latents { .. } => "the latents cannot be written or read".into(),
             Self::Panicked(_) => "the generation failed by a fault of this program".into(),
             Self::Mp4(_) => "the video cannot be read or written".into(),
-            Self::Hub { id, .. } => format!("the model `{id}` of the Hugging Face Hub cannot be used"),
-            Self::PromptTable { .. } | Self::Weights(_) | Self::TextEncoder(_) | Self::Denoiser(_) | Self::Vae(_) => {
-                "the model cannot be loaded".into()
-            }
+            Self::PromptTable { .. }
+            | Self::Hub(_)
+            | Self::Weights(_)
+            | Self::TextEncoder(_)
+            | Self::Denoiser(_)
+            | Self::Vae(_) => "the model cannot be loaded".into(),
             Self::Request(_)
             | Self::Device(_)
             | Self::Checkpoint(_)

@@ -46,8 +46,6 @@ mod response;
 mod run;
 mod turns;
 mod video;
-#[cfg(feature = "webhook")]
-pub mod webhook;
 
 pub use burn::tensor::Device;
 pub use device::DeviceName;
@@ -61,11 +59,14 @@ pub use options::{Callback, GenerateOptions, Observer};
 pub use pipeline::Pipeline;
 pub use preview::Preview;
 pub use progress::{CancelToken, Progress, Stage, StageTimes};
-pub use registry::{FolderModel, Hub, HubModel, ModelRegistry, ModelSource};
+pub use registry::{FolderModel, ModelRegistry, ModelSource};
 pub use report::{InitReport, Report};
 pub use request::{ApiKey, TextToVideoRequest, ValidationError};
 pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoResponse};
+pub use t2v_hub::{Hub, HubModel};
 pub use t2v_mp4::{FrameRate, OutputFormat};
 pub use t2v_schedulers::SchedulerKind;
 pub use t2v_text_encoder::TextualInversion;
+#[cfg(feature = "webhook")]
+pub use t2v_webhook as webhook;
 pub use video::{Video, check_output};

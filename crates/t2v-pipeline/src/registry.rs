@@ -3,12 +3,6 @@
 //! A name is looked up and never joined to a path, so a `model_id` that comes with a request opens only what was
 //! registered.
 
-#[cfg(feature = "hub")]
-mod download;
-#[cfg(any(feature = "hub", test))]
-mod files;
-mod hub;
-mod hub_model;
 mod lru;
 mod source;
 
@@ -18,10 +12,9 @@ use std::{
 };
 
 use burn::tensor::Device;
-pub use hub::Hub;
-pub use hub_model::HubModel;
 use lru::Lru;
 pub use source::{FolderModel, ModelSource};
+use t2v_hub::{Hub, HubModel};
 
 use crate::{GenerateOptions, Pipeline, PipelineError, TextToVideoRequest, Video};
 
@@ -197,7 +190,7 @@ impl ModelRegistry {
         if let Some(source) = sources.get(id) {
             return Ok(source.clone());
         }
-        if self.any_hub_model && hub_model::is_hub_id(id) {
+        if self.any_hub_model && t2v_hub::is_hub_id(id) {
             return Ok(HubModel::new(id)?.into());
         }
         let mut known: Vec<&str> = sources.keys().map(String::as_str).collect();

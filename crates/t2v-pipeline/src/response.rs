@@ -216,7 +216,7 @@ mod tests {
             t2v_text_encoder::TextEncoderError::from(weights()).into(),
             t2v_denoiser::DenoiserError::from(weights()).into(),
             t2v_vae::VaeError::from(weights()).into(),
-            PipelineError::hub("a/b", path()),
+            t2v_hub::HubError::from(weights()).into(),
             PipelineError::InitMedia {
                 path: path(),
                 reason: "it is empty".into(),

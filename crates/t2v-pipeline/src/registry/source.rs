@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
+use t2v_hub::{Hub, HubModel};
 use t2v_kernels::takes_half_weights;
 use t2v_weights::{Floats, ModelFolder};
 
-use super::{hub::Hub, hub_model::HubModel};
 use crate::{PipelineError, model::Network};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
@@ -108,7 +108,7 @@ impl ModelSource {
             #[cfg(feature = "embedded")]
             Self::Embedded => Ok(ModelFolder::embedded(super::EMBEDDED, t2v_tiny_world::FILES)?),
             Self::Folder(folder) => folder.open(),
-            Self::Hub(model) => hub.open(model),
+            Self::Hub(model) => Ok(hub.open(model, &Network::ALL.map(Network::component))?),
         }
     }
 }

@@ -29,7 +29,7 @@ pub enum WebhookError {
         /// HTTP status: neither 2xx, 408, 429 nor 5xx.
         status: u16,
     },
-    /// The receiver asked for a longer wait than the [`RetryPolicy`](super::RetryPolicy) has.
+    /// The receiver asked for a longer wait than the [`RetryPolicy`](crate::RetryPolicy) has.
     #[error("the webhook's receiver asked to wait {asked:?}, longer than deliveries wait ({longest:?})")]
     Postponed {
         /// The wait that was asked for.

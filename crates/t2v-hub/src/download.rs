@@ -4,8 +4,7 @@ use std::{error::Error, path::PathBuf, time::Duration};
 
 use hf_hub::{HFClient, HFClientSync, HFError, repository::RepoTreeEntry};
 
-use super::{files::needed, hub::Hub, hub_model::HubModel};
-use crate::PipelineError;
+use crate::{Hub, HubError, HubModel, files::needed};
 
 /// Without a network the error must come soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,8 +13,8 @@ const RETRIES: usize = 2;
 
 impl Hub {
     /// Downloads what a pipeline needs of the model; the path is that of its snapshot in the cache.
-    pub(super) fn download(&self, model: &HubModel, lacking: &str) -> Result<PathBuf, PipelineError> {
-        let fault = |reason: &str| PipelineError::hub(&model.id, format!("{lacking}, and {reason}"));
+    pub(crate) fn download(&self, model: &HubModel, networks: &[&str], lacking: &str) -> Result<PathBuf, HubError> {
+        let fault = |reason: &str| HubError::unavailable(&model.id, format!("{lacking}, and {reason}"));
         let failed = |error: HFError| fault(&format!("the download failed: {}", describe(&error)));
         let client = self.client().map_err(failed)?;
         let (owner, name) = hf_hub::split_id(&model.id);
@@ -34,7 +33,7 @@ impl Hub {
                 "its repository has no model_index.json: it is not in diffusers' layout",
             ));
         }
-        let files = needed(&files, model.variant.as_deref());
+        let files = needed(&files, networks, model.variant.as_deref());
         let snapshot = repository
             .snapshot_download()
             .revision(&model.revision)

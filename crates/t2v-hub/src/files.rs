@@ -1,7 +1,5 @@
 //! Which files of a repository a pipeline needs.
 
-use crate::model::Network;
-
 /// Stems of weight files that diffusers and transformers write.
 const STEMS: [&str; 3] = ["diffusion_pytorch_model", "model", "pytorch_model"];
 /// Full precision first, as where a model folder is opened.
@@ -9,14 +7,14 @@ const VARIANTS: [&str; 3] = ["", "fp16", "bf16"];
 const EXTENSIONS: [&str; 2] = ["safetensors", "bin"];
 
 /// The files to download: configurations, vocabularies, and one set of weights a network, in `variant` where there is
-/// one.
-pub(super) fn needed(files: &[String], variant: Option<&str>) -> Vec<String> {
+/// one. `networks` are the folders that may have weights.
+pub(crate) fn needed(files: &[String], networks: &[&str], variant: Option<&str>) -> Vec<String> {
     let plain = || files.iter().filter(|file| is_plain(file));
-    let mut needed: Vec<String> = plain().filter(|file| is_small(file)).cloned().collect();
-    for network in Network::ALL {
+    let mut needed: Vec<String> = plain().filter(|file| is_small(file, networks)).cloned().collect();
+    for network in networks {
         let weights: Vec<_> = plain()
             .filter_map(|file| Some((file, file.split_once('/')?)))
-            .filter(|(_, (folder, _))| *folder == network.component())
+            .filter(|(_, (folder, _))| folder == network)
             .filter_map(|(file, (_, name))| Some((file, Weights::of(name)?)))
             .collect();
         if let Some(best) = best(&weights, variant) {
@@ -75,14 +73,12 @@ fn is_plain(file: &str) -> bool {
 }
 
 /// Configurations and vocabularies.
-fn is_small(file: &str) -> bool {
+fn is_small(file: &str, networks: &[&str]) -> bool {
     match file.split_once('/') {
         None => ["model_index.json", "t2v.json", "t2v_prompts.json"].contains(&file),
         Some(("scheduler", name)) => name == "scheduler_config.json",
         Some(("tokenizer", name)) => name.ends_with(".json") || name.ends_with(".txt"),
-        Some((folder, name)) => {
-            Network::ALL.iter().any(|network| network.component() == folder) && name == "config.json"
-        }
+        Some((folder, name)) => networks.contains(&folder) && name == "config.json",
     }
 }
 
@@ -102,7 +98,7 @@ mod tests {
     /// The weights that are chosen among `weights`, besides the small files.
     fn chosen(weights: &[&str], variant: Option<&str>) -> Vec<String> {
         let files: Vec<String> = SMALL.iter().chain(weights).map(ToString::to_string).collect();
-        let mut needed = needed(&files, variant);
+        let mut needed = needed(&files, &["text_encoder", "unet", "vae"], variant);
         let weights = needed.split_off(SMALL.len());
         assert_eq!(needed, SMALL);
         weights

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ureq::http::Uri;
 
-use super::WebhookError;
+use crate::WebhookError;
 
 /// Longest URL.
 const MAX_LEN: usize = 2048;

@@ -8,15 +8,14 @@ use std::path::{Component, Path, PathBuf};
 
 use t2v_weights::{ModelFolder, WeightsError};
 
-use super::hub_model::HubModel;
-use crate::{PipelineError, model::Network};
+use crate::{HubError, HubModel};
 
 /// How models of the Hugging Face Hub are reached: the cache first, then, with the Cargo feature `hub`, the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hub {
-    pub(super) cache: PathBuf,
-    pub(super) offline: bool,
-    pub(super) endpoint: Option<String>,
+    pub(crate) cache: PathBuf,
+    pub(crate) offline: bool,
+    pub(crate) endpoint: Option<String>,
 }
 
 impl Default for Hub {
@@ -80,8 +79,15 @@ impl Hub {
     }
 
     /// The model's folder: from the cache where it is complete there, else downloaded.
-    pub(super) fn open(&self, model: &HubModel) -> Result<ModelFolder, PipelineError> {
-        let cached = self.cached(model)?.map(|folder| open_complete(&folder, model));
+    ///
+    /// `networks` names the components that may have weights: of those that the model has, all are needed.
+    ///
+    /// # Errors
+    /// It is not in the cache, or only a part of it, and can't be downloaded; its files can't be read.
+    pub fn open(&self, model: &HubModel, networks: &[&str]) -> Result<ModelFolder, HubError> {
+        let cached = self
+            .cached(model)?
+            .map(|folder| open_complete(&folder, model, networks));
         let lacking = match cached {
             Some(Ok(folder)) => return Ok(folder),
             Some(Err(error)) if !is_incomplete(&error) => return Err(error.into()),
@@ -94,20 +100,20 @@ impl Hub {
         };
         if self.offline {
             let reason = format!("{lacking}, and downloads are turned off (HF_HUB_OFFLINE)");
-            return Err(PipelineError::hub(&model.id, reason));
+            return Err(HubError::unavailable(&model.id, reason));
         }
-        let folder = self.download(model, &lacking)?;
-        Ok(open_complete(&folder, model)?)
+        let folder = self.download(model, networks, &lacking)?;
+        Ok(open_complete(&folder, model, networks)?)
     }
 
     /// The model's snapshot in the cache.
-    fn cached(&self, model: &HubModel) -> Result<Option<PathBuf>, PipelineError> {
+    fn cached(&self, model: &HubModel) -> Result<Option<PathBuf>, HubError> {
         let revision = Path::new(&model.revision);
         let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
         if model.revision.is_empty() || model.revision.contains('\\') || !revision.components().all(plain) {
             let revision = model.revision.escape_debug();
             let reason = format!("`{revision}` is no revision; it would be a branch, a tag or a commit");
-            return Err(PipelineError::hub(&model.id, reason));
+            return Err(HubError::unavailable(&model.id, reason));
         }
         let repository = self.cache.join(format!("models--{}", model.id.replace('/', "--")));
         let commit = match is_commit(&model.revision) {
@@ -121,10 +127,10 @@ impl Hub {
         Ok(snapshot.is_dir().then_some(snapshot))
     }
 
-    #[cfg(not(feature = "hub"))]
-    fn download(&self, model: &HubModel, lacking: &str) -> Result<PathBuf, PipelineError> {
+    #[cfg(not(feature = "download"))]
+    fn download(&self, model: &HubModel, _networks: &[&str], lacking: &str) -> Result<PathBuf, HubError> {
         let reason = format!("{lacking}, and downloads need a build with `--features hub`");
-        Err(PipelineError::hub(&model.id, reason))
+        Err(HubError::unavailable(&model.id, reason))
     }
 }
 
@@ -133,13 +139,13 @@ fn is_commit(revision: &str) -> bool {
 }
 
 /// The folder, if nothing that a pipeline needs is missing.
-fn open_complete(folder: &Path, model: &HubModel) -> Result<ModelFolder, WeightsError> {
+fn open_complete(folder: &Path, model: &HubModel, networks: &[&str]) -> Result<ModelFolder, WeightsError> {
     let mut folder = ModelFolder::open(folder)?;
     if let Some(variant) = &model.variant {
         folder = folder.with_variant(variant)?;
     }
-    for network in Network::ALL {
-        let component = folder.component(network.component())?;
+    for network in networks {
+        let component = folder.component(network)?;
         component.read("config.json")?;
         component.weights()?;
     }
@@ -197,7 +203,7 @@ mod tests {
         for revision in ["", "..", "../x", "/etc", "a/../b", "a\\b"] {
             let model = HubModel::new("a/b").map(|model| model.with_revision(revision));
             let message = model
-                .and_then(|model| hub.open(&model))
+                .and_then(|model| hub.open(&model, &[]))
                 .map(|_| ())
                 .map_err(|e| e.to_string());
             assert!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The body of a webhook: the outcome of one generation.
 ///
 /// ```
-/// use t2v_pipeline::webhook::WebhookPayload;
+/// use t2v_webhook::WebhookPayload;
 ///
 /// let payload = WebhookPayload::success(14933666, 8.9, ["https://example.com/videos/1.mp4"])
 ///     .with_track_id(Some("video_001".into()))

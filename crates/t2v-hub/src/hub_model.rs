@@ -1,6 +1,6 @@
 //! What names a model of the Hugging Face Hub.
 
-use crate::PipelineError;
+use crate::HubError;
 
 const DEFAULT_REVISION: &str = "main";
 const LONGEST_NAME: usize = 96;
@@ -8,19 +8,19 @@ const LONGEST_NAME: usize = 96;
 /// A model of the [Hugging Face Hub](https://huggingface.co/models?pipeline_tag=text-to-video), in diffusers' layout.
 ///
 /// ```
-/// use t2v_pipeline::HubModel;
+/// use t2v_hub::HubModel;
 ///
-/// # fn main() -> Result<(), t2v_pipeline::PipelineError> {
+/// # fn main() -> Result<(), t2v_hub::HubError> {
 /// let model = HubModel::new("ali-vilab/text-to-video-ms-1.7b")?.with_variant("fp16");
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubModel {
-    pub(super) id: String,
-    pub(super) revision: String,
-    pub(super) variant: Option<String>,
-    pub(super) strict: bool,
+    pub(crate) id: String,
+    pub(crate) revision: String,
+    pub(crate) variant: Option<String>,
+    pub(crate) strict: bool,
 }
 
 impl HubModel {
@@ -28,14 +28,14 @@ impl HubModel {
     ///
     /// # Errors
     /// An id that the hub could not have.
-    pub fn new(id: impl Into<String>) -> Result<Self, PipelineError> {
+    pub fn new(id: impl Into<String>) -> Result<Self, HubError> {
         let id = id.into();
         if !is_hub_id(&id) {
             let reason = format!(
                 "the id of a model of the hub is `owner/name`, each of at most {LONGEST_NAME} letters, digits, `-`, `_` \
                  and `.`, without `--` and `..`"
             );
-            return Err(PipelineError::hub(&id, reason));
+            return Err(HubError::unavailable(&id, reason));
         }
         Ok(Self {
             id,
@@ -68,7 +68,8 @@ impl HubModel {
 }
 
 /// Whether `id` is `owner/name` as the hub allows it; so it is no path either.
-pub(super) fn is_hub_id(id: &str) -> bool {
+#[must_use]
+pub fn is_hub_id(id: &str) -> bool {
     let is_name = |name: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let edge = |c: char| "-.".contains(c);

@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::WebhookError;
+use crate::WebhookError;
 
 const PREFIX: &str = "whsec_";
 /// Bytes that the specification allows.

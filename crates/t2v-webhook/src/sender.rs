@@ -8,7 +8,7 @@ use std::{
 
 use ureq::{Agent, http::Uri};
 
-use super::{
+use crate::{
     Clock, RetryPolicy, SystemClock, WebhookError, WebhookPayload, WebhookSecret,
     address::parse,
     retry::{Verdict, verdict},
@@ -21,9 +21,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Sends webhooks; may be shared between threads.
 ///
 /// ```no_run
-/// use t2v_pipeline::webhook::{WebhookPayload, WebhookSender};
+/// use t2v_webhook::{WebhookPayload, WebhookSender};
 ///
-/// # fn main() -> Result<(), t2v_pipeline::webhook::WebhookError> {
+/// # fn main() -> Result<(), t2v_webhook::WebhookError> {
 /// let sender = WebhookSender::new().with_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?);
 /// let payload = WebhookPayload::success(1, 8.9, ["https://example.com/videos/1.mp4"]);
 /// sender.deliver("https://example.org/hook", &payload)?;

@@ -1,6 +1,5 @@
 //! Webhooks against a receiver on this machine.
 
-#![cfg(feature = "webhook")]
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -12,7 +11,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use t2v_pipeline::webhook::{Attempt, Clock, RetryPolicy, WebhookError, WebhookPayload, WebhookSecret, WebhookSender};
+use t2v_webhook::{Attempt, Clock, RetryPolicy, WebhookError, WebhookPayload, WebhookSecret, WebhookSender};
 
 const NOW: u64 = 1_614_265_330;
 

@@ -1,11 +1,10 @@
 //! Where webhooks are never sent to.
 
-#![cfg(feature = "webhook")]
 #![allow(clippy::unwrap_used)]
 
 use std::net::TcpListener;
 
-use t2v_pipeline::webhook::{WebhookError, WebhookPayload, WebhookSender};
+use t2v_webhook::{WebhookError, WebhookPayload, WebhookSender};
 
 /// Names of this machine and other spellings of its address reach the resolver: it, too, must refuse them.
 #[test]

@@ -16,7 +16,7 @@ use ureq::{
     },
 };
 
-use super::{address::is_public, retry::retry_after};
+use crate::{address::is_public, retry::retry_after};
 
 /// What came back.
 pub(super) struct Answer {
