@@ -3,7 +3,7 @@
 use std::{path::Path, time::Instant};
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor};
-use t2v_denoiser::{Denoiser, UNet3d};
+use t2v_denoiser::{Conditioning, Denoiser, UNet3d};
 use t2v_text_encoder::ClipTextModel;
 use t2v_vae::AutoencoderKl;
 use t2v_weights::ModelFolder;
@@ -67,7 +67,7 @@ impl Stages {
         );
         let model = self.denoiser.as_ref().ok_or("no denoiser")?;
         let start = Instant::now();
-        let noise = model.forward(latents, 500.0, text);
+        let noise = model.forward(latents, 500.0, &Conditioning::new(text));
         self.device.sync()?;
         drop(noise);
         Ok(start.elapsed().as_secs_f64())

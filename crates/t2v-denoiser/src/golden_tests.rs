@@ -7,8 +7,8 @@ use t2v_test_support::Fixture;
 use t2v_weights::ModuleSnapshot;
 
 use crate::{
-    BlockConfig, Denoiser, DownBlock3d, MidBlock3d, TemporalConv, Transformer2d, TransformerTemporal, UNet3d,
-    UpBlock3d, keys, sinusoidal_embedding, unet_blocks::Condition,
+    BlockConfig, Conditioning, Denoiser, DownBlock3d, MidBlock3d, TemporalConv, Transformer2d, TransformerTemporal,
+    UNet3d, UpBlock3d, keys, sinusoidal_embedding, unet_blocks::Condition,
 };
 
 struct Golden {
@@ -201,7 +201,7 @@ fn whole_networks() {
             let output = model.forward(
                 golden.input(&format!("sample{case}")),
                 f64::from(timestep[0]),
-                golden.input(&format!("encoder_hidden_states{case}")),
+                &Conditioning::new(golden.input(&format!("encoder_hidden_states{case}"))),
             );
             golden.check(&format!("sample{case}"), output);
         }

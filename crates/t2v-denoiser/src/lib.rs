@@ -10,6 +10,7 @@
 //!
 //! Upstream: `diffusers/models/unets/unet_3d_condition.py` and `unet_3d_blocks.py`.
 
+mod conditioning;
 mod config;
 mod error;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod unet_3d;
 mod unet_blocks;
 
 use burn::tensor::Tensor;
+pub use conditioning::Conditioning;
 pub use config::{DownBlockType, UNet3dConfig, UpBlockType};
 pub use error::DenoiserError;
 pub use temporal_conv::TemporalConv;
@@ -40,7 +42,7 @@ pub trait Denoiser: Send {
     ///
     /// # Shapes
     /// - latents: `[batch, in_channels, frames, height, width]`
-    /// - text: `[batch, tokens, cross_attention_dim]`
+    /// - conditioning: of the same batch
     /// - output: `[batch, out_channels, frames, height, width]`
-    fn forward(&self, latents: Tensor<5>, timestep: f64, text: Tensor<3>) -> Tensor<5>;
+    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5>;
 }

@@ -9,7 +9,7 @@ use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_fram
 use t2v_weights::{Component, Floats, Weights};
 
 use crate::{
-    BlockConfig, Denoiser, DenoiserError, DownBlock3d, DownBlockType, MidBlock3d, TimestepEmbedding,
+    BlockConfig, Conditioning, Denoiser, DenoiserError, DownBlock3d, DownBlockType, MidBlock3d, TimestepEmbedding,
     TransformerTemporal, UNet3dConfig, UpBlock3d, UpBlockType, keys, sinusoidal_embedding, unet_blocks::Condition,
 };
 
@@ -143,9 +143,9 @@ fn up_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec
 }
 
 impl Denoiser for UNet3d {
-    fn forward(&self, latents: Tensor<5>, timestep: f64, text: Tensor<3>) -> Tensor<5> {
+    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
         let [batch, _, frames, height, width] = latents.dims();
-        let condition = self.condition(timestep, text, batch * frames, frames);
+        let condition = self.condition(timestep, conditioning.text.clone(), batch * frames, frames);
         let x = conv2d(&self.conv_in, merge_frames(latents));
         let mut x = self.transformer_in.forward(x, frames);
         let mut states = vec![x.clone()];

@@ -1,31 +1,17 @@
-//! The denoising loop, as in diffusers' `TextToVideoSDPipeline`.
+//! The denoising loop, which is that of every pipeline of diffusers, and guidance.
 
 use burn::tensor::{DType, Tensor};
-use t2v_denoiser::Denoiser;
+use t2v_denoiser::{Conditioning, Denoiser};
 use t2v_schedulers::{NoiseSource, Scheduler};
 
-use crate::PipelineError;
-
-/// Latents as schedulers see them: frames are the batch, `[frames, channels, 1, height, width]`.
-///
-/// Upstream steps on `[frames, channels, height, width]`: the order of the noise of stochastic solvers, and what is one
-/// sample to thresholding, follow from it.
-pub(crate) fn by_frame(latents: Tensor<5>) -> Tensor<5> {
-    let [_, channels, frames, height, width] = latents.dims();
-    latents.swap_dims(1, 2).reshape([frames, channels, 1, height, width])
-}
-
-/// The inverse of [`by_frame`]: `[1, channels, frames, height, width]`.
-pub(crate) fn as_clip(latents: Tensor<5>) -> Tensor<5> {
-    let [frames, channels, _, height, width] = latents.dims();
-    latents.reshape([1, frames, channels, height, width]).swap_dims(1, 2)
-}
+use crate::{PipelineError, family::Family};
 
 /// A denoiser with what it is conditioned on.
 pub(crate) struct Guided<'a> {
+    pub(crate) family: &'a dyn Family,
     pub(crate) denoiser: &'a dyn Denoiser,
-    /// `[2, tokens, dim]`, negative then positive; without guidance `[1, tokens, dim]`.
-    pub(crate) embeddings: &'a Tensor<3>,
+    /// Negative then positive; without guidance the positive alone.
+    pub(crate) conditioning: &'a Conditioning,
     pub(crate) scale: f64,
 }
 
@@ -33,12 +19,15 @@ impl Guided<'_> {
     /// Guided prediction: away from the negative prompt, by `scale`
     /// ([Ho and Salimans, 2022](https://arxiv.org/abs/2207.12598)).
     ///
-    /// One call of the denoiser on a batch of two. With embeddings of a batch of one there is no guidance.
+    /// One call of the denoiser on a batch of two. With conditioning of a batch of one there is no guidance.
     fn predict(&self, clip: Tensor<5>, timestep: f64) -> Tensor<5> {
-        let embeddings = self.embeddings.clone();
-        let call = |input| self.denoiser.forward(input, timestep, embeddings).cast(DType::F32);
-        let input = clip.cast(self.embeddings.dtype());
-        if self.embeddings.dims()[0] == 1 {
+        let call = |input| {
+            self.denoiser
+                .forward(input, timestep, self.conditioning)
+                .cast(DType::F32)
+        };
+        let input = clip.cast(self.conditioning.dtype());
+        if self.conditioning.batch() == 1 {
             return call(input);
         }
         let halves = call(Tensor::cat(vec![input.clone(), input], 0)).chunk(2, 0);
@@ -51,27 +40,28 @@ impl Guided<'_> {
 pub(crate) struct Call<'a> {
     pub(crate) done: usize,
     pub(crate) total: usize,
-    /// The newest estimate of the clean latents, [by frame](by_frame); before the first call there is none.
+    /// The newest estimate of the clean latents, [as samples](Family::as_samples); before the first call there is none.
     pub(crate) clean: Option<&'a Tensor<5>>,
 }
 
-/// Runs the scheduler's model calls in a range of its timesteps. `latents` are [by frame](by_frame) and so is the
-/// result. `on_call` is called before each model call and after the last, and may end the loop by an error.
+/// Runs the scheduler's model calls in a range of its timesteps. `samples` are latents [as schedulers
+/// see them](Family::as_samples), and so is the result. `on_call` is called before each model call and after the last, and may end the loop by an error.
 ///
 /// # Errors
 /// Those of `on_call` and the scheduler; latents that are not finite, with the call at which they began.
 pub(crate) fn denoise(
     scheduler: &mut dyn Scheduler,
     calls: std::ops::Range<usize>,
-    mut latents: Tensor<5>,
+    mut samples: Tensor<5>,
     noise: &mut dyn NoiseSource,
     model: &Guided<'_>,
     mut on_call: impl FnMut(Call<'_>) -> Result<(), PipelineError>,
 ) -> Result<Tensor<5>, PipelineError> {
     let timesteps = scheduler.timesteps()[calls].to_vec();
     let total = timesteps.len();
+    let family = model.family;
     let mut clean = None;
-    check_finite(&latents, || "the latents before the first model call".to_owned())?;
+    check_finite(&samples, || "the latents before the first model call".to_owned())?;
     for (done, timestep) in timesteps.into_iter().enumerate() {
         let newest = clean.as_ref();
         on_call(Call {
@@ -79,17 +69,17 @@ pub(crate) fn denoise(
             total,
             clean: newest,
         })?;
-        let input = scheduler.scale_model_input(latents.clone(), noise);
-        let output = by_frame(model.predict(as_clip(input), timestep));
-        let step = scheduler.step(output, latents, noise)?;
-        latents = step.prev_sample;
-        check_finite(&latents, || {
+        let input = scheduler.scale_model_input(samples.clone(), noise);
+        let output = model.predict(family.as_clip(input), timestep);
+        let step = scheduler.step(family.as_samples(output), samples, noise)?;
+        samples = step.prev_sample;
+        check_finite(&samples, || {
             format!(
                 "the latents after model call {} of {total} (timestep {timestep})",
                 done + 1
             )
         })?;
-        clean = step.pred_original_sample.or_else(|| Some(latents.clone()));
+        clean = step.pred_original_sample.or_else(|| Some(samples.clone()));
     }
     let newest = clean.as_ref();
     on_call(Call {
@@ -97,7 +87,7 @@ pub(crate) fn denoise(
         total,
         clean: newest,
     })?;
-    Ok(latents)
+    Ok(samples)
 }
 
 /// Reads one value back from the device, for which the step is finished there: so progress and cancelling keep up with it.

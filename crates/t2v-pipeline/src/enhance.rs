@@ -7,10 +7,9 @@ mod table;
 mod tests;
 
 pub use gpt2::Gpt2Enhancer;
-use t2v_text_encoder::ClipTokenizer;
 pub use table::PromptTable;
 
-use crate::PipelineError;
+use crate::{PipelineError, Report, family::TextConditioner};
 
 /// Completes prompts.
 ///
@@ -68,15 +67,15 @@ impl Prompt {
 
 /// What an enhancer may want to know of the generation.
 pub struct PromptContext<'a> {
-    tokenizer: &'a ClipTokenizer,
+    text: &'a dyn TextConditioner,
     long_prompts: bool,
     seed: u32,
 }
 
 impl<'a> PromptContext<'a> {
-    pub(crate) fn new(tokenizer: &'a ClipTokenizer, long_prompts: bool, seed: u32) -> Self {
+    pub(crate) fn new(text: &'a dyn TextConditioner, long_prompts: bool, seed: u32) -> Self {
         Self {
-            tokenizer,
+            text,
             long_prompts,
             seed,
         }
@@ -93,6 +92,39 @@ impl<'a> PromptContext<'a> {
     /// # Errors
     /// The tokenizer refuses the text, which no text should make it do.
     pub fn fits(&self, text: &str) -> Result<bool, PipelineError> {
-        Ok(self.long_prompts || self.tokenizer.count(text)? <= self.tokenizer.room())
+        Ok(self.long_prompts || self.text.fits(text)?)
     }
+}
+
+/// Completes the report's prompts, if they may be: where the request is silent (`wanted`) only with an enhancer that was given
+/// or with the checkpoint's own, so that other checkpoints give what they give in diffusers.
+pub(crate) fn complete_prompts(
+    report: &mut Report,
+    wanted: Option<bool>,
+    given: Option<&dyn PromptEnhancer>,
+    own: Option<&PromptTable>,
+    text: &dyn TextConditioner,
+) -> Result<(), PipelineError> {
+    let built_in;
+    let own = own.map(|table| table as &dyn PromptEnhancer);
+    let enhancer = match (wanted, given.or(own)) {
+        (Some(false), _) | (None, None) => return Ok(()),
+        (_, Some(enhancer)) => enhancer,
+        (Some(true), None) => {
+            built_in = PromptTable::built_in()?;
+            &built_in
+        }
+    };
+    let context = PromptContext::new(text, report.long_prompts, report.seed);
+    let prompt = Prompt {
+        prompt: report.prompt.clone(),
+        negative_prompt: Some(report.negative_prompt.clone()).filter(|text| !text.is_empty()),
+    };
+    let enhanced = enhancer.enhance(&prompt, &context)?;
+    if enhanced.prompt != prompt.prompt {
+        report.original_prompt = Some(prompt.prompt);
+    }
+    report.prompt = enhanced.prompt;
+    report.negative_prompt = enhanced.negative_prompt.unwrap_or_default();
+    Ok(())
 }

@@ -63,16 +63,14 @@ impl InitMedia {
         }
     }
 
-    /// The pictures at `width` x `height`, each `[1, 3, height, width]` in -1..1.
-    pub(crate) fn tensors(&self, width: usize, height: usize, device: &Device) -> Vec<Tensor<4>> {
+    /// The pictures at `width` x `height` as a clip, `[1, 3, pictures, height, width]` in -1..1.
+    pub(crate) fn clip(&self, width: usize, height: usize, device: &Device) -> Tensor<5> {
         let pictures = match self {
             Self::Image(picture) => std::slice::from_ref(picture),
             Self::Video(frames) => frames.as_slice(),
         };
-        pictures
-            .iter()
-            .map(|picture| tensor(picture, width, height, device))
-            .collect()
+        let frames = pictures.iter().map(|picture| tensor(picture, width, height, device));
+        Tensor::stack(frames.collect(), 2)
     }
 }
 

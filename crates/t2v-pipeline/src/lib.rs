@@ -22,12 +22,13 @@
 //! `VideoToVideoSDPipeline`; so the same checkpoint, request and seed give the same frames as there.
 
 mod checkpoint;
-mod conditioning;
 mod defaults;
 mod denoise;
 mod device;
 mod enhance;
 mod error;
+mod family;
+mod geometry;
 mod init_media;
 mod job;
 mod latents;

@@ -5,15 +5,17 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use burn::{
-    module::{Module, ModuleVisitor, Param},
-    tensor::{DType, Device, Tensor},
-};
-use t2v_denoiser::UNet3d;
-use t2v_text_encoder::{ClipTextModel, ClipTokenizer, TextualInversion};
-use t2v_vae::AutoencoderKl;
+use burn::tensor::{DType, Device};
+use t2v_denoiser::Denoiser;
+use t2v_text_encoder::TextualInversion;
+use t2v_vae::LatentCodec;
 
-use crate::{PipelineError, checkpoint::Checkpoint, preview::LatentToRgb};
+use crate::{
+    PipelineError,
+    checkpoint::Checkpoint,
+    family::{Loaded, TextConditioner},
+    preview::LatentToRgb,
+};
 
 /// What of a checkpoint stays in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,27 +29,18 @@ pub enum MemoryMode {
 }
 
 /// Precision of the weights and of the networks' calculations.
-const FLOAT: DType = DType::F32;
+pub(crate) const FLOAT: DType = DType::F32;
 
-/// A component that has weights.
+/// What a generation needs a network for.
 #[derive(Clone, Copy)]
 pub(crate) enum Network {
-    TextEncoder,
+    TextConditioner,
     Denoiser,
-    Vae,
+    Codec,
 }
 
 impl Network {
-    pub(crate) const ALL: [Self; 3] = [Self::TextEncoder, Self::Denoiser, Self::Vae];
-
-    /// The component's name in `model_index.json`, which is that of its sub-folder.
-    pub(crate) fn component(self) -> &'static str {
-        match self {
-            Self::TextEncoder => "text_encoder",
-            Self::Denoiser => "unet",
-            Self::Vae => "vae",
-        }
-    }
+    const ALL: [Self; 3] = [Self::TextConditioner, Self::Denoiser, Self::Codec];
 }
 
 /// A checkpoint in use.
@@ -55,29 +48,26 @@ pub(crate) struct Model {
     pub(crate) checkpoint: Arc<Checkpoint>,
     mode: MemoryMode,
     vae_tiling: bool,
-    pub(crate) tokenizer: ClipTokenizer,
-    /// Learnt words that were added, each with its first token.
-    textual_inversions: Vec<(TextualInversion, usize)>,
-    text_encoder: Slot<ClipTextModel>,
-    denoiser: Slot<UNet3d>,
-    vae: Slot<AutoencoderKl>,
+    pub(crate) text: Box<dyn TextConditioner>,
+    denoiser: Option<Loaded<Box<dyn Denoiser>>>,
+    codec: Option<Loaded<Box<dyn LatentCodec>>>,
+    /// Told the bytes of what is in memory, for those who ask while a generation runs.
+    loaded_bytes: Arc<AtomicUsize>,
     /// For previews, once it is known.
     pub(crate) latent_to_rgb: Option<LatentToRgb>,
 }
 
 impl Model {
-    /// Reads the tokenizer; networks are read when they are used. `loaded_bytes` is kept at the bytes of those in memory.
-    pub(crate) fn new(checkpoint: Arc<Checkpoint>, loaded_bytes: &Arc<AtomicUsize>) -> Result<Self, PipelineError> {
-        let tokenizer = checkpoint.folder.component("tokenizer")?;
+    /// With vocabularies alone: networks are read when they are used.
+    pub(crate) fn new(checkpoint: Arc<Checkpoint>, loaded_bytes: Arc<AtomicUsize>) -> Result<Self, PipelineError> {
         Ok(Self {
-            tokenizer: ClipTokenizer::from_component(&tokenizer, checkpoint.text.max_position_embeddings)?,
+            text: checkpoint.family.text_conditioner()?,
             checkpoint,
             mode: MemoryMode::default(),
             vae_tiling: false,
-            textual_inversions: Vec::new(),
-            text_encoder: Slot::new(loaded_bytes),
-            denoiser: Slot::new(loaded_bytes),
-            vae: Slot::new(loaded_bytes),
+            denoiser: None,
+            codec: None,
+            loaded_bytes,
             latent_to_rgb: None,
         })
     }
@@ -94,7 +84,9 @@ impl Model {
     /// Sets whether the autoencoder works in tiles.
     pub(crate) fn set_vae_tiling(&mut self, tiled: bool) {
         self.vae_tiling = tiled;
-        self.vae.network = self.vae.network.take().map(|vae| vae.with_tiling(tiled));
+        if let Some(codec) = &mut self.codec {
+            codec.network.set_tiling(tiled);
+        }
     }
 
     /// Loads every network that is not in memory yet.
@@ -108,121 +100,65 @@ impl Model {
 
     pub(crate) fn is_loaded(&self, network: Network) -> bool {
         match network {
-            Network::TextEncoder => self.text_encoder.is_loaded(),
-            Network::Denoiser => self.denoiser.is_loaded(),
-            Network::Vae => self.vae.is_loaded(),
+            Network::TextConditioner => self.text.loaded_bytes() > 0,
+            Network::Denoiser => self.denoiser.is_some(),
+            Network::Codec => self.codec.is_some(),
         }
     }
 
     pub(crate) fn load(&mut self, network: Network) -> Result<(), PipelineError> {
         match network {
-            Network::TextEncoder => self.text_encoder().map(drop),
-            Network::Denoiser => self.denoiser().map(drop),
-            Network::Vae => self.vae().map(drop),
+            Network::TextConditioner => self.text.load()?,
+            Network::Denoiser => self.denoiser().map(drop)?,
+            Network::Codec => self.codec().map(drop)?,
         }
+        self.count();
+        Ok(())
     }
 
     /// Frees what the memory mode does not keep. To be called between stages, and after a generation however it ended.
     pub(crate) fn release(&mut self) {
         if self.mode == MemoryMode::Sequential {
-            self.text_encoder.clear();
-            self.denoiser.clear();
-            self.vae.clear();
+            self.text.unload();
+            (self.denoiser, self.codec) = (None, None);
         }
+        self.count();
     }
 
-    pub(crate) fn text_encoder(&mut self) -> Result<&ClipTextModel, PipelineError> {
-        let Checkpoint { folder, device, .. } = &*self.checkpoint;
-        self.text_encoder.get_or_load(|| {
-            let mut model = ClipTextModel::from_component(&folder.component("text_encoder")?, FLOAT, device)?;
-            for (word, first) in &self.textual_inversions {
-                word.write_to(&mut model, *first);
-            }
-            Ok(model)
-        })
+    fn count(&self) {
+        let bytes = self.text.loaded_bytes()
+            + self.denoiser.as_ref().map_or(0, |denoiser| denoiser.bytes)
+            + self.codec.as_ref().map_or(0, |codec| codec.bytes);
+        self.loaded_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Adds a learnt word to tokenizer and text encoder.
+    /// Adds a learnt word.
     pub(crate) fn add_textual_inversion(&mut self, word: &TextualInversion) -> Result<(), PipelineError> {
-        self.text_encoder()?;
-        if let Some(text_encoder) = &mut self.text_encoder.network {
-            let first = word.add_to(&mut self.tokenizer, text_encoder)?;
-            self.textual_inversions.push((word.clone(), first));
-        }
-        self.release();
-        Ok(())
+        self.text.add_textual_inversion(word)
     }
 
-    /// The learnt words that a text has.
-    pub(crate) fn learnt_words_in(&self, text: &str) -> impl Iterator<Item = &str> {
-        let text = text.to_lowercase();
-        let words = self.textual_inversions.iter().map(|(word, _)| word.token());
-        words.filter(move |word| text.contains(&word.to_lowercase()))
+    pub(crate) fn denoiser(&mut self) -> Result<&dyn Denoiser, PipelineError> {
+        let loaded = get_or_load(&mut self.denoiser, || self.checkpoint.family.load_denoiser())?;
+        Ok(&*loaded.network)
     }
 
-    pub(crate) fn denoiser(&mut self) -> Result<&UNet3d, PipelineError> {
-        let Checkpoint { folder, device, .. } = &*self.checkpoint;
-        self.denoiser
-            .get_or_load(|| Ok(UNet3d::from_component(&folder.component("unet")?, FLOAT, device)?))
-    }
-
-    pub(crate) fn vae(&mut self) -> Result<&AutoencoderKl, PipelineError> {
-        let Checkpoint { folder, device, .. } = &*self.checkpoint;
-        self.vae.get_or_load(|| {
-            let vae = AutoencoderKl::from_component(&folder.component("vae")?, FLOAT, device)?;
-            Ok(vae.with_tiling(self.vae_tiling))
-        })
+    pub(crate) fn codec(&mut self) -> Result<&dyn LatentCodec, PipelineError> {
+        let loaded = get_or_load(&mut self.codec, || {
+            let mut codec = self.checkpoint.family.load_codec()?;
+            codec.network.set_tiling(self.vae_tiling);
+            Ok(codec)
+        })?;
+        Ok(&*loaded.network)
     }
 }
 
-/// Room for a network, whose parameters' bytes are counted while it is there.
-struct Slot<T: Module> {
-    network: Option<T>,
-    loaded_bytes: Arc<AtomicUsize>,
-}
-
-impl<T: Module> Slot<T> {
-    fn new(loaded_bytes: &Arc<AtomicUsize>) -> Self {
-        Self {
-            network: None,
-            loaded_bytes: Arc::clone(loaded_bytes),
-        }
-    }
-
-    fn is_loaded(&self) -> bool {
-        self.network.is_some()
-    }
-
-    fn get_or_load(&mut self, load: impl FnOnce() -> Result<T, PipelineError>) -> Result<&T, PipelineError> {
-        let network = match self.network.take() {
-            Some(network) => network,
-            None => {
-                let network = load()?;
-                self.loaded_bytes
-                    .fetch_add(parameter_bytes(&network), Ordering::Relaxed);
-                network
-            }
-        };
-        Ok(self.network.insert(network))
-    }
-
-    fn clear(&mut self) {
-        if let Some(network) = self.network.take() {
-            self.loaded_bytes
-                .fetch_sub(parameter_bytes(&network), Ordering::Relaxed);
-        }
-    }
-}
-
-/// Bytes of a network's parameters.
-fn parameter_bytes(network: &impl Module) -> usize {
-    struct Sum(usize);
-    impl ModuleVisitor for Sum {
-        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            self.0 += parameter.lazy_shape().num_elements() * parameter.dtype().size();
-        }
-    }
-    let mut sum = Sum(0);
-    network.visit(&mut sum);
-    sum.0
+fn get_or_load<T>(
+    slot: &mut Option<T>,
+    load: impl FnOnce() -> Result<T, PipelineError>,
+) -> Result<&mut T, PipelineError> {
+    let network = match slot.take() {
+        Some(network) => network,
+        None => load()?,
+    };
+    Ok(slot.insert(network))
 }

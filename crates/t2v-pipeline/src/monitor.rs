@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    GenerateOptions, PipelineError, Preview, Progress, Stage, StageTimes, denoise::Call, preview::LatentToRgb,
+    GenerateOptions, PipelineError, Preview, Progress, Stage, StageTimes, denoise::Call, family::Family,
+    preview::LatentToRgb,
 };
 
 /// Measures stages, tells progress and previews, and notices when it is to stop.
@@ -63,7 +64,7 @@ impl<'a> Monitor<'a> {
         self.options.preview_every.is_some() && self.options.on_preview.is_some()
     }
 
-    pub(crate) fn preview(&mut self, call: &Call<'_>, projection: &LatentToRgb) {
+    pub(crate) fn preview(&mut self, call: &Call<'_>, projection: &LatentToRgb, family: &dyn Family) {
         let due = self
             .options
             .preview_every
@@ -72,7 +73,7 @@ impl<'a> Monitor<'a> {
             on_preview(&Preview {
                 done: call.done,
                 total: call.total,
-                frames: projection.pictures(clean.clone()),
+                frames: projection.pictures(family.as_clip(clean.clone())),
             });
         }
     }

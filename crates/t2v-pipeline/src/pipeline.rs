@@ -59,10 +59,10 @@ impl Pipeline {
 
     /// Opens a folder under the name that requests have for it.
     pub(crate) fn open(folder: ModelFolder, name: &str, device: &Device) -> Result<Self, PipelineError> {
-        let checkpoint = Arc::new(Checkpoint::open(folder, name, device)?);
-        let loaded_bytes = Arc::default();
+        let checkpoint = Arc::new(Checkpoint::open(&folder, name, device)?);
+        let loaded_bytes: Arc<AtomicUsize> = Arc::default();
         Ok(Self {
-            model: Turns::new(Model::new(Arc::clone(&checkpoint), &loaded_bytes)?),
+            model: Turns::new(Model::new(Arc::clone(&checkpoint), Arc::clone(&loaded_bytes))?),
             checkpoint,
             loaded_bytes,
             vae_tiling: AtomicBool::new(false),
@@ -149,7 +149,7 @@ impl Pipeline {
     /// # Errors
     /// Latents of another checkpoint's kind, weights that can't be read, and [`PipelineError::Cancelled`].
     pub fn decode(&self, latents: &Latents, options: GenerateOptions<'_>) -> Result<Video, PipelineError> {
-        let (found, expected) = (latents.shape()[1], self.checkpoint.vae.latent_channels);
+        let (found, expected) = (latents.shape()[1], self.checkpoint.family.geometry().channels);
         if found != expected {
             return Err(PipelineError::Checkpoint(format!(
                 "the latents have {found} channels, the VAE takes {expected}"

@@ -15,7 +15,6 @@ pub(crate) struct Plan {
     pub(crate) height: usize,
     pub(crate) num_frames: usize,
     pub(crate) strength: f64,
-    pub(crate) clip_skip: usize,
     pub(crate) enhance_prompt: Option<bool>,
     pub(crate) scheduler: SchedulerKind,
     pub(crate) report: Report,
@@ -37,7 +36,12 @@ impl Plan {
         let strength = request.strength.unwrap_or(defaults.strength);
         let mut faults = ValidationError::default();
         let [width, height] = size(checkpoint, request, &mut faults);
-        let clip_skip = clip_skip(checkpoint, request, &mut faults);
+        checkpoint.family.check(request, &mut faults);
+        let num_frames = match init.and_then(InitMedia::num_frames) {
+            Some(frames) => frames,
+            None => request.num_frames.unwrap_or(defaults.num_frames) as usize,
+        };
+        checkpoint.family.geometry().check_frames(num_frames, &mut faults);
         match init {
             None if scheduler == SchedulerKind::DdimInverse => faults.add(
                 "scheduler",
@@ -54,16 +58,11 @@ impl Plan {
             _ => {}
         }
         ValidationError::of(faults)?;
-        let num_frames = match init.and_then(InitMedia::num_frames) {
-            Some(frames) => frames,
-            None => request.num_frames.unwrap_or(defaults.num_frames) as usize,
-        };
         Ok(Self {
             width,
             height,
             num_frames,
             strength,
-            clip_skip,
             enhance_prompt: request.enhance_prompt,
             scheduler,
             report: Report {
@@ -79,7 +78,7 @@ impl Plan {
                 num_inference_steps: steps,
                 guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
                 strength: init.map(|_| strength),
-                clip_skip: clip_skip as u32,
+                clip_skip: request.clip_skip.unwrap_or(0),
                 seed: request.seed.unwrap_or_else(random_seed),
                 prompt_weighting: request.prompt_weighting.unwrap_or_default(),
                 long_prompts: request.long_prompts.unwrap_or_default(),
@@ -108,43 +107,23 @@ fn kept_steps(steps: usize, strength: f64) -> usize {
     ((steps as f64 * strength) as usize).min(steps)
 }
 
-/// Width and height: multiples of the checkpoint's factor.
+/// Width and height: the request's, or the checkpoint's own.
 fn size(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) -> [usize; 2] {
-    let factor = checkpoint.scale_factor();
+    let geometry = checkpoint.family.geometry();
     let mut side = |field: &str, asked: Option<u32>, default: Option<u32>| {
         let Some(pixels) = asked.or(default).map(|side| side as usize) else {
             let fault = format!("The {field} is required: the model has no default of at most {MAX_SIDE}.");
             faults.add(field, fault);
             return 0;
         };
-        if pixels % factor != 0 {
-            let (below, above) = (pixels / factor * factor, pixels.div_ceil(factor) * factor);
-            let nearest = match below {
-                0 => above.to_string(),
-                _ => format!("{below} or {above}"),
-            };
-            let fault = format!("The {field} must be a multiple of {factor}, such as {nearest}, not {pixels}.");
-            faults.add(field, fault);
-        }
+        geometry.check_side(field, pixels, faults);
         pixels
     };
-    let [width, height] = checkpoint.default_size();
+    let defaults = &checkpoint.defaults;
     [
-        side("width", request.width, width),
-        side("height", request.height, height),
+        side("width", request.width, defaults.width),
+        side("height", request.height, defaults.height),
     ]
-}
-
-/// How many layers of the text encoder are left out, at most all.
-fn clip_skip(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) -> usize {
-    let (skip, layers) = (request.clip_skip.unwrap_or(0), checkpoint.text.num_hidden_layers);
-    if skip as usize > layers {
-        faults.add(
-            "clip_skip",
-            format!("The clip skip may not be greater than {layers}, the layers of the text encoder, not {skip}."),
-        );
-    }
-    skip as usize
 }
 
 /// A seed from the operating system's randomness.

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
 use t2v_schedulers::TorchGenerator;
-use t2v_vae::AutoencoderKl;
+use t2v_vae::LatentCodec;
 
 /// The projection is fitted on this many colours, each decoded from `SIDE` by `SIDE` equal latents.
 const COLOURS: usize = 64;
@@ -35,16 +35,16 @@ pub(crate) struct LatentToRgb {
 
 impl LatentToRgb {
     /// Decodes random even latents and fits their mean colours.
-    pub(crate) fn fit(vae: &AutoencoderKl, device: &Device) -> Self {
-        let config = vae.config();
-        let channels = config.latent_channels;
+    pub(crate) fn fit(codec: &dyn LatentCodec, channels: usize, device: &Device) -> Self {
         let values = TorchGenerator::new(0).randn(COLOURS * channels);
         let mut fit = vec![LeastSquares::new(channels + 1); 3];
         for latents in values.chunks_exact(channels) {
-            let data = TensorData::new(latents.to_vec(), [1, channels, 1, 1]);
-            let even = Tensor::<4>::from_data(data, device).expand([1, channels, SIDE, SIDE]);
-            let picture = vae.decode_frame(even * (1.0 / config.scaling_factor));
-            let picture: Vec<f32> = picture.into_data().iter::<f32>().collect();
+            let data = TensorData::new(latents.to_vec(), [1, channels, 1, 1, 1]);
+            let even = Tensor::<5>::from_data(data, device).expand([1, channels, 1, SIDE, SIDE]);
+            let pictures = codec.decode(even).map(Tensor::into_data);
+            let picture: Vec<f32> = pictures
+                .flat_map(|data| data.iter::<f32>().collect::<Vec<_>>())
+                .collect();
             let features: Vec<f64> = latents.iter().map(|&v| f64::from(v)).chain([1.0]).collect();
             for (pixels, fit) in picture.chunks_exact(picture.len() / 3).zip(&mut fit) {
                 let sum: f64 = pixels.iter().map(|&v| f64::from(v)).sum();
@@ -56,15 +56,15 @@ impl LatentToRgb {
         }
     }
 
-    /// One picture a frame of `[frames, channels, 1, height, width]`.
-    pub(crate) fn pictures(&self, latents: Tensor<5>) -> Vec<RgbImage> {
-        let [frames, channels, _, height, width] = latents.dims();
-        let values: Vec<f32> = latents.into_data().iter::<f32>().collect();
+    /// One picture a frame of a clip, `[1, channels, frames, height, width]`.
+    pub(crate) fn pictures(&self, clip: Tensor<5>) -> Vec<RgbImage> {
+        let [_, _, frames, height, width] = clip.dims();
+        let values: Vec<f32> = clip.into_data().iter::<f32>().collect();
         let cells = height * width;
         let picture = |frame: usize| {
             RgbImage::from_fn(width as u32, height as u32, |x, y| {
                 let cell = y as usize * width + x as usize;
-                let value = |channel: usize| f64::from(values[(frame * channels + channel) * cells + cell]);
+                let value = |channel: usize| f64::from(values[(channel * frames + frame) * cells + cell]);
                 Rgb(std::array::from_fn(|colour| {
                     let (constant, weights) = self.weights[colour].split_last().unwrap_or((&0.0, &[]));
                     let sum = weights

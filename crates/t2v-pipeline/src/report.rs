@@ -121,6 +121,11 @@ impl Report {
         }
     }
 
+    /// Whether the negative prompt counts.
+    pub(crate) fn is_guided(&self) -> bool {
+        self.guidance_scale > 1.0
+    }
+
     /// What a file says about the video.
     pub(crate) fn metadata(&self) -> Metadata {
         let mut metadata = Metadata::new()

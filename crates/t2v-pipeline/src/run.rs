@@ -1,13 +1,18 @@
-//! One generation: the stages in the order of diffusers' `TextToVideoSDPipeline` and `VideoToVideoSDPipeline`.
+//! One generation: the stages in the order of diffusers' pipelines, which is the same for every family.
+
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use t2v_denoiser::Conditioning;
 use t2v_mp4::FrameRate;
 use t2v_schedulers::{NoiseSource, Scheduler, SchedulerKind, TorchGenerator};
+use t2v_vae::Posterior;
 
 use crate::{
     GenerateOptions, InitMedia, Latents, PipelineError, Report, Stage, Video,
-    conditioning::{Conditioning, Prompts},
-    denoise::{Guided, as_clip, by_frame, denoise},
+    denoise::{Guided, denoise},
+    enhance::complete_prompts,
+    family::Family,
     model::{Model, Network},
     monitor::Monitor,
     plan::Plan,
@@ -55,7 +60,11 @@ impl<'a> Run<'a> {
         self.decode(&latents)
     }
 
-    /// Loads a component, which is a stage of its own where it takes time.
+    fn family(&self) -> &dyn Family {
+        &*self.model.checkpoint.family
+    }
+
+    /// Loads a network, which is a stage of its own where it takes time.
     fn load(&mut self, network: Network) -> Result<(), PipelineError> {
         if self.model.is_loaded(network) {
             return Ok(());
@@ -70,15 +79,12 @@ impl<'a> Run<'a> {
     }
 
     fn condition(&mut self, plan: &mut Plan) -> Result<Conditioning, PipelineError> {
-        self.load(Network::TextEncoder)?;
+        self.load(Network::TextConditioner)?;
         self.monitor.begin(Stage::TextEncoding);
-        let prompts = Prompts {
-            guided: plan.report.guidance_scale > 1.0,
-            clip_skip: plan.clip_skip,
-            enhance: plan.enhance_prompt,
-            enhancer: self.monitor.options.enhancer.as_deref(),
-        };
-        let conditioning = self.model.condition(&prompts, &mut plan.report)?;
+        let given = self.monitor.options.enhancer.as_deref();
+        let own = self.model.checkpoint.prompt_table.as_ref();
+        complete_prompts(&mut plan.report, plan.enhance_prompt, given, own, &*self.model.text)?;
+        let conditioning = self.model.text.encode(&mut plan.report)?;
         self.monitor.end();
         Ok(conditioning)
     }
@@ -88,9 +94,9 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         if self.model.latent_to_rgb.is_none() {
-            self.load(Network::Vae)?;
-            let device = self.model.device().clone();
-            self.model.latent_to_rgb = Some(LatentToRgb::fit(self.model.vae()?, &device));
+            self.load(Network::Codec)?;
+            let (device, channels) = (self.model.device().clone(), self.family().geometry().channels);
+            self.model.latent_to_rgb = Some(LatentToRgb::fit(self.model.codec()?, channels, &device));
         }
         Ok(self.model.latent_to_rgb.clone())
     }
@@ -99,15 +105,14 @@ impl<'a> Run<'a> {
     fn start_from_noise(&self, plan: &Plan, noise: &mut dyn NoiseSource) -> Result<Start, PipelineError> {
         let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
         scheduler.set_timesteps(plan.steps())?;
-        let (factor, channels) = (
-            self.model.checkpoint.scale_factor(),
-            self.model.checkpoint.unet.in_channels,
-        );
-        let shape = [1, channels, plan.num_frames, plan.height / factor, plan.width / factor];
-        let latents = by_frame(noise.normal(shape, self.model.device()) * scheduler.init_noise_sigma());
+        let shape = self
+            .family()
+            .geometry()
+            .latent_shape(plan.num_frames, plan.height, plan.width);
+        let clip = noise.normal(shape, self.model.device()) * scheduler.init_noise_sigma();
         Ok(Start {
             scheduler,
-            latents,
+            samples: self.family().as_samples(clip),
             begin: 0,
         })
     }
@@ -121,16 +126,16 @@ impl<'a> Run<'a> {
     ) -> Result<Start, PipelineError> {
         let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
         scheduler.set_timesteps(plan.steps())?;
-        let (mean, std) = self.encode(init, plan)?;
-        let sampled = mean.clone() + std * generator.normal(mean.dims(), self.model.device());
-        let latents = sampled * self.model.checkpoint.vae.scaling_factor;
-        let noise = generator.normal(latents.dims(), self.model.device());
+        let posterior = self.encode(init, plan)?;
+        let samples = self.family().sample_posterior(posterior, generator);
+        let samples = self.model.codec()?.normalize(samples);
+        let noise = generator.normal(samples.dims(), self.model.device());
         let begin = (plan.steps() - plan.kept_steps()) * scheduler.order();
         scheduler.set_begin_index(begin);
-        let latents = scheduler.add_noise(latents, noise, begin)?;
+        let samples = scheduler.add_noise(samples, noise, begin)?;
         Ok(Start {
             scheduler,
-            latents,
+            samples,
             begin,
         })
     }
@@ -140,7 +145,9 @@ impl<'a> Run<'a> {
     /// Song, Meng and Ermon, <https://arxiv.org/abs/2010.02502>, section 4.3. `strength` says how far up it goes.
     fn invert(&mut self, init: &InitMedia, plan: &Plan, conditioning: &Conditioning) -> Result<Start, PipelineError> {
         let (steps, kept) = (plan.steps(), plan.kept_steps());
-        let latents = self.encode(init, plan)?.0 * self.model.checkpoint.vae.scaling_factor;
+        let mean = self.encode(init, plan)?.mean;
+        let latents = self.model.codec()?.normalize(mean);
+        let samples = self.family().as_samples(latents);
         let mut up = self.model.checkpoint.scheduler(SchedulerKind::DdimInverse)?;
         up.set_timesteps(steps)?;
         let mut down = self.model.checkpoint.scheduler(SchedulerKind::Ddim)?;
@@ -150,43 +157,49 @@ impl<'a> Run<'a> {
 
         self.load(Network::Denoiser)?;
         self.monitor.begin(Stage::Inversion);
-        let rows = conditioning.embeddings.dims()[0];
+        let checkpoint = Arc::clone(&self.model.checkpoint);
         let guided = Guided {
+            family: &*checkpoint.family,
             denoiser: self.model.denoiser()?,
-            embeddings: &conditioning.embeddings.clone().slice_dim(0, rows - 1..rows),
+            conditioning: &conditioning.last(),
             scale: 1.0,
         };
         let monitor = &mut self.monitor;
         // The way up draws no noise.
         let mut unused = TorchGenerator::new(0);
-        let latents = denoise(up.as_mut(), 0..kept, latents, &mut unused, &guided, |call| {
+        let samples = denoise(up.as_mut(), 0..kept, samples, &mut unused, &guided, |call| {
             monitor.advance(call.done, call.total)
         })?;
         self.monitor.end();
         Ok(Start {
             scheduler: down,
-            latents,
+            samples,
             begin,
         })
     }
 
-    /// Mean and deviation of the pictures' latents, [by frame](by_frame) and not scaled.
-    fn encode(&mut self, init: &InitMedia, plan: &Plan) -> Result<(Tensor<5>, Tensor<5>), PipelineError> {
-        self.load(Network::Vae)?;
+    /// Distribution of the latents of the given pictures, as long as the video.
+    fn encode(&mut self, init: &InitMedia, plan: &Plan) -> Result<Posterior<5>, PipelineError> {
+        self.load(Network::Codec)?;
         self.monitor.begin(Stage::Encoding);
-        let pictures = init.tensors(plan.width, plan.height, self.model.device());
-        let (mut means, mut stds) = (Vec::new(), Vec::new());
-        for (i, picture) in pictures.iter().enumerate() {
-            self.monitor.advance(i, pictures.len())?;
-            let posterior = self.model.vae()?.encode_frame(picture.clone());
-            means.push(posterior.mean.unsqueeze_dim::<5>(2));
-            stds.push(posterior.std.unsqueeze_dim::<5>(2));
+        let clip = init.clip(plan.width, plan.height, self.model.device());
+        let geometry = self.family().geometry().clone();
+        let frames = clip.dims()[2];
+        let (mut means, mut stds, mut done) = (Vec::new(), Vec::new(), 0);
+        self.monitor.advance(done, frames)?;
+        for Posterior { mean, std } in self.model.codec()?.encode(clip) {
+            done += mean.dims()[2];
+            means.push(mean);
+            stds.push(std);
+            self.monitor.advance(geometry.frames(done), frames)?;
         }
-        self.monitor.advance(pictures.len(), pictures.len())?;
         self.monitor.end();
-        let repeats = plan.num_frames / pictures.len();
-        let by_frame = |parts| Tensor::cat(parts, 0).repeat_dim(0, repeats);
-        Ok((by_frame(means), by_frame(stds)))
+        let [_, _, wanted, ..] = geometry.latent_shape(plan.num_frames, plan.height, plan.width);
+        let whole = |chunks| Tensor::cat(chunks, 2).repeat_dim(2, wanted / done);
+        Ok(Posterior {
+            mean: whole(means),
+            std: whole(stds),
+        })
     }
 
     /// The clean latents as a clip; when cancelled and asked to keep what there is, the newest estimate of them.
@@ -200,64 +213,67 @@ impl<'a> Run<'a> {
     ) -> Result<Tensor<5>, PipelineError> {
         self.load(Network::Denoiser)?;
         self.monitor.begin(Stage::Denoising);
+        let checkpoint = Arc::clone(&self.model.checkpoint);
         let guided = Guided {
+            family: &*checkpoint.family,
             denoiser: self.model.denoiser()?,
-            embeddings: &conditioning.embeddings,
+            conditioning,
             scale: report.guidance_scale,
         };
         let (monitor, mut newest) = (&mut self.monitor, None);
         let mut scheduler = start.scheduler;
         let calls = start.begin..scheduler.timesteps().len();
-        let result = denoise(scheduler.as_mut(), calls, start.latents, generator, &guided, |call| {
+        let result = denoise(scheduler.as_mut(), calls, start.samples, generator, &guided, |call| {
             if let Some(projection) = projection {
-                monitor.preview(&call, projection);
+                monitor.preview(&call, projection, guided.family);
             }
             newest = call.clean.cloned();
             monitor.advance(call.done, call.total)
         });
         self.monitor.end();
-        let latents = match (result, newest) {
+        let samples = match (result, newest) {
             (Err(error), Some(estimate)) if self.monitor.keeps(&error) => {
                 report.interrupted = true;
                 estimate
             }
             (result, _) => result?,
         };
-        Ok(as_clip(latents))
+        Ok(self.family().as_clip(samples))
     }
 
-    /// The frames of latents.
-    ///
-    /// Divides by the scaling factor alone: upstream's text-to-video pipelines know no shift factor.
+    /// The frames of latents, chunk by chunk of what the autoencoder decodes at once.
     pub(crate) fn decode(mut self, latents: &Latents) -> Result<Video, PipelineError> {
         self.model.set_vae_tiling(latents.report().vae_tiling);
-        self.load(Network::Vae)?;
+        self.load(Network::Codec)?;
         self.monitor.begin(Stage::Decoding);
-        let [_, channels, frames, height, width] = latents.shape();
-        let clip = latents.tensor(self.model.device()) * (1.0 / self.model.checkpoint.vae.scaling_factor);
-        let (mut report, mut values) = (latents.report().clone(), Vec::new());
-        let vae = self.model.vae()?;
-        for frame in 0..frames {
-            match self.monitor.advance(frame, frames) {
-                Err(error) if frame > 0 && self.monitor.keeps(&error) => {
+        let clip = latents.tensor(self.model.device());
+        let [_, _, latent_frames, height, width] = latents.shape();
+        let geometry = self.family().geometry().clone();
+        let [width, height] = [width, height].map(|side| side * geometry.spatial_factor);
+        let (total, mut done) = (geometry.frames(latent_frames), 0);
+        let (mut report, mut frames) = (latents.report().clone(), Vec::new());
+        let mut chunks = self.model.codec()?.decode(clip);
+        while done < total {
+            match self.monitor.advance(done, total) {
+                Err(error) if done > 0 && self.monitor.keeps(&error) => {
                     report.interrupted = true;
                     break;
                 }
                 advanced => advanced?,
             }
-            let latents = clip.clone().slice_dim(2, frame..frame + 1);
-            let picture = vae.decode_frame(latents.reshape([1, channels, height, width]));
-            append_rgb(picture, &mut values)
-                .map_err(|()| PipelineError::not_finite(format!("the values of frame {} of {frames}", frame + 1)))?;
+            let Some(chunk) = chunks.next() else { break };
+            done += chunk.dims()[2];
+            append_rgb(chunk, &mut frames)
+                .map_err(|()| PipelineError::not_finite(format!("the values of frame {done} of {total}")))?;
         }
-        if values.len() == frames * height * width * self.model.checkpoint.scale_factor().pow(2) * 3 {
-            self.monitor.advance(frames, frames)?;
+        drop(chunks);
+        if done == total {
+            self.monitor.advance(total, total)?;
         }
         self.monitor.end();
-        let factor = self.model.checkpoint.scale_factor();
         Ok(Video {
-            frames: values,
-            size: [width * factor, height * factor],
+            frames,
+            size: [width, height],
             frame_rate: FrameRate::from(report.fps),
             report,
             stage_times: self.monitor.times,
@@ -268,18 +284,18 @@ impl<'a> Run<'a> {
 /// What denoising starts with.
 struct Start {
     scheduler: Box<dyn Scheduler>,
-    /// [By frame](by_frame).
-    latents: Tensor<5>,
+    /// As [the family's schedulers see them](Family::as_samples).
+    samples: Tensor<5>,
     /// The first of the scheduler's timesteps to run.
     begin: usize,
 }
 
-/// Appends a picture of -1..1, `[1, 3, height, width]`, as RGB values in 0..1, row by row.
+/// Appends frames of -1..1, `[1, 3, frames, height, width]`, as RGB values in 0..1, row by row.
 ///
 /// # Errors
-/// It has a value that is not finite.
-fn append_rgb(picture: Tensor<4>, values: &mut Vec<f32>) -> Result<(), ()> {
-    let data = picture.permute([0, 2, 3, 1]).into_data();
+/// They have a value that is not finite.
+fn append_rgb(chunk: Tensor<5>, values: &mut Vec<f32>) -> Result<(), ()> {
+    let data = chunk.permute([0, 2, 3, 4, 1]).into_data();
     for value in data.iter::<f32>() {
         if !value.is_finite() {
             return Err(());

@@ -1,6 +1,6 @@
 //! The result: frames, and how they came about.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use t2v_mp4::{FrameRate, OutputFormat, VideoSpec, Writer};
 
@@ -10,13 +10,21 @@ use crate::{PipelineError, Report, progress::StageTimes};
 const SMALLEST_SIDE: usize = 16;
 
 /// A generated video.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Video {
     pub(crate) frames: Vec<f32>,
     pub(crate) size: [usize; 2],
     pub(crate) frame_rate: FrameRate,
     pub(crate) report: Report,
     pub(crate) stage_times: StageTimes,
+}
+
+impl fmt::Debug for Video {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Video")
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Video {

@@ -14,13 +14,13 @@ use crate::{
     keys,
 };
 
-/// The normal distribution of a frame's latents.
+/// The normal distribution of latents: a frame's, or as `Posterior<5>` a clip's.
 #[derive(Debug, Clone)]
-pub struct Posterior {
-    /// `[batch, latent_channels, height, width]`
-    pub mean: Tensor<4>,
-    /// `[batch, latent_channels, height, width]`
-    pub std: Tensor<4>,
+pub struct Posterior<const D: usize = 4> {
+    /// `[batch, latent_channels, height, width]`, of a clip `[batch, latent_channels, frames, height, width]`
+    pub mean: Tensor<D>,
+    /// Like the mean.
+    pub std: Tensor<D>,
 }
 
 /// The autoencoder of latent diffusion, for single frames.
@@ -30,7 +30,7 @@ pub struct AutoencoderKl {
     decoder: Decoder,
     quant_conv: Option<Conv2d>,
     post_quant_conv: Option<Conv2d>,
-    tiled: bool,
+    pub(crate) tiled: bool,
     #[module(skip)]
     config: AutoencoderKlConfig,
 }

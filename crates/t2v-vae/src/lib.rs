@@ -12,12 +12,14 @@
 mod attention;
 mod autoencoder_kl;
 mod blocks;
+mod codec;
 mod config;
 mod error;
 mod keys;
 mod tiling;
 
 pub use autoencoder_kl::{AutoencoderKl, Posterior};
+pub use codec::LatentCodec;
 pub use config::AutoencoderKlConfig;
 pub use error::VaeError;
 pub use tiling::Tiling;

@@ -124,22 +124,24 @@ fn tables_with_faults_are_refused_by_name() {
 
 #[cfg(feature = "embedded")]
 mod tiny_world {
-    use burn::tensor::Device;
+    use t2v_text_encoder::ClipTokenizer;
     use t2v_weights::ModelFolder;
 
     use super::*;
-    use crate::{checkpoint::Checkpoint, enhance::phrases::Words, model::Model};
+    use crate::enhance::phrases::Words;
 
-    fn model() -> Model {
-        let folder = ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES).unwrap();
-        let checkpoint = Checkpoint::open(folder, "tiny-world", &Device::flex()).unwrap();
-        Model::new(checkpoint.into(), &Default::default()).unwrap()
+    fn folder() -> ModelFolder {
+        ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES).unwrap()
+    }
+
+    fn table() -> PromptTable {
+        PromptTable::read(&folder()).unwrap().unwrap()
     }
 
     #[test]
     fn prompts_are_completed_in_its_own_words() {
-        let model = model();
-        let table = model.checkpoint.prompt_table.as_ref().unwrap();
+        let table = &table();
+        let tokenizer = ClipTokenizer::from_component(&folder().component("tokenizer").unwrap(), 24).unwrap();
         for prompt in [
             "a ball",
             "star at night",
@@ -154,15 +156,14 @@ mod tiny_world {
             assert_eq!(complete(table, &completed), completed);
             // One token a word: no word is spelt out.
             let words = Words::new(&completed).len() + completed.matches(',').count();
-            assert_eq!(model.tokenizer.count(&completed).unwrap(), words, "{completed}");
-            assert!(words <= model.tokenizer.room(), "{completed}");
+            assert_eq!(tokenizer.count(&completed).unwrap(), words, "{completed}");
+            assert!(words <= tokenizer.room(), "{completed}");
         }
     }
 
     #[test]
     fn whole_prompts_and_prompts_without_a_shape_are_left_alone() {
-        let model = model();
-        let table = model.checkpoint.prompt_table.as_ref().unwrap();
+        let table = &table();
         for prompt in [
             "a red ball bouncing in a blue sky",
             "over the sea, a pink heart is growing",

@@ -7,7 +7,7 @@ use t2v_hub::{Hub, HubModel};
 use t2v_kernels::takes_half_weights;
 use t2v_weights::{Floats, ModelFolder};
 
-use crate::{PipelineError, model::Network};
+use crate::{PipelineError, family::NETWORKS};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl ModelSource {
             #[cfg(feature = "embedded")]
             Self::Embedded => Ok(ModelFolder::embedded(super::EMBEDDED, t2v_tiny_world::FILES)?),
             Self::Folder(folder) => folder.open(),
-            Self::Hub(model) => Ok(hub.open(model, &Network::ALL.map(Network::component))?),
+            Self::Hub(model) => Ok(hub.open(model, &NETWORKS)?),
         }
     }
 }
@@ -118,8 +118,8 @@ pub(super) fn parameter_bytes(folder: &ModelFolder, device: &Device) -> Result<u
     // As the networks load them: in single precision, and halves may stay as they are.
     let floats = Floats::from(DType::F32).keep_half(takes_half_weights(DType::F32, device));
     let mut bytes = 0;
-    for network in Network::ALL {
-        bytes += folder.component(network.component())?.weights()?.byte_len(floats)?;
+    for network in NETWORKS {
+        bytes += folder.component(network)?.weights()?.byte_len(floats)?;
     }
     Ok(bytes)
 }

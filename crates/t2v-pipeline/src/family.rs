@@ -1,0 +1,133 @@
+//! What differs from one family of models to the next. [`Run`](crate::run::Run) has the order of the stages and knows none.
+//!
+//! A family is one file beside this one and one line in [`FAMILIES`]: it reads the configurations of its components, says
+//! which requests it can do, and makes the three networks that a generation calls through traits: text to conditioning
+//! ([`TextConditioner`]), the [`Denoiser`], and the [`LatentCodec`].
+
+mod clip_text;
+mod modelscope;
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Device, Tensor},
+};
+use t2v_denoiser::{Conditioning, Denoiser};
+use t2v_schedulers::NoiseSource;
+use t2v_text_encoder::TextualInversion;
+use t2v_vae::{LatentCodec, Posterior};
+use t2v_weights::{ModelFolder, WeightsError};
+
+use crate::{PipelineError, Report, TextToVideoRequest, ValidationError, defaults::Defaults, geometry::Geometry};
+
+/// Opens a folder of a family, with configurations that are read and checked.
+type Open = fn(&ModelFolder, &Device) -> Result<Box<dyn Family>, PipelineError>;
+
+/// The pipeline classes of `model_index.json` and the families that they select.
+const FAMILIES: &[(&str, Open)] = &[
+    ("TextToVideoSDPipeline", modelscope::open),
+    // Zeroscope XL's folder; it makes videos from a prompt alone, too.
+    ("VideoToVideoSDPipeline", modelscope::open),
+];
+
+/// The components of all families that have weights, by their names in `model_index.json`.
+pub(crate) const NETWORKS: [&str; 3] = ["text_encoder", "unet", "vae"];
+
+/// A model of some family: its configurations, and how to load its networks. Read once and never changed.
+pub(crate) trait Family: Send + Sync {
+    /// Sizes of clips and latents.
+    fn geometry(&self) -> &Geometry;
+
+    /// What requests that say nothing get.
+    fn defaults(&self) -> Defaults;
+
+    /// A clip's latents as its schedulers see them: the whole clip as one sample, unless upstream has it otherwise.
+    fn as_samples(&self, clip: Tensor<5>) -> Tensor<5> {
+        clip
+    }
+
+    /// The inverse of [`as_samples`](Self::as_samples).
+    fn as_clip(&self, samples: Tensor<5>) -> Tensor<5> {
+        samples
+    }
+
+    /// Latents drawn from the distribution of given pictures, [as samples](Self::as_samples), not normalised.
+    fn sample_posterior(&self, posterior: Posterior<5>, noise: &mut dyn NoiseSource) -> Tensor<5> {
+        let (mean, std) = (self.as_samples(posterior.mean), self.as_samples(posterior.std));
+        mean.clone() + std * noise.normal(mean.dims(), &mean.device())
+    }
+
+    /// Adds what a request asks for that no model of this configuration can do, but sizes.
+    fn check(&self, request: &TextToVideoRequest, faults: &mut ValidationError);
+
+    /// The way from prompts to conditioning, with nothing loaded yet but vocabularies.
+    fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError>;
+
+    /// Loads the denoiser.
+    fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError>;
+
+    /// Loads the autoencoder.
+    fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError>;
+}
+
+/// From prompts to what the denoiser is conditioned on.
+pub(crate) trait TextConditioner: Send {
+    /// Conditioning of the report's prompts, negative then positive; the prompt alone without guidance. Tells the report what
+    /// it did not use.
+    fn encode(&mut self, report: &mut Report) -> Result<Conditioning, PipelineError>;
+
+    /// Whether all of a prompt counts.
+    fn fits(&self, text: &str) -> Result<bool, PipelineError>;
+
+    /// Adds a learnt word.
+    fn add_textual_inversion(&mut self, word: &TextualInversion) -> Result<(), PipelineError>;
+
+    /// Loads its network, if it is not in memory.
+    fn load(&mut self) -> Result<(), PipelineError>;
+
+    /// Drops its network.
+    fn unload(&mut self);
+
+    /// Bytes of its network in memory; 0 where it is not.
+    fn loaded_bytes(&self) -> usize;
+}
+
+/// A network in memory.
+pub(crate) struct Loaded<T> {
+    pub(crate) network: T,
+    /// Bytes of its parameters.
+    pub(crate) bytes: usize,
+}
+
+/// Opens a folder as a model of the family that its pipeline class selects.
+///
+/// # Errors
+/// An unknown class; components that can't be used, or don't fit together.
+pub(crate) fn open(folder: &ModelFolder, device: &Device) -> Result<Box<dyn Family>, PipelineError> {
+    let class = folder.pipeline_class();
+    let found = FAMILIES.iter().find(|(known, _)| *known == class);
+    let Some((_, open)) = found else {
+        let known: Vec<&str> = FAMILIES.iter().map(|(class, _)| *class).collect();
+        return Err(WeightsError::Config {
+            file: format!("{}/model_index.json", folder.name()),
+            reason: format!(
+                "the pipeline `{class}` of `_class_name` is not supported; {} are",
+                known.join(" and ")
+            ),
+        }
+        .into());
+    };
+    open(folder, device)
+}
+
+/// Bytes of a network's parameters.
+pub(crate) fn parameter_bytes(network: &impl Module) -> usize {
+    struct Sum(usize);
+    impl ModuleVisitor for Sum {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            self.0 += parameter.lazy_shape().num_elements() * parameter.dtype().size();
+        }
+    }
+    let mut sum = Sum(0);
+    network.visit(&mut sum);
+    sum.0
+}

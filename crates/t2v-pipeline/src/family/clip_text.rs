@@ -1,0 +1,122 @@
+//! Prompts through CLIP's text encoder: weighted, long, with learnt words, with layers left out.
+
+use burn::tensor::{Device, Tensor};
+use t2v_denoiser::Conditioning;
+use t2v_text_encoder::{
+    Chunks, ClipTextConfig, ClipTextModel, ClipTokenizer, TextualInversion, WeightedText, parse_weights,
+};
+use t2v_weights::Component;
+
+use super::{TextConditioner, parameter_bytes};
+use crate::{PipelineError, Report, model::FLOAT};
+
+/// Most chunks of a long prompt: the denoiser's time and memory grow with them.
+const MAX_CHUNKS: usize = 32;
+
+/// CLIP's tokenizer, and its text encoder while it is loaded.
+pub(super) struct ClipText {
+    component: Component,
+    device: Device,
+    tokenizer: ClipTokenizer,
+    /// Learnt words that were added, each with its first token.
+    textual_inversions: Vec<(TextualInversion, usize)>,
+    model: Option<ClipTextModel>,
+}
+
+impl ClipText {
+    /// Reads the tokenizer.
+    pub(super) fn new(
+        tokenizer: Component,
+        text_encoder: Component,
+        config: &ClipTextConfig,
+        device: &Device,
+    ) -> Result<Self, PipelineError> {
+        Ok(Self {
+            component: text_encoder,
+            device: device.clone(),
+            tokenizer: ClipTokenizer::from_component(&tokenizer, config.max_position_embeddings)?,
+            textual_inversions: Vec::new(),
+            model: None,
+        })
+    }
+
+    /// The text encoder, with its learnt words, and the tokenizer.
+    fn loaded(&mut self) -> Result<(&mut ClipTextModel, &mut ClipTokenizer), PipelineError> {
+        let model = match self.model.take() {
+            Some(model) => model,
+            None => {
+                let mut model = ClipTextModel::from_component(&self.component, FLOAT, &self.device)?;
+                for (word, first) in &self.textual_inversions {
+                    word.write_to(&mut model, *first);
+                }
+                model
+            }
+        };
+        Ok((self.model.insert(model), &mut self.tokenizer))
+    }
+
+    fn chunks(&self, prompt: &str, report: &Report) -> Result<Chunks, PipelineError> {
+        let parts = match report.prompt_weighting {
+            true => parse_weights(prompt),
+            false => vec![WeightedText::plain(prompt)],
+        };
+        let most = if report.long_prompts { MAX_CHUNKS } else { 1 };
+        Ok(self.tokenizer.encode_chunks(&parts, most)?)
+    }
+
+    /// The learnt words that the prompts have.
+    fn learnt_words(&self, report: &Report) -> Vec<String> {
+        let prompts = format!("{} {}", report.prompt, report.negative_prompt).to_lowercase();
+        let words = self.textual_inversions.iter().map(|(word, _)| word.token());
+        words
+            .filter(|word| prompts.contains(&word.to_lowercase()))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl TextConditioner for ClipText {
+    /// Upstream leaves layers out for the prompt only, never for the negative prompt.
+    fn encode(&mut self, report: &mut Report) -> Result<Conditioning, PipelineError> {
+        report.textual_inversions = self.learnt_words(report);
+        let mut positive = self.chunks(&report.prompt, report)?;
+        report.truncated_tokens = positive.truncated;
+        let clip_skip = report.clip_skip as usize;
+        if !report.is_guided() {
+            let (model, _) = self.loaded()?;
+            return Ok(Conditioning::new(model.embed(&positive.chunks, clip_skip)?));
+        }
+        let mut negative = self.chunks(&report.negative_prompt, report)?;
+        let count = positive.chunks.len().max(negative.chunks.len());
+        for prompt in [&mut positive, &mut negative] {
+            prompt.chunks.resize(count, self.tokenizer.empty_chunk());
+        }
+        let (model, _) = self.loaded()?;
+        let negative = model.embed(&negative.chunks, 0)?;
+        let positive = model.embed(&positive.chunks, clip_skip)?;
+        Ok(Conditioning::new(Tensor::cat(vec![negative, positive], 0)))
+    }
+
+    fn fits(&self, text: &str) -> Result<bool, PipelineError> {
+        Ok(self.tokenizer.count(text)? <= self.tokenizer.room())
+    }
+
+    fn add_textual_inversion(&mut self, word: &TextualInversion) -> Result<(), PipelineError> {
+        let (model, tokenizer) = self.loaded()?;
+        let first = word.add_to(tokenizer, model)?;
+        self.textual_inversions.push((word.clone(), first));
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<(), PipelineError> {
+        self.loaded().map(drop)
+    }
+
+    fn unload(&mut self) {
+        self.model = None;
+    }
+
+    fn loaded_bytes(&self) -> usize {
+        self.model.as_ref().map_or(0, parameter_bytes)
+    }
+}

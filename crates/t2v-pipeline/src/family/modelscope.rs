@@ -1,0 +1,136 @@
+//! ModelScope's text to video and what was trained from it: Zeroscope, potat1.
+//!
+//! `TextToVideoSDPipeline` and `VideoToVideoSDPipeline` of diffusers: CLIP's text encoder, a U-Net with temporal layers, the
+//! autoencoder of images. Schedulers see frames as the batch: the order of the noise of stochastic solvers, and what is one
+//! sample to thresholding, follow from it.
+
+use burn::tensor::{Device, Tensor};
+use t2v_denoiser::{Denoiser, UNet3d, UNet3dConfig};
+use t2v_text_encoder::ClipTextConfig;
+use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
+use t2v_weights::ModelFolder;
+
+use super::{Family, Loaded, TextConditioner, clip_text::ClipText, parameter_bytes};
+use crate::{
+    PipelineError, TextToVideoRequest, ValidationError, defaults::Defaults, geometry::Geometry, model::FLOAT,
+    request::MAX_SIDE,
+};
+
+const MAX_FRAMES: usize = 128;
+
+struct ModelScope {
+    folder: ModelFolder,
+    device: Device,
+    text: ClipTextConfig,
+    unet: UNet3dConfig,
+    geometry: Geometry,
+}
+
+/// Reads the configurations and checks that they belong together.
+pub(super) fn open(folder: &ModelFolder, device: &Device) -> Result<Box<dyn Family>, PipelineError> {
+    let text = ClipTextConfig::from_component(&folder.component("text_encoder")?)?;
+    let unet = UNet3dConfig::from_component(&folder.component("unet")?)?;
+    let vae = AutoencoderKlConfig::from_component(&folder.component("vae")?)?;
+    check_widths(&text, &unet, &vae)?;
+    let factor = vae.scale_factor();
+    Ok(Box::new(ModelScope {
+        folder: folder.clone(),
+        device: device.clone(),
+        text,
+        unet,
+        geometry: Geometry {
+            channels: vae.latent_channels,
+            spatial_factor: factor,
+            side_multiple: factor,
+            temporal_factor: 1,
+            max_frames: MAX_FRAMES,
+        },
+    }))
+}
+
+fn check_widths(text: &ClipTextConfig, unet: &UNet3dConfig, vae: &AutoencoderKlConfig) -> Result<(), PipelineError> {
+    let latents = vae.latent_channels;
+    let (input, output) = (unet.in_channels, unet.out_channels);
+    if (input, output) != (latents, latents) {
+        return Err(PipelineError::Checkpoint(format!(
+            "the denoiser takes {input} channels and gives {output}, the VAE's latents have {latents}"
+        )));
+    }
+    let (text, width) = (text.hidden_size, unet.cross_attention_dim);
+    if text != width {
+        return Err(PipelineError::Checkpoint(format!(
+            "the text encoder gives embeddings of width {text}, the denoiser takes {width}"
+        )));
+    }
+    Ok(())
+}
+
+impl Family for ModelScope {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Those of diffusers' pipeline, at the size of training.
+    fn defaults(&self) -> Defaults {
+        let trained = |axis: usize| {
+            let side = self.unet.sample_size()?[axis].checked_mul(self.geometry.spatial_factor)?;
+            u32::try_from(side).ok().filter(|side| (1..=MAX_SIDE).contains(side))
+        };
+        Defaults {
+            num_frames: 16,
+            fps: 8,
+            num_inference_steps: 50,
+            guidance_scale: 9.0,
+            strength: 0.6,
+            width: trained(1),
+            height: trained(0),
+            scheduler: None,
+        }
+    }
+
+    /// `[frames, channels, 1, height, width]`.
+    fn as_samples(&self, clip: Tensor<5>) -> Tensor<5> {
+        let [_, channels, frames, height, width] = clip.dims();
+        clip.swap_dims(1, 2).reshape([frames, channels, 1, height, width])
+    }
+
+    fn as_clip(&self, samples: Tensor<5>) -> Tensor<5> {
+        let [frames, channels, _, height, width] = samples.dims();
+        samples.reshape([1, frames, channels, height, width]).swap_dims(1, 2)
+    }
+
+    fn check(&self, request: &TextToVideoRequest, faults: &mut ValidationError) {
+        let (skip, layers) = (request.clip_skip.unwrap_or(0), self.text.num_hidden_layers);
+        if skip as usize > layers {
+            faults.add(
+                "clip_skip",
+                format!("The clip skip may not be greater than {layers}, the layers of the text encoder, not {skip}."),
+            );
+        }
+    }
+
+    fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError> {
+        Ok(Box::new(ClipText::new(
+            self.folder.component("tokenizer")?,
+            self.folder.component("text_encoder")?,
+            &self.text,
+            &self.device,
+        )?))
+    }
+
+    fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError> {
+        let unet = UNet3d::from_component(&self.folder.component("unet")?, FLOAT, &self.device)?;
+        Ok(Loaded {
+            bytes: parameter_bytes(&unet),
+            network: Box::new(unet),
+        })
+    }
+
+    fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {
+        let vae = AutoencoderKl::from_component(&self.folder.component("vae")?, FLOAT, &self.device)?;
+        Ok(Loaded {
+            bytes: parameter_bytes(&vae),
+            network: Box::new(vae),
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! Which sizes a family's clips can have, and those of their latents.
+
+use crate::ValidationError;
+
+/// The sizes of clips and of their latents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Channels of the latents.
+    pub(crate) channels: usize,
+    /// Pixels that a latent stands for in each direction.
+    pub(crate) spatial_factor: usize,
+    /// What both sides are multiples of: the spatial factor, or more where the denoiser takes latents in patches.
+    pub(crate) side_multiple: usize,
+    /// Frames that a latent frame after the first stands for: clips have `temporal_factor * k + 1` frames.
+    pub(crate) temporal_factor: usize,
+    /// The longest clip.
+    pub(crate) max_frames: usize,
+}
+
+impl Geometry {
+    /// `[1, channels, frames, height, width]` of the latents of a clip.
+    pub(crate) fn latent_shape(&self, frames: usize, height: usize, width: usize) -> [usize; 5] {
+        let frames = (frames - 1) / self.temporal_factor + 1;
+        [
+            1,
+            self.channels,
+            frames,
+            height / self.spatial_factor,
+            width / self.spatial_factor,
+        ]
+    }
+
+    /// Frames of the clip that so many latent frames stand for.
+    pub(crate) fn frames(&self, latent_frames: usize) -> usize {
+        (latent_frames - 1) * self.temporal_factor + 1
+    }
+
+    /// Adds what is wrong with a side, if anything.
+    pub(crate) fn check_side(&self, field: &str, pixels: usize, faults: &mut ValidationError) {
+        let factor = self.side_multiple;
+        if pixels.is_multiple_of(factor) {
+            return;
+        }
+        let (below, above) = (pixels / factor * factor, pixels.div_ceil(factor) * factor);
+        let nearest = match below {
+            0 => above.to_string(),
+            _ => format!("{below} or {above}"),
+        };
+        let fault = format!("The {field} must be a multiple of {factor}, such as {nearest}, not {pixels}.");
+        faults.add(field, fault);
+    }
+
+    /// Adds what is wrong with a number of frames, if anything.
+    pub(crate) fn check_frames(&self, frames: usize, faults: &mut ValidationError) {
+        let (factor, most) = (self.temporal_factor, self.max_frames);
+        let field = "num_frames";
+        if frames == 0 || frames > most {
+            let fault = format!("The num frames must be between 1 and {most} with this model, not {frames}.");
+            faults.add(field, fault);
+        } else if !(frames - 1).is_multiple_of(factor) {
+            let below = (frames - 1) / factor * factor + 1;
+            let nearest = match below + factor {
+                above if above <= most => format!("{below} or {above}"),
+                _ => below.to_string(),
+            };
+            let fault =
+                format!("The num frames must be {factor}k + 1 with this model, such as {nearest}, not {frames}.");
+            faults.add(field, fault);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn geometry(temporal_factor: usize) -> Geometry {
+        Geometry {
+            channels: 4,
+            spatial_factor: 8,
+            side_multiple: 16,
+            temporal_factor,
+            max_frames: 82,
+        }
+    }
+
+    fn fault(check: impl FnOnce(&mut ValidationError)) -> String {
+        let mut faults = ValidationError::default();
+        check(&mut faults);
+        faults.to_string()
+    }
+
+    #[test]
+    fn latents_of_frames_that_stand_alone_and_of_causal_ones() {
+        assert_eq!(geometry(1).latent_shape(16, 32, 48), [1, 4, 16, 4, 6]);
+        assert_eq!(geometry(4).latent_shape(81, 32, 48), [1, 4, 21, 4, 6]);
+        assert_eq!(geometry(4).latent_shape(1, 32, 48), [1, 4, 1, 4, 6]);
+        for frames in [1, 5, 81] {
+            assert_eq!(geometry(4).frames(geometry(4).latent_shape(frames, 16, 16)[2]), frames);
+        }
+    }
+
+    #[test]
+    fn faults_name_the_nearest_sizes() {
+        let frames = |factor, count| fault(|faults| geometry(factor).check_frames(count, faults));
+        for (factor, count) in [(1, 1), (1, 82), (4, 1), (4, 5), (4, 81)] {
+            assert_eq!(frames(factor, count), "");
+        }
+        assert!(frames(4, 16).contains("13 or 17") && frames(4, 82).contains("such as 81,"));
+        assert!(frames(4, 2).contains("1 or 5"));
+        assert!(frames(1, 0).contains("between 1 and 82") && frames(4, 83).contains("82"));
+        let side = |pixels| fault(|faults| geometry(1).check_side("width", pixels, faults));
+        assert_eq!(side(64), "");
+        assert!(side(72).contains("64 or 80") && side(8).contains("such as 16,"));
+    }
+}

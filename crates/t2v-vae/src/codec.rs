@@ -1,0 +1,65 @@
+//! Any autoencoder of clips, as a pipeline uses it.
+
+use burn::tensor::Tensor;
+
+use crate::{AutoencoderKl, Posterior};
+
+/// Clips to latents and back, a chunk of frames at a time: memory grows with a chunk, not with the clip.
+pub trait LatentCodec: Send {
+    /// Distributions of a clip's latents, chunk after chunk of the clip's length, not normalised.
+    ///
+    /// # Shapes
+    /// - clip: `[1, 3, frames, height, width]` in -1..1
+    /// - items: `[1, channels, latent frames of the chunk, latent height, latent width]`
+    fn encode<'a>(&'a self, clip: Tensor<5>) -> Box<dyn Iterator<Item = Posterior<5>> + 'a>;
+
+    /// From the autoencoder's latents to those of the denoiser.
+    ///
+    /// # Shapes
+    /// - latents: `[batch, channels, frames, height, width]`, as the result
+    fn normalize(&self, latents: Tensor<5>) -> Tensor<5>;
+
+    /// A clip from the denoiser's latents, chunk after chunk.
+    ///
+    /// # Shapes
+    /// - latents: `[1, channels, latent frames, latent height, latent width]`
+    /// - items: `[1, 3, frames of the chunk, height, width]`, about -1..1
+    fn decode<'a>(&'a self, latents: Tensor<5>) -> Box<dyn Iterator<Item = Tensor<5>> + 'a>;
+
+    /// Sets whether frames larger than those of training are cut into overlapping tiles: less memory, slightly different
+    /// results. Off at first.
+    fn set_tiling(&mut self, tiled: bool);
+}
+
+/// Each frame is an image of its own. Only the scaling factor counts: diffusers' video pipelines know no shift factor.
+impl LatentCodec for AutoencoderKl {
+    fn encode<'a>(&'a self, clip: Tensor<5>) -> Box<dyn Iterator<Item = Posterior<5>> + 'a> {
+        let frames = clip.dims()[2];
+        Box::new((0..frames).map(move |frame| {
+            let Posterior { mean, std } = self.encode_frame(image(&clip, frame));
+            Posterior {
+                mean: mean.unsqueeze_dim(2),
+                std: std.unsqueeze_dim(2),
+            }
+        }))
+    }
+
+    fn normalize(&self, latents: Tensor<5>) -> Tensor<5> {
+        latents * self.config().scaling_factor
+    }
+
+    fn decode<'a>(&'a self, latents: Tensor<5>) -> Box<dyn Iterator<Item = Tensor<5>> + 'a> {
+        let frames = latents.dims()[2];
+        let latents = latents * (1.0 / self.config().scaling_factor);
+        Box::new((0..frames).map(move |frame| self.decode_frame(image(&latents, frame)).unsqueeze_dim(2)))
+    }
+
+    fn set_tiling(&mut self, tiled: bool) {
+        self.tiled = tiled;
+    }
+}
+
+/// One frame of a clip of a batch of one: `[1, channels, height, width]`.
+fn image(clip: &Tensor<5>, frame: usize) -> Tensor<4> {
+    clip.clone().slice_dim(2, frame..frame + 1).squeeze_dim(2)
+}
