@@ -32,7 +32,7 @@ impl Activation {
     /// Applies the function element by element.
     #[must_use]
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        #[cfg(feature = "rten")]
+        #[cfg(feature = "cpu-operators")]
         let x = match crate::flex::activate(self, x) {
             Ok(out) => return out,
             Err(x) => x,
@@ -55,8 +55,8 @@ impl Activation {
 /// - x: `[batch, tokens, 2 * inner]`, values first -> `[batch, tokens, inner]`
 #[must_use]
 pub fn geglu(x: Tensor<3>) -> Tensor<3> {
-    #[cfg(feature = "rten")]
-    let x = match crate::flex::gated_gelu(x) {
+    #[cfg(feature = "cpu-operators")]
+    let x = match crate::flex::geglu(x) {
         Ok(out) => return out,
         Err(x) => x,
     };

@@ -29,7 +29,7 @@ impl MultiHead {
 /// - output: `[batch, queries, heads * head_dim]`
 #[must_use]
 pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, split: MultiHead, causal: bool) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let [query, key, value] = match crate::flex::attention([query, key, value], split, causal) {
         Ok(out) => return out,
         Err(inputs) => inputs,
@@ -60,7 +60,7 @@ pub fn attention_frames(
     split: MultiHead,
     frames: usize,
 ) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let [query, key, value] = match crate::flex::attention_frames([query, key, value], split, frames) {
         Ok(out) => return out,
         Err(inputs) => inputs,

@@ -45,7 +45,7 @@ fn cast<const D: usize>(weight: &Param<Tensor<D>>, dtype: DType) -> Param<Tensor
 /// - output: `[batch, out_channels, ...]`
 #[must_use]
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::conv2d(conv, x) {
         Ok(out) => return out,
         Err(x) => x,
@@ -65,7 +65,7 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
 /// - output: `[batch * frames, out_channels, height, width]`
 #[must_use]
 pub fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::conv_time(conv, x, frames) {
         Ok(out) => return out,
         Err(x) => x,

@@ -22,7 +22,7 @@ pub fn linear(d_in: usize, d_out: usize, bias: bool, device: &Device) -> Linear 
 /// - x: `[batch, tokens, d_in]` -> `[batch, tokens, d_out]`
 #[must_use]
 pub fn project(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::linear(layer, x) {
         Ok(out) => return out,
         Err(x) => x,
@@ -37,7 +37,7 @@ pub fn project(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
 /// - residual, output: `[batch, tokens, d_out]`
 #[must_use]
 pub fn project_add(layer: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let (x, residual) = match crate::flex::linear_add(layer, x, residual) {
         Ok(out) => return out,
         Err(inputs) => inputs,
@@ -52,7 +52,7 @@ pub fn project_add(layer: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<
 /// - residual, output: `[batch, d_out, height, width]`
 #[must_use]
 pub fn project_add_image(layer: &Linear, tokens: Tensor<3>, residual: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let (tokens, residual) = match crate::flex::linear_to_image(layer, tokens, residual) {
         Ok(out) => return out,
         Err(inputs) => inputs,
@@ -67,7 +67,7 @@ pub fn project_add_image(layer: &Linear, tokens: Tensor<3>, residual: Tensor<4>)
 /// - x, residual: `[batch, tokens, dim]`, unchanged
 #[must_use]
 pub fn feed_forward(proj: &Linear, out: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let [x, residual] = match crate::flex::feed_forward([proj, out], x, residual) {
         Ok(out) => return out,
         Err(inputs) => inputs,

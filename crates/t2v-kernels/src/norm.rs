@@ -24,7 +24,7 @@ pub fn group_norm(norm: &GroupNorm, x: Tensor<4>, activation: Option<Activation>
 /// - x: `[batch * frames, channels, height, width]`, unchanged
 #[must_use]
 pub fn group_norm_frames(norm: &GroupNorm, x: Tensor<4>, frames: usize, activation: Option<Activation>) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::group_norm(norm, x, frames, activation) {
         Ok(out) => return out,
         Err(x) => x,
@@ -68,7 +68,7 @@ impl LayerNorm {
     /// - x: `[batch, tokens, dim]`, unchanged
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        #[cfg(feature = "rten")]
+        #[cfg(feature = "cpu-operators")]
         let x = match crate::flex::layer_norm(self, x) {
             Ok(out) => return out,
             Err(x) => x,
