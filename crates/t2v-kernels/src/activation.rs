@@ -53,8 +53,16 @@ impl Activation {
 ///
 /// # Shapes
 /// - x: `[batch, tokens, 2 * inner]`, values first -> `[batch, tokens, inner]`
+///
+/// # Panics
+/// On an odd width.
 #[must_use]
 pub fn geglu(x: Tensor<3>) -> Tensor<3> {
+    let width = x.dims()[2];
+    assert!(
+        width.is_multiple_of(2),
+        "the input of a GEGLU has {width} channels, which are no values and as many gates"
+    );
     #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::geglu(x) {
         Ok(out) => return out,

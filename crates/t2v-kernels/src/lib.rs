@@ -22,6 +22,7 @@ mod resample;
 mod resnet_block;
 #[cfg(feature = "cpu-operators")]
 mod settings;
+mod shape;
 
 use burn::tensor::{DType, Device};
 
