@@ -32,7 +32,7 @@ impl Activation {
     /// Applies the function element by element.
     #[must_use]
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        #[cfg(feature = "rten")]
+        #[cfg(feature = "cpu-operators")]
         let x = match crate::flex::activate(self, x) {
             Ok(out) => return out,
             Err(x) => x,
@@ -53,10 +53,18 @@ impl Activation {
 ///
 /// # Shapes
 /// - x: `[batch, tokens, 2 * inner]`, values first -> `[batch, tokens, inner]`
+///
+/// # Panics
+/// On an odd width.
 #[must_use]
 pub fn geglu(x: Tensor<3>) -> Tensor<3> {
-    #[cfg(feature = "rten")]
-    let x = match crate::flex::gated_gelu(x) {
+    let width = x.dims()[2];
+    assert!(
+        width.is_multiple_of(2),
+        "the input of a GEGLU has {width} channels, which are no values and as many gates"
+    );
+    #[cfg(feature = "cpu-operators")]
+    let x = match crate::flex::geglu(x) {
         Ok(out) => return out,
         Err(x) => x,
     };

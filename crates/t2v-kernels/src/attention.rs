@@ -2,6 +2,8 @@
 
 use burn::tensor::{Tensor, module, ops::AttentionModuleOptions};
 
+use crate::shape::{assert_shape, assert_whole_clips};
+
 /// How queries, keys and values are split: `heads` of `head_dim` each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MultiHead {
@@ -27,14 +29,20 @@ impl MultiHead {
 /// - query: `[batch, queries, heads * head_dim]`
 /// - key, value: `[batch, keys, heads * head_dim]`
 /// - output: `[batch, queries, heads * head_dim]`
+///
+/// # Panics
+/// On other shapes.
 #[must_use]
 pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, split: MultiHead, causal: bool) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    let ([batch, queries, _], keys, inner) = (query.dims(), key.dims()[1], split.inner_dim());
+    assert_shape("the query of an attention", &query, [batch, queries, inner]);
+    assert_shape("the key of an attention", &key, [batch, keys, inner]);
+    assert_shape("the value of an attention", &value, [batch, keys, inner]);
+    #[cfg(feature = "cpu-operators")]
     let [query, key, value] = match crate::flex::attention([query, key, value], split, causal) {
         Ok(out) => return out,
         Err(inputs) => inputs,
     };
-    let [batch, queries, _] = query.dims();
     let heads = |x: Tensor<3>| {
         let [batch, len, _] = x.dims();
         x.reshape([batch, len, split.heads, split.head_dim]).swap_dims(1, 2)
@@ -45,13 +53,16 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, split: Mult
     };
     module::attention(heads(query), heads(key), heads(value), None, None, options)
         .swap_dims(1, 2)
-        .reshape([batch, queries, split.inner_dim()])
+        .reshape([batch, queries, inner])
 }
 
 /// As [`attention`], of each token to itself in the other frames of its clip.
 ///
 /// # Shapes
 /// - query, key, value: `[batch * frames, tokens, heads * head_dim]`, unchanged
+///
+/// # Panics
+/// On other shapes.
 #[must_use]
 pub fn attention_frames(
     query: Tensor<3>,
@@ -60,12 +71,16 @@ pub fn attention_frames(
     split: MultiHead,
     frames: usize,
 ) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    let ([rows, tokens, _], inner) = (query.dims(), split.inner_dim());
+    assert_whole_clips(rows, frames);
+    assert_shape("the query of an attention over frames", &query, [rows, tokens, inner]);
+    assert_shape("the key of an attention over frames", &key, [rows, tokens, inner]);
+    assert_shape("the value of an attention over frames", &value, [rows, tokens, inner]);
+    #[cfg(feature = "cpu-operators")]
     let [query, key, value] = match crate::flex::attention_frames([query, key, value], split, frames) {
         Ok(out) => return out,
         Err(inputs) => inputs,
     };
-    let [rows, tokens, inner] = query.dims();
     let clips = rows / frames;
     let by_token = |x: Tensor<3>| {
         x.reshape([clips, frames, tokens, inner])

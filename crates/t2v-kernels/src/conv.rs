@@ -9,7 +9,11 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 
-use crate::{merge_frames, split_frames};
+use crate::{
+    merge_frames,
+    shape::{assert_shape, assert_whole_clips},
+    split_frames,
+};
 
 /// A 3x3 convolution that keeps the size.
 #[must_use]
@@ -43,9 +47,15 @@ fn cast<const D: usize>(weight: &Param<Tensor<D>>, dtype: DType) -> Param<Tensor
 /// # Shapes
 /// - x: `[batch, in_channels, height, width]`
 /// - output: `[batch, out_channels, ...]`
+///
+/// # Panics
+/// On images of another number of channels.
 #[must_use]
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    let [batch, _, height, width] = x.dims();
+    let channels = conv.weight.dims()[1] * conv.groups;
+    assert_shape("the input of a convolution", &x, [batch, channels, height, width]);
+    #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::conv2d(conv, x) {
         Ok(out) => return out,
         Err(x) => x,
@@ -63,9 +73,20 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
 /// # Shapes
 /// - x: `[batch * frames, in_channels, height, width]`
 /// - output: `[batch * frames, out_channels, height, width]`
+///
+/// # Panics
+/// On frames of another number of channels, and on no whole clips.
 #[must_use]
 pub fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    let [rows, _, height, width] = x.dims();
+    let channels = conv.weight.dims()[1] * conv.groups;
+    assert_whole_clips(rows, frames);
+    assert_shape(
+        "the input of a temporal convolution",
+        &x,
+        [rows, channels, height, width],
+    );
+    #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::conv_time(conv, x, frames) {
         Ok(out) => return out,
         Err(x) => x,

@@ -2,7 +2,9 @@
 //!
 //! The key decision: a model crate names the operation ([`attention`], [`conv2d`], a residual block) and this crate
 //! decides how it runs. Every operation is expressed in Burn's own operators, so it runs on each of its backends; with
-//! the feature `rten`, tensors in f32 on the CPU take the operators in `flex/` instead, which build on the crates of that name.
+//! the feature `cpu-operators`, tensors in f32 on the CPU take the operators in `flex/` instead, which build on the `rten` crates.
+//! For diagnosis, the environment variable `T2V_CPU_OPERATORS=off` leaves all tensors to Burn's operators, as if that feature
+//! were off; it is read once, by the first operator.
 //!
 //! The layers follow `diffusers/models/resnet.py`, `downsampling.py` and `upsampling.py`, and name their parameters as
 //! diffusers' checkpoints do.
@@ -11,13 +13,16 @@ mod activation;
 mod arithmetic;
 mod attention;
 mod conv;
-#[cfg(feature = "rten")]
+#[cfg(feature = "cpu-operators")]
 mod flex;
 mod frames;
 mod linear;
 mod norm;
 mod resample;
 mod resnet_block;
+#[cfg(feature = "cpu-operators")]
+mod settings;
+mod shape;
 
 use burn::tensor::{DType, Device};
 
@@ -25,13 +30,23 @@ use burn::tensor::{DType, Device};
 /// compute: those for f32 on the CPU do.
 #[must_use]
 pub fn takes_half_weights(dtype: DType, device: &Device) -> bool {
-    #[cfg(feature = "rten")]
-    return dtype == DType::F32 && *device == Device::flex();
-    #[cfg(not(feature = "rten"))]
+    #[cfg(feature = "cpu-operators")]
+    return settings::settings().cpu_operators && dtype == DType::F32 && *device == Device::flex();
+    #[cfg(not(feature = "cpu-operators"))]
     {
         let _ = (dtype, device);
         false
     }
+}
+
+/// Gives memory back to the system that the CPU's operators keep for their next results, up to 512 MB.
+///
+/// Call it when a model is dropped, or after a generation that was cancelled. It may be called at any time: buffers in use
+/// are not touched, and the next operator allocates what it needs. Other devices have pools of their own, which this
+/// leaves alone (Burn's `Device::memory_cleanup` is for those); without the feature `cpu-operators` it does nothing.
+pub fn release_memory() {
+    #[cfg(feature = "cpu-operators")]
+    flex::release_pool();
 }
 
 pub use activation::{Activation, geglu};

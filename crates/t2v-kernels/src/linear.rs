@@ -5,7 +5,10 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::geglu;
+use crate::{
+    geglu,
+    shape::{assert_shape, widths},
+};
 
 /// A linear layer whose weight stays `[d_out, d_in]` in memory, as checkpoints store it: the transposition is a view.
 #[must_use]
@@ -16,13 +19,23 @@ pub fn linear(d_in: usize, d_out: usize, bias: bool, device: &Device) -> Linear 
         .init(device)
 }
 
+#[track_caller]
+fn assert_input(layer: &Linear, x: &Tensor<3>) {
+    let [batch, tokens, _] = x.dims();
+    assert_shape("the input of a linear layer", x, [batch, tokens, widths(layer)[0]]);
+}
+
 /// Applies a linear layer to each token. A transposed view is as fast as tokens in order.
 ///
 /// # Shapes
 /// - x: `[batch, tokens, d_in]` -> `[batch, tokens, d_out]`
+///
+/// # Panics
+/// On tokens of another width than the layer's.
 #[must_use]
 pub fn project(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    assert_input(layer, &x);
+    #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::linear(layer, x) {
         Ok(out) => return out,
         Err(x) => x,
@@ -35,9 +48,16 @@ pub fn project(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
 /// # Shapes
 /// - x: `[batch, tokens, d_in]`
 /// - residual, output: `[batch, tokens, d_out]`
+///
+/// # Panics
+/// On other shapes.
 #[must_use]
 pub fn project_add(layer: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    assert_input(layer, &x);
+    let [batch, tokens, _] = x.dims();
+    let expected = [batch, tokens, widths(layer)[1]];
+    assert_shape("what a linear layer is added to", &residual, expected);
+    #[cfg(feature = "cpu-operators")]
     let (x, residual) = match crate::flex::linear_add(layer, x, residual) {
         Ok(out) => return out,
         Err(inputs) => inputs,
@@ -50,9 +70,18 @@ pub fn project_add(layer: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<
 /// # Shapes
 /// - tokens: `[batch, height * width, d_in]`
 /// - residual, output: `[batch, d_out, height, width]`
+///
+/// # Panics
+/// On other shapes.
 #[must_use]
 pub fn project_add_image(layer: &Linear, tokens: Tensor<3>, residual: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    let [_, _, height, width] = residual.dims();
+    let ([d_in, d_out], batch) = (widths(layer), tokens.dims()[0]);
+    let expected = [batch, height * width, d_in];
+    assert_shape("the input of a linear layer to an image", &tokens, expected);
+    let expected = [batch, d_out, height, width];
+    assert_shape("the image that a linear layer is added to", &residual, expected);
+    #[cfg(feature = "cpu-operators")]
     let (tokens, residual) = match crate::flex::linear_to_image(layer, tokens, residual) {
         Ok(out) => return out,
         Err(inputs) => inputs,
@@ -65,9 +94,20 @@ pub fn project_add_image(layer: &Linear, tokens: Tensor<3>, residual: Tensor<4>)
 ///
 /// # Shapes
 /// - x, residual: `[batch, tokens, dim]`, unchanged
+///
+/// # Panics
+/// On other shapes, and on layers that don't belong together.
 #[must_use]
 pub fn feed_forward(proj: &Linear, out: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-    #[cfg(feature = "rten")]
+    let ([dim, wide], [inner, d_out]) = (widths(proj), widths(out));
+    assert!(
+        wide == 2 * inner && d_out == dim,
+        "a gated feed-forward layer of {dim} to {wide} and {inner} to {d_out} channels: the first gives values and gates, \
+         twice what the second takes, and the second as many as the first takes"
+    );
+    assert_input(proj, &x);
+    assert_shape("what a feed-forward layer is added to", &residual, x.dims());
+    #[cfg(feature = "cpu-operators")]
     let [x, residual] = match crate::flex::feed_forward([proj, out], x, residual) {
         Ok(out) => return out,
         Err(inputs) => inputs,

@@ -7,12 +7,19 @@ use burn::{
     tensor::{DType, Device, Tensor, module},
 };
 
-use crate::{Activation, merge_frames, split_frames};
+use crate::{
+    Activation, merge_frames,
+    shape::{assert_shape, assert_whole_clips},
+    split_frames,
+};
 
 /// Normalises each image by itself, then activates.
 ///
 /// # Shapes
 /// - x: `[batch, channels, height, width]`, unchanged
+///
+/// # Panics
+/// On images of another number of channels.
 #[must_use]
 pub fn group_norm(norm: &GroupNorm, x: Tensor<4>, activation: Option<Activation>) -> Tensor<4> {
     group_norm_frames(norm, x, 1, activation)
@@ -22,9 +29,16 @@ pub fn group_norm(norm: &GroupNorm, x: Tensor<4>, activation: Option<Activation>
 ///
 /// # Shapes
 /// - x: `[batch * frames, channels, height, width]`, unchanged
+///
+/// # Panics
+/// On images of another number of channels, and on no whole clips.
 #[must_use]
 pub fn group_norm_frames(norm: &GroupNorm, x: Tensor<4>, frames: usize, activation: Option<Activation>) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    let [rows, _, height, width] = x.dims();
+    assert_whole_clips(rows, frames);
+    let expected = [rows, norm.num_channels, height, width];
+    assert_shape("the input of a group normalisation", &x, expected);
+    #[cfg(feature = "cpu-operators")]
     let x = match crate::flex::group_norm(norm, x, frames, activation) {
         Ok(out) => return out,
         Err(x) => x,
@@ -66,9 +80,15 @@ impl LayerNorm {
 
     /// # Shapes
     /// - x: `[batch, tokens, dim]`, unchanged
+    ///
+    /// # Panics
+    /// On tokens of another width.
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        #[cfg(feature = "rten")]
+        let [batch, tokens, _] = x.dims();
+        let expected = [batch, tokens, self.gamma.dims()[0]];
+        assert_shape("the input of a layer normalisation", &x, expected);
+        #[cfg(feature = "cpu-operators")]
         let x = match crate::flex::layer_norm(self, x) {
             Ok(out) => return out,
             Err(x) => x,

@@ -75,7 +75,7 @@ impl Upsample2d {
 /// - output: `[batch, first + second, height, width]`
 #[must_use]
 pub fn cat_channels(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "rten")]
+    #[cfg(feature = "cpu-operators")]
     let [x, y] = match crate::flex::cat_channels(x, y) {
         Ok(out) => return out,
         Err(inputs) => inputs,
@@ -91,8 +91,8 @@ pub fn cat_channels(x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
 pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [batch, channels, height, width] = x.dims();
     if size == [2 * height, 2 * width] {
-        #[cfg(feature = "rten")]
-        let x = match crate::flex::double(x) {
+        #[cfg(feature = "cpu-operators")]
+        let x = match crate::flex::upsample_2x(x) {
             Ok(out) => return out,
             Err(x) => x,
         };

@@ -32,26 +32,72 @@ fn run(changes: Value) -> Video {
 }
 
 /// Generates from a picture and tells how many model calls there were.
-fn from_picture(changes: Value) -> (Video, usize) {
+fn from_init(changes: Value, picture: RgbImage) -> (Video, usize) {
     let mut calls = 0;
-    let mut options = GenerateOptions::default();
-    options.init = Some(InitMedia::Image(RgbImage::from_fn(24, 16, |x, y| {
-        Rgb([(x * 9) as u8, (y * 12) as u8, 60])
-    })));
-    options.on_progress = Some(Box::new(|progress| {
-        if progress.stage == Stage::Denoising {
-            calls = progress.total;
-        }
-    }));
+    let options = GenerateOptions::default()
+        .with_init(InitMedia::Image(picture))
+        .with_progress(|progress| {
+            if progress.stage == Stage::Denoising {
+                calls = progress.total;
+            }
+        });
     let video = pipeline().generate_with(&request(changes), options).unwrap();
     (video, calls)
+}
+
+fn from_picture(changes: Value) -> (Video, usize) {
+    let picture = RgbImage::from_fn(24, 16, |x, y| Rgb([(x * 9) as u8, (y * 12) as u8, 60]));
+    from_init(changes, picture)
+}
+
+/// What one step makes of the noise: latents before they are decoded.
+fn one_step(changes: Value) -> Vec<f32> {
+    let mut body = json!({"num_inference_steps": 1});
+    body.as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
+    let mut values = Vec::new();
+    let options = GenerateOptions::default().with_latents(|latents| {
+        values = latents.values().to_vec();
+        Ok(())
+    });
+    pipeline().generate_with(&request(body), options).unwrap();
+    values
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// What one step gives is `negative + scale (positive - negative)`, where the two are what it gives without guidance.
+#[track_caller]
+fn assert_guided(guided: Value, scale: f32, positive: Value, negative: Value) {
+    let unguided = |mut changes: Value| {
+        changes["guidance_scale"] = json!(1);
+        one_step(changes)
+    };
+    let (positive, negative) = (unguided(positive), unguided(negative));
+    let signal = distance(&positive, &negative);
+    assert!(signal > 1e-5, "the prompts give the same");
+    let expected: Vec<f32> = positive
+        .iter()
+        .zip(&negative)
+        .map(|(p, n)| n + scale * (p - n))
+        .collect();
+    let error = distance(&one_step(guided), &expected);
+    assert!(
+        error < 0.02 * signal * scale,
+        "{error} where guidance adds {}",
+        signal * scale
+    );
 }
 
 #[track_caller]
 fn assert_changes_frames(changes: Value) {
     let (base, changed) = (run(json!({})), run(changes));
     assert_eq!(base.num_frames(), changed.num_frames());
-    assert_ne!(base.frames(), changed.frames());
+    assert!(distance(base.frames(), changed.frames()) > 1e-4);
 }
 
 #[track_caller]
@@ -61,54 +107,118 @@ fn assert_changes_nothing(changes: Value) {
 
 #[test]
 fn prompt() {
+    assert_eq!(run(json!({"prompt": "a blue cube"})).report().prompt, "a blue cube");
     assert_changes_frames(json!({"prompt": "a blue cube"}));
+    let guided = json!({"prompt": "a blue cube", "guidance_scale": 4});
+    assert_guided(guided, 4.0, json!({"prompt": "a blue cube"}), json!({"prompt": ""}));
 }
 
 #[test]
 fn negative_prompt() {
-    assert_changes_frames(json!({"negative_prompt": "blurry"}));
+    assert_eq!(
+        run(json!({"negative_prompt": "blurry"})).report().negative_prompt,
+        "blurry"
+    );
+    let guided = json!({"negative_prompt": "blurry", "guidance_scale": 4});
+    assert_guided(guided, 4.0, json!({}), json!({"prompt": "blurry"}));
+    assert_changes_nothing(json!({"negative_prompt": ""}));
     let unguided = |text: &str| run(json!({"guidance_scale": 1, "negative_prompt": text}));
     assert_eq!(unguided("").frames(), unguided("blurry").frames());
+}
+
+#[test]
+fn guidance_scale() {
+    for scale in [2.5, 20.0] {
+        let guided = json!({"guidance_scale": scale});
+        assert_eq!(run(guided.clone()).report().guidance_scale, scale);
+        assert_guided(guided, scale as f32, json!({}), json!({"prompt": ""}));
+    }
+    assert_changes_frames(json!({"guidance_scale": 2.5}));
+}
+
+/// Upstream leaves layers out for the prompt only.
+#[test]
+fn clip_skip() {
+    for skip in [1, 3] {
+        let guided = json!({"clip_skip": skip, "guidance_scale": 4, "negative_prompt": "blurry"});
+        assert_eq!(run(guided.clone()).report().clip_skip, skip);
+        assert_guided(guided, 4.0, json!({"clip_skip": skip}), json!({"prompt": "blurry"}));
+    }
+    assert_changes_nothing(json!({"clip_skip": 0}));
+    assert_changes_frames(json!({"clip_skip": 1}));
+    let message = pipeline()
+        .generate(&request(json!({"clip_skip": 4})))
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("clip skip") && message.contains('3'), "{message}");
 }
 
 #[test]
 fn width_and_height() {
     let video = run(json!({"width": "32", "height": "8"}));
     assert_eq!((video.width(), video.height(), video.num_frames()), (32, 8, 2));
+    assert_eq!(video.frames().len(), 2 * 8 * 32 * 3);
+    assert_eq!((video.report().width, video.report().height), (32, 8));
 }
 
 #[test]
 fn scheduler() {
-    assert_changes_frames(json!({"scheduler": "HeunDiscrete"}));
-    let named = run(json!({"scheduler": "eulerdiscrete"}));
-    assert_eq!(named.report().scheduler, "EulerDiscreteScheduler");
+    let calls = |name: &str| from_picture(json!({"scheduler": name, "num_inference_steps": 4, "strength": 1})).1;
+    // Heun's method looks ahead on all steps but the last.
+    assert_eq!((calls("DDIM"), calls("HeunDiscrete")), (4, 7));
+    let mut results = vec![run(json!({}))];
+    for (named, class) in [
+        ("eulerdiscrete", "EulerDiscreteScheduler"),
+        ("HeunDiscrete", "HeunDiscreteScheduler"),
+        ("DDPMScheduler", "DDPMScheduler"),
+    ] {
+        let (video, by_class) = (run(json!({"scheduler": named})), run(json!({"scheduler": class})));
+        assert_eq!(video.report().scheduler, class);
+        assert_eq!(video.frames(), by_class.frames());
+        for other in &results {
+            let name = &other.report().scheduler;
+            assert!(distance(video.frames(), other.frames()) > 1e-4, "{class} is {name}");
+        }
+        results.push(video);
+    }
 }
 
 #[test]
 fn num_inference_steps() {
     let calls = |steps: u32| from_picture(json!({"num_inference_steps": steps, "strength": 1})).1;
     assert_eq!((calls(3), calls(7)), (3, 7));
+    assert_eq!(run(json!({"num_inference_steps": "5"})).report().num_inference_steps, 5);
     assert_changes_frames(json!({"num_inference_steps": "5"}));
 }
 
-#[test]
-fn guidance_scale() {
-    assert_changes_frames(json!({"guidance_scale": 2.5}));
-}
-
+/// How much of the picture is replaced: the less of the steps are run, the more of it is seen.
 #[test]
 fn strength() {
     assert_changes_nothing(json!({"strength": 0.3}));
-    let calls = |strength: f64| from_picture(json!({"num_inference_steps": 10, "strength": strength})).1;
-    assert_eq!((calls(1.0), calls(0.7), calls(0.2)), (10, 7, 2));
+    let start = |strength: f64, colour: [u8; 3]| {
+        let changes = json!({"num_inference_steps": 10, "strength": strength});
+        from_init(changes, RgbImage::from_pixel(24, 16, Rgb(colour)))
+    };
+    let mut difference = f32::INFINITY;
+    for (strength, calls) in [(0.2, 2), (0.7, 7), (1.0, 10)] {
+        let ((dark, dark_calls), (light, _)) = (start(strength, [20, 20, 60]), start(strength, [240, 230, 200]));
+        assert_eq!(dark_calls, calls);
+        assert_eq!(dark.report().strength, Some(strength));
+        let less = distance(dark.frames(), light.frames());
+        assert!(less < difference, "{strength}: {less}, with less strength {difference}");
+        difference = less;
+    }
 }
 
 #[test]
 fn seed() {
+    assert_eq!(run(json!({"seed": 2})).report().seed, 2);
     assert_changes_frames(json!({"seed": 2}));
     assert_changes_nothing(json!({"seed": "1"}));
     let (a, b) = (run(json!({"seed": null})), run(json!({"seed": null})));
     assert_ne!(a.report().seed, b.report().seed);
+    let again = run(json!({"seed": a.report().seed}));
+    assert_eq!(again.frames(), a.frames());
 }
 
 #[test]
@@ -139,12 +249,15 @@ fn model_id() {
 }
 
 #[test]
-fn num_frames_fps_and_clip_skip() {
-    assert_eq!(run(json!({"num_frames": 3})).num_frames(), 3);
+fn num_frames_and_fps() {
+    for frames in [1, 3] {
+        let video = run(json!({"num_frames": frames}));
+        assert_eq!((video.num_frames(), video.report().num_frames), (frames, frames as u32));
+        assert_eq!(video.frames().len(), frames * 16 * 24 * 3);
+    }
     let fast = run(json!({"fps": 24}));
-    assert_eq!(fast.frame_rate(), 24.into());
+    assert_eq!((fast.frame_rate(), fast.report().fps), (24.into(), 24));
     assert_eq!(fast.frames(), run(json!({})).frames());
-    assert_changes_frames(json!({"clip_skip": 1}));
 }
 
 #[test]

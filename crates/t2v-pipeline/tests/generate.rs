@@ -48,29 +48,6 @@ fn the_same_request_gives_the_same_frames() {
 }
 
 #[test]
-fn each_field_has_its_effect() {
-    let pipeline = pipeline();
-    let base = pipeline.generate(&request()).unwrap();
-    let changed = [
-        request().with_seed(2),
-        request().with_scheduler("EulerDiscrete"),
-        request().with_num_inference_steps(4),
-        request().with_guidance_scale(2.0),
-        request().with_negative_prompt("blue"),
-    ];
-    for request in changed {
-        let video = pipeline.generate(&request).unwrap();
-        assert!(
-            difference(base.frames(), video.frames()) > 1e-4,
-            "{request:?} changed nothing"
-        );
-    }
-    // Without init media the strength has none.
-    let video = pipeline.generate(&request().with_strength(0.2)).unwrap();
-    assert_eq!(base.frames(), video.frames());
-}
-
-#[test]
 fn a_drawn_seed_is_reported_and_repeats_the_run() {
     let pipeline = pipeline();
     let mut request = request();

@@ -11,17 +11,17 @@ use rten_vecmath::Exp;
 use super::{
     attention_frames,
     buffer::Scratch,
-    elements,
+    elements, into_contiguous, is_supported,
     product::{Bias, GAP, Matrix, RightSide, Target},
-    scratch, suits, taken, tensor,
+    scratch, tensor,
 };
 use crate::MultiHead;
 
 /// Scores that a block of queries may have.
 const BLOCK_SCORES: usize = 1 << 17;
 
-/// Below this many keys a matrix product costs more to prepare than to compute.
-const FEW_KEYS: usize = 24;
+/// A sequence of fewer keys is short: a matrix product costs more to prepare than to compute.
+const SHORT_SEQUENCE: usize = 24;
 
 /// `softmax(query key^T / sqrt(head_dim)) value` for each head; `causal` hides later keys.
 pub(crate) fn attention(
@@ -30,7 +30,7 @@ pub(crate) fn attention(
     causal: bool,
 ) -> Result<Tensor<3>, [Tensor<3>; 3]> {
     let ([batch, queries, inner], keys) = (query.dims(), key.dims()[1]);
-    if keys < FEW_KEYS && queries == keys && !causal {
+    if keys < SHORT_SEQUENCE && queries == keys && !causal {
         // As one token in `keys` frames.
         let frames = [query, key, value].map(|x| x.reshape([batch * keys, 1, inner]));
         let back = |x: Tensor<3>| x.reshape([batch, queries, inner]);
@@ -38,14 +38,14 @@ pub(crate) fn attention(
             .map(back)
             .map_err(|frames| frames.map(back));
     }
-    if keys < FEW_KEYS {
+    if keys < SHORT_SEQUENCE {
         return Err([query, key, value]);
     }
     let inputs = [query, key, value];
-    if !inputs.iter().all(suits) {
+    if !inputs.iter().all(is_supported) {
         return Err(inputs);
     }
-    let inputs = inputs.map(taken);
+    let inputs = inputs.map(into_contiguous);
     let [query, key, value] = inputs.each_ref().map(elements);
     let scale = 1.0 / (split.head_dim as f32).sqrt();
     let stride = keys + GAP;

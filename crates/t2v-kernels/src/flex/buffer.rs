@@ -1,7 +1,7 @@
 //! Buffers for results and intermediate values, used again after their tensor is gone.
 //!
 //! Fresh memory is expensive: the system has to clear each page of it. A denoising step asks
-//! for buffers of the same sizes over and over, so large ones go back to a pool of [`KEPT`] bytes when they are dropped.
+//! for buffers of the same sizes over and over, so large ones go back to a pool of [`POOL_CAPACITY`] bytes when they are dropped.
 
 use std::{
     mem::{ManuallyDrop, MaybeUninit, take},
@@ -14,9 +14,9 @@ use burn::tensor::Bytes;
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty};
 
 /// Smaller buffers, in bytes, are the allocator's business.
-const LARGE: usize = 1 << 20;
+const POOLED_FROM: usize = 1 << 20;
 /// Bytes that the pool holds at most.
-const KEPT: usize = 1 << 29;
+const POOL_CAPACITY: usize = 1 << 29;
 /// Linux is asked to back a fresh buffer of several of these with as many large pages.
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 1 << 21;
@@ -34,7 +34,7 @@ fn bytes(buffer: &Vec<f32>) -> usize {
 
 /// A buffer whose values are arbitrary: those of its last use.
 pub(super) fn scratch(len: usize) -> Vec<f32> {
-    if len * size_of::<f32>() < LARGE {
+    if len * size_of::<f32>() < POOLED_FROM {
         return vec![0.0; len];
     }
     let mut pool = pool();
@@ -53,21 +53,27 @@ pub(super) fn scratch(len: usize) -> Vec<f32> {
 }
 
 /// Takes a buffer back. What was dropped longest ago makes room for it.
-fn give_back(buffer: Vec<f32>) {
-    if !(LARGE..=KEPT).contains(&bytes(&buffer)) {
+fn recycle(buffer: Vec<f32>) {
+    if !(POOLED_FROM..=POOL_CAPACITY).contains(&bytes(&buffer)) {
         return;
     }
     let mut pool = pool();
     pool.push(buffer);
     let mut held: usize = pool.iter().map(bytes).sum();
     let surplus = pool.iter().take_while(|buffer| {
-        let over = held > KEPT;
+        let over = held > POOL_CAPACITY;
         held -= bytes(buffer);
         over
     });
     let surplus = surplus.count();
     let dropped: Vec<_> = pool.drain(..surplus).collect();
     drop(pool);
+    drop(dropped);
+}
+
+/// Frees the buffers that nobody uses.
+pub(crate) fn release_pool() {
+    let dropped = take(&mut *pool());
     drop(dropped);
 }
 
@@ -120,14 +126,14 @@ impl DerefMut for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        give_back(take(&mut self.0));
+        recycle(take(&mut self.0));
     }
 }
 
 /// A buffer as the bytes of a tensor; they go back to the pool with it.
 #[expect(unsafe_code, reason = "Burn's way to name an allocator of one's own")]
 pub(super) fn into_bytes(values: Vec<f32>) -> Bytes {
-    if bytes(&values) < LARGE {
+    if bytes(&values) < POOLED_FROM {
         return Bytes::from_elems(values);
     }
     let len = size_of_val(values.as_slice());
@@ -135,12 +141,13 @@ pub(super) fn into_bytes(values: Vec<f32>) -> Bytes {
     unsafe { Bytes::from_controller(Box::new(Pooled(values)), len) }
 }
 
-/// A vector that goes back to the pool.
+/// A vector that goes back to the pool. Its memory is its whole capacity, as [`AllocationController`] has it: a buffer that
+/// is used again may have more of that than values, so `Bytes` can be extended in place.
 struct Pooled(Vec<f32>);
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        give_back(take(&mut self.0));
+        recycle(take(&mut self.0));
     }
 }
 
@@ -155,14 +162,15 @@ impl AllocationController for Pooled {
     }
 
     unsafe fn memory_mut(&mut self, _: AccessPolicy) -> Result<&mut [MaybeUninit<u8>], AccessError> {
-        let len = size_of_val(self.0.as_slice());
-        // SAFETY: the vector's values, as bytes; the caller promises to write initialised ones, and any are valid.
+        let len = bytes(&self.0);
+        // SAFETY: all that the vector has allocated, which need not be initialised for this type. The caller promises to
+        // write initialised values, and any bytes are a valid f32.
         Ok(unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) })
     }
 
     fn memory(&self, _: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
-        // SAFETY: the vector's values, as bytes.
-        Ok(unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), size_of_val(self.0.as_slice())) })
+        // SAFETY: all that the vector has allocated, which need not be initialised for this type.
+        Ok(unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), bytes(&self.0)) })
     }
 
     fn capacity(&self) -> usize {
@@ -179,13 +187,20 @@ mod tests {
     use burn::tensor::{Device, Tensor, TensorData};
 
     use super::*;
-    use crate::flex::{contiguous, into_elements, tensor};
+    use crate::flex::{into_elements, tensor, try_into_contiguous};
 
-    /// Nobody else in this process asks for buffers of this size.
-    const LEN: usize = 1_234_567;
+    /// Nobody else in this process asks for buffers of about this size.
+    const LEN: usize = 22_345_678;
+
+    /// Held by tests that rely on what the pool has.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     #[test]
     fn buffers_are_used_again_and_the_pool_has_an_end() {
+        let _alone = alone();
         let first = scratch(LEN);
         let place = first.as_ptr();
         let x: Tensor<1> = tensor(first, [LEN]);
@@ -200,14 +215,68 @@ mod tests {
         let again = scratch(LEN);
         assert_eq!(again.as_ptr(), place);
         for _ in 0..3 {
-            let buffers: Vec<Scratch> = (0..8).map(|i| Scratch::new((KEPT >> 5) + 1000 * i)).collect();
+            let buffers: Vec<Scratch> = (0..8).map(|i| Scratch::new((POOL_CAPACITY >> 5) + 1000 * i)).collect();
             drop(buffers);
         }
-        assert!(pool().iter().map(bytes).sum::<usize>() <= KEPT);
+        assert!(pool().iter().map(bytes).sum::<usize>() <= POOL_CAPACITY);
+    }
+
+    #[test]
+    fn a_released_pool_is_empty() {
+        let _alone = alone();
+        release_pool();
+        let is_held = || pool().iter().any(|buffer| buffer.capacity() == LEN);
+        let in_use = Scratch::new(LEN);
+        drop(Scratch::new(LEN));
+        assert!(is_held());
+        release_pool();
+        assert!(!is_held());
+        drop(in_use);
+        assert!(is_held(), "the buffer in use was not of the pool");
+        crate::release_memory();
+        assert!(!is_held());
+    }
+
+    /// Bytes in a buffer that has room for more, of which Burn may use all.
+    #[test]
+    fn bytes_grow_within_the_capacity_and_beyond() {
+        const LEN: usize = 23_456_784;
+        const SPARE: usize = 16;
+        let _alone = alone();
+        release_pool();
+        drop(Scratch::new(LEN + SPARE));
+        let mut values = scratch(LEN);
+        assert_eq!(values.capacity(), LEN + SPARE, "a buffer that is used again");
+        values.fill(1.5);
+        let place = values.as_ptr().cast::<u8>();
+        let mut grown = into_bytes(values);
+        assert_eq!((grown.len(), grown.capacity()), (4 * LEN, 4 * (LEN + SPARE)));
+        let more: Vec<u8> = [2.5_f32; SPARE].iter().flat_map(|value| value.to_ne_bytes()).collect();
+        grown.extend_from_byte_slice(&more);
+        assert_eq!(grown.as_ptr(), place, "there was room");
+        let copy = grown.clone();
+        grown.extend_from_byte_slice(&more);
+        assert_ne!(grown.as_ptr(), place, "there was no room");
+        let tails = [(copy, LEN + SPARE), (grown, LEN + 2 * SPARE)].map(|(bytes, len)| {
+            let data = TensorData::from_bytes(bytes, [len], burn::tensor::DType::F32);
+            data.as_slice::<f32>().unwrap()[LEN - 1..].to_vec()
+        });
+        assert_eq!(tails[0], [&[1.5][..], &[2.5; SPARE]].concat());
+        assert_eq!(tails[1], [&[1.5][..], &[2.5; 2 * SPARE]].concat());
+        // Detached with all its capacity.
+        let again = into_bytes({
+            let mut values = scratch(LEN);
+            values.fill(3.5);
+            values
+        });
+        let capacity = again.capacity() / 4;
+        let detached = again.try_into_vec::<f32>().unwrap();
+        assert_eq!((detached.len(), detached.capacity()), (LEN, capacity));
     }
 
     #[test]
     fn tensors_of_the_pool_are_like_others() {
+        const LEN: usize = 1_234_567;
         let values: Vec<f32> = (0..LEN + 1).map(|i| i as f32).collect();
         let x: Tensor<1> = tensor(values.clone(), [LEN + 1]);
         let kept = x.clone();
@@ -215,8 +284,8 @@ mod tests {
         let doubled = (x * 2.0).into_data();
         assert_eq!(doubled.as_slice::<f32>().unwrap()[LEN], 2.0 * LEN as f32);
         assert_eq!(kept.clone().into_data(), TensorData::from(values.as_slice()));
-        let taken = into_elements(contiguous(kept).unwrap());
-        assert_eq!(taken, values);
+        let values_again = into_elements(try_into_contiguous(kept).unwrap());
+        assert_eq!(values_again, values);
         let small: Tensor<1> = tensor(vec![1.0, 2.0], [2]);
         assert_eq!(small.device(), Device::flex());
     }

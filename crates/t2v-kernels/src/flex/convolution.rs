@@ -15,13 +15,13 @@ use rten_tensor::{Matrix, NdTensorView};
 
 use super::{
     buffer::Scratch,
-    contiguous, elements, parameter, scratch, tensor,
+    elements, parameter, scratch, tensor, try_into_contiguous,
     weight::Weight,
     winograd::{self, Plane, Time},
 };
 
-/// Of fewer pixels than this, several images are multiplied at once: alone they don't fill a tile of the product.
-const FEW_PIXELS: usize = 32;
+/// An image of fewer pixels is small: several are multiplied at once, since alone they don't fill a tile of the product.
+const SMALL_IMAGE: usize = 32;
 
 /// A matrix in a buffer, if it lies within it.
 fn matrix(data: &[f32], shape: [usize; 2], strides: [usize; 2]) -> Option<Matrix<'_>> {
@@ -203,8 +203,8 @@ impl Joined {
     }
 }
 
-/// Parts `[channels, images * pixels]` into `[images, channels, pixels]`.
-fn part(joined: &[f32], channels: usize, out: &mut [f32], images: usize) {
+/// Splits `[channels, images * pixels]` into `[images, channels, pixels]`.
+fn split_images(joined: &[f32], channels: usize, out: &mut [f32], images: usize) {
     let (columns, pixels) = (joined.len() / channels, out.len() / images / channels);
     out.par_chunks_mut(channels * pixels)
         .enumerate()
@@ -253,7 +253,7 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
     let convolve = || {
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
         let out_channels = kernels.out_channels();
-        let x = contiguous(x).ok()?;
+        let x = try_into_contiguous(x).ok()?;
         let mut out = scratch(batch * out_channels * pixels.len());
         let shape = [batch, out_channels, out_height, out_width];
         if conv.kernel_size == [3, 3] && conv.stride == [1, 1] {
@@ -267,7 +267,7 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
                 weight: &kernels.weight,
                 bias: kernels.bias(),
             };
-            if winograd::pays(&plane) {
+            if winograd::is_faster(&plane) {
                 winograd::convolve(&plane, &mut out);
                 return Some(tensor(out, shape));
             }
@@ -275,14 +275,14 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
         let mut room = Scratch::default();
         let kernels = kernels.widened(&mut room)?;
         let joined_len = batch * channels * (height + top + bottom + conv.stride[0]) * (width + left + right);
-        if batch > 1 && pixels.len() < FEW_PIXELS && joined_len <= i32::MAX as usize {
+        if batch > 1 && pixels.len() < SMALL_IMAGE && joined_len <= i32::MAX as usize {
             let joined = Joined::new(elements(&x), [batch, channels], [y_axis, x_axis], [bottom, right]);
             let pixels = joined.pixels(&pixels);
             let gemm = GemmExecutor::default();
             let patches = patches(&gemm, &joined.image, [channels, joined.area()], joined.axes, &pixels)?;
             let mut products = Scratch::new(out.len());
             kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
-            part(&products, out_channels, &mut out, batch);
+            split_images(&products, out_channels, &mut out, batch);
             return Some(tensor(out, shape));
         }
         out.par_chunks_mut(out_channels * pixels.len())
@@ -330,7 +330,7 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
     let convolve = || {
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
         let out_channels = kernels.out_channels();
-        let x = contiguous(x).ok()?;
+        let x = try_into_contiguous(x).ok()?;
         let clips = elements(&x);
         let mut out = scratch(rows * out_channels * area);
         let shape = [rows, out_channels, height, width];
@@ -344,14 +344,14 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
                 weight: &kernels.weight,
                 bias: kernels.bias(),
             };
-            if winograd::pays(&time) {
+            if winograd::is_faster(&time) {
                 winograd::convolve(&time, &mut out);
                 return Some(tensor(out, shape));
             }
         }
         let mut room = Scratch::default();
         let kernels = kernels.widened(&mut room)?;
-        if area < FEW_PIXELS {
+        if area < SMALL_IMAGE {
             let pixels: Vec<(usize, usize)> = (0..frames)
                 .flat_map(|frame| (0..area).map(move |pixel| (frame, pixel)))
                 .collect();
@@ -360,7 +360,7 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
                 let gemm = GemmExecutor::default();
                 let patches = patches(&gemm, clip, [channels, area], [time, space], &pixels)?;
                 kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
-                part(&products, out_channels, out, frames);
+                split_images(&products, out_channels, out, frames);
             }
             return Some(tensor(out, shape));
         }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use rten_simd::SimdUnaryOp;
 use rten_vecmath::{ApproxGelu, Gelu, Silu, Swish};
 
-use super::{CHUNK, contiguous, elements, into_elements, scratch, suits, taken, tensor};
+use super::{CHUNK, elements, into_contiguous, into_elements, is_supported, scratch, tensor, try_into_contiguous};
 use crate::Activation;
 
 /// Applies `activation` to neighbouring elements.
@@ -23,7 +23,7 @@ pub(super) fn activate_slice(activation: Activation, x: &mut [f32]) {
 /// `activation` of each element.
 pub(crate) fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Result<Tensor<D>, Tensor<D>> {
     let shape = x.dims();
-    let mut values = into_elements(contiguous(x)?);
+    let mut values = into_elements(try_into_contiguous(x)?);
     values
         .par_chunks_mut(CHUNK)
         .for_each(|chunk| activate_slice(activation, chunk));
@@ -31,7 +31,7 @@ pub(crate) fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> 
 }
 
 /// `value * gelu(gate)` of a row that holds values, then gates.
-pub(super) fn gate(row: &[f32], out: &mut [f32]) {
+pub(super) fn geglu_row(row: &[f32], out: &mut [f32]) {
     let (value, gate) = row.split_at(out.len());
     out.copy_from_slice(gate);
     Gelu {}.map_mut(out);
@@ -39,16 +39,16 @@ pub(super) fn gate(row: &[f32], out: &mut [f32]) {
 }
 
 /// `value * gelu(gate)` of a last dimension that holds values, then gates.
-pub(crate) fn gated_gelu(x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
+pub(crate) fn geglu(x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
     let [batch, tokens, width] = x.dims();
     let inner = width / 2;
-    let x = contiguous(x)?;
+    let x = try_into_contiguous(x)?;
     let rows = elements(&x);
     let mut out = scratch(batch * tokens * inner);
     out.par_chunks_mut(inner)
         .zip(rows.par_chunks(width))
         .for_each(|(out, row)| {
-            gate(row, out);
+            geglu_row(row, out);
         });
     Ok(tensor(out, [batch, tokens, inner]))
 }
@@ -56,10 +56,10 @@ pub(crate) fn gated_gelu(x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
 /// `x + y`, in the place of `x` where nobody else holds it.
 pub(crate) fn add<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Result<Tensor<D>, [Tensor<D>; 2]> {
     let shape = x.dims();
-    if !suits(&x) || !suits(&y) || y.dims() != shape {
+    if !is_supported(&x) || !is_supported(&y) || y.dims() != shape {
         return Err([x, y]);
     }
-    let (mut sum, y) = (into_elements(taken(x)), taken(y));
+    let (mut sum, y) = (into_elements(into_contiguous(x)), into_contiguous(y));
     sum.par_chunks_mut(CHUNK)
         .zip(elements(&y).par_chunks(CHUNK))
         .for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x += y));
@@ -70,10 +70,10 @@ pub(crate) fn add<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Result<Tensor<D
 pub(crate) fn add_to_channels(x: Tensor<4>, y: Tensor<2>) -> Result<Tensor<4>, (Tensor<4>, Tensor<2>)> {
     let shape = x.dims();
     let [batch, channels, height, width] = shape;
-    if !suits(&x) || !suits(&y) || y.dims() != [batch, channels] {
+    if !is_supported(&x) || !is_supported(&y) || y.dims() != [batch, channels] {
         return Err((x, y));
     }
-    let (mut sum, y) = (into_elements(taken(x)), taken(y));
+    let (mut sum, y) = (into_elements(into_contiguous(x)), into_contiguous(y));
     sum.par_chunks_mut(height * width)
         .zip(elements(&y))
         .for_each(|(plane, y)| plane.iter_mut().for_each(|x| *x += y));

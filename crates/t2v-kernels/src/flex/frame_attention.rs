@@ -8,7 +8,7 @@ use rten_simd::{
 };
 use rten_vecmath::Softmax;
 
-use super::{elements, scratch, suits, taken, tensor};
+use super::{elements, into_contiguous, is_supported, scratch, tensor};
 use crate::MultiHead;
 
 /// Tokens that one thread takes at a time.
@@ -24,10 +24,10 @@ pub(crate) fn attention_frames(
 ) -> Result<Tensor<3>, [Tensor<3>; 3]> {
     let [rows, tokens, inner] = query.dims();
     let inputs = [query, key, value];
-    if !inputs.iter().all(suits) {
+    if !inputs.iter().all(is_supported) {
         return Err(inputs);
     }
-    let inputs = inputs.map(taken);
+    let inputs = inputs.map(into_contiguous);
     let all = inputs.each_ref().map(elements);
     let (clip, blocks) = (frames * tokens * inner, tokens.div_ceil(BLOCK));
     let mut out = scratch(rows * tokens * inner);

@@ -7,26 +7,24 @@ use rayon::prelude::*;
 use super::{
     buffer::Scratch,
     elements,
-    elementwise::gate,
-    into_elements, parameter, primitive,
+    elementwise::geglu_row,
+    f32_primitive, into_contiguous, into_elements, is_supported, parameter,
     product::{Bias, Matrix, RightSide, Target},
-    scratch, suits, taken, tensor,
+    scratch, tensor,
     weight::{PackedWeight, Weight},
 };
 
 /// Tokens that a thread takes through a layer at a time.
 const TOKENS: usize = 128;
 
-/// Features that a thread computes at a time for few tokens.
+/// Features that a thread computes at a time for a skinny matrix.
 const FEATURES: usize = 64;
 
-/// The primitive of a tensor that [`suits`], as it lies in memory, in order if there are strides that no matrix has.
-fn strided<const D: usize>(x: Tensor<D>) -> FlexTensor {
-    match primitive(x) {
-        Ok(x) if x.layout().strides().iter().all(|&stride| stride >= 0) => x,
-        Ok(x) => x.to_contiguous(),
-        Err(_) => unreachable!("a tensor in f32 on flex is flex's"),
-    }
+/// The primitive of a tensor that [`is_supported`], as it lies in memory, in order if there are strides that no matrix has.
+fn into_strided<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    let x = f32_primitive(x);
+    let is_forward = x.layout().strides().iter().all(|&stride| stride >= 0);
+    if is_forward { x } else { x.to_contiguous() }
 }
 
 /// A matrix of this shape, with the strides of the last two dimensions, at the `index`th entry of the one before.
@@ -85,15 +83,15 @@ impl Parameters {
     /// Writes `x weight + bias` to `out`, or adds it to what is there.
     fn multiply(&self, x: Tensor<3>, mut out: Vec<f32>, add: bool) -> Tensor<3> {
         let ([batch, tokens, d_in], d_out) = (x.dims(), self.d_out());
-        let x = strided(x);
+        let x = into_strided(x);
         // Entries that follow each other in memory are one matrix.
         let joined = x.layout().strides()[0] == x.layout().strides()[1] * tokens as isize;
         let rows = if joined { batch * tokens } else { tokens };
-        // For few tokens, packing the weights would cost more than transposing the product.
-        let few = self.in_torch_layout && rows * (d_in + d_out) < d_in * d_out;
-        if few {
+        // For a skinny `x`, one of few rows, packing the weights would cost more than transposing the product.
+        let is_skinny = self.in_torch_layout && rows * (d_in + d_out) < d_in * d_out;
+        if is_skinny {
             for (index, out) in out.chunks_mut(rows * d_out).enumerate() {
-                let transposed = self.multiply_few(rows_of(&x, index, [rows, d_in]));
+                let transposed = self.multiply_skinny(rows_of(&x, index, [rows, d_in]));
                 transpose(&transposed, rows, out, add);
             }
         } else {
@@ -110,15 +108,15 @@ impl Parameters {
         tensor(out, [batch, tokens, d_out])
     }
 
-    /// `(x weight + bias)^T` with a weight in torch's layout, which is not packed.
-    fn multiply_few(&self, x: Matrix) -> Scratch {
+    /// `(x weight + bias)^T` for a skinny `x`, with a weight in torch's layout, which is not packed.
+    fn multiply_skinny(&self, x: Matrix) -> Scratch {
         let (tokens, d_in) = (x.rows(), x.columns());
         let mut out = Scratch::new(self.d_out() * tokens);
         let shape = RightSide::new(d_in, tokens);
         let mut packed = Scratch::new(shape.len());
         shape.panels(&mut packed).into_par_iter().for_each(|panel| {
             let part = x.part(panel.columns.clone(), panel.depth.clone());
-            panel.fill(part.transposed());
+            panel.pack(part.transposed());
         });
         out.par_chunks_mut(FEATURES * tokens)
             .enumerate()
@@ -160,7 +158,7 @@ fn transpose(from: &[f32], tokens: usize, out: &mut [f32], add: bool) {
 
 /// `x weight + bias`; `x` may be a transposed view.
 pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
-    let (Some(parameters), true) = (Parameters::of(layer), suits(&x)) else {
+    let (Some(parameters), true) = (Parameters::of(layer), is_supported(&x)) else {
         return Err(x);
     };
     let [batch, rows, _] = x.dims();
@@ -174,10 +172,10 @@ pub(crate) fn linear_add(
     x: Tensor<3>,
     residual: Tensor<3>,
 ) -> Result<Tensor<3>, (Tensor<3>, Tensor<3>)> {
-    let (Some(parameters), true, true) = (Parameters::of(layer), suits(&x), suits(&residual)) else {
+    let (Some(parameters), true, true) = (Parameters::of(layer), is_supported(&x), is_supported(&residual)) else {
         return Err((x, residual));
     };
-    Ok(parameters.multiply(x, into_elements(taken(residual)), true))
+    Ok(parameters.multiply(x, into_elements(into_contiguous(residual)), true))
 }
 
 /// Applies a layer to the tokens `[batch, height * width, d_in]` of images, and adds `[batch, d_out, height, width]` in
@@ -189,10 +187,10 @@ pub(crate) fn linear_to_image(
 ) -> Result<Tensor<4>, (Tensor<3>, Tensor<4>)> {
     let image_shape = image.dims();
     let [_, area, d_in] = tokens.dims();
-    let (Some(parameters), true, true) = (Parameters::of(layer), suits(&tokens), suits(&image)) else {
+    let (Some(parameters), true, true) = (Parameters::of(layer), is_supported(&tokens), is_supported(&image)) else {
         return Err((tokens, image));
     };
-    let (tokens, mut out) = (taken(tokens), into_elements(taken(image)));
+    let (tokens, mut out) = (into_contiguous(tokens), into_elements(into_contiguous(image)));
     let (d_out, mut room) = (parameters.d_out(), Scratch::default());
     let weight = parameters.weight.whole(&mut room);
     let weight = match parameters.in_torch_layout {
@@ -224,13 +222,17 @@ pub(crate) fn feed_forward(
     residual: Tensor<3>,
 ) -> Result<Tensor<3>, [Tensor<3>; 2]> {
     let shape = residual.dims();
-    let (Some(proj), Some(out), true, true) = (Parameters::of(proj), Parameters::of(out), suits(&x), suits(&residual))
-    else {
+    let (Some(proj), Some(out), true, true) = (
+        Parameters::of(proj),
+        Parameters::of(out),
+        is_supported(&x),
+        is_supported(&residual),
+    ) else {
         return Err([x, residual]);
     };
     let (dim, wide) = (shape[2], proj.d_out());
     let (first, second) = (proj.packed(), out.packed());
-    let (x, mut sum) = (taken(x), into_elements(taken(residual)));
+    let (x, mut sum) = (into_contiguous(x), into_elements(into_contiguous(residual)));
     sum.par_chunks_mut(TOKENS * dim)
         .zip(elements(&x).par_chunks(TOKENS * dim))
         .for_each_init(
@@ -240,7 +242,7 @@ pub(crate) fn feed_forward(
                 let (both, gated) = (&mut both[..rows * wide], &mut gated[..rows * wide / 2]);
                 first.multiply(Matrix::new(x, [rows, dim], [dim, 1]), proj.bias(), false, both);
                 for (row, out) in both.chunks(wide).zip(gated.chunks_mut(wide / 2)) {
-                    gate(row, out);
+                    geglu_row(row, out);
                 }
                 second.multiply(
                     Matrix::new(gated, [rows, wide / 2], [wide / 2, 1]),

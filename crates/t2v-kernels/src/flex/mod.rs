@@ -25,49 +25,54 @@ use rayon::prelude::*;
 
 pub(crate) use attention::attention;
 pub(crate) use convolution::{conv_time, conv2d};
-pub(crate) use elementwise::{activate, add, add_to_channels, gated_gelu};
+pub(crate) use elementwise::{activate, add, add_to_channels, geglu};
 pub(crate) use frame_attention::attention_frames;
 pub(crate) use matrix::{feed_forward, linear, linear_add, linear_to_image};
 pub(crate) use normalisation::{group_norm, layer_norm};
-pub(crate) use resample::{cat_channels, double};
+pub(crate) use resample::{cat_channels, upsample_2x};
 
+use crate::settings::settings;
 use buffer::{into_bytes, scratch};
+
+pub(crate) use buffer::release_pool;
 
 /// Elements that one thread takes at a time where the work is a pass over memory.
 const CHUNK: usize = 1 << 14;
 
-/// The primitive behind a tensor, if it is flex's and holds f32.
-fn primitive<const D: usize>(x: Tensor<D>) -> Result<FlexTensor, Tensor<D>> {
-    let kept = x.clone();
+/// Whether the operators here compute with a tensor: one of flex, in f32, unless they are
+/// [turned off](crate::settings::Settings).
+fn is_supported<const D: usize>(x: &Tensor<D>) -> bool {
+    let device = x.device();
+    // Devices that record gradients compare equal to those that don't.
+    settings().cpu_operators && x.dtype() == DType::F32 && device == Device::flex() && !device.is_autodiff()
+}
+
+/// The primitive behind a tensor that [`is_supported`], as it lies in memory.
+fn f32_primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
     match x.try_into_primitive::<Flex>() {
-        Ok(primitive) if primitive.dtype() == DType::F32 => Ok(primitive),
-        _ => Err(kept),
+        Ok(primitive) => primitive,
+        Err(_) => unreachable!("a tensor on flex is flex's"),
     }
 }
 
-/// Whether [`taken`] takes a tensor: one of flex, in f32.
-fn suits<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && x.device() == Device::flex()
+/// The primitive of a tensor that [`is_supported`], with its elements in order in memory.
+fn into_contiguous<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    let x = f32_primitive(x);
+    if x.is_contiguous() { x } else { x.to_contiguous() }
 }
 
-/// The primitive of a tensor that [`suits`], with its elements in order in memory.
-fn taken<const D: usize>(x: Tensor<D>) -> FlexTensor {
-    match contiguous(x) {
-        Ok(x) => x,
-        Err(_) => unreachable!("a tensor in f32 on flex is flex's"),
+/// As [`into_contiguous`], or the tensor itself if it is not supported.
+fn try_into_contiguous<const D: usize>(x: Tensor<D>) -> Result<FlexTensor, Tensor<D>> {
+    match is_supported(&x) {
+        true => Ok(into_contiguous(x)),
+        false => Err(x),
     }
-}
-
-/// As [`primitive`], with its elements in order in memory.
-fn contiguous<const D: usize>(x: Tensor<D>) -> Result<FlexTensor, Tensor<D>> {
-    let x = primitive(x)?;
-    Ok(if x.is_contiguous() { x } else { x.to_contiguous() })
 }
 
 /// A parameter with its elements in order in memory; one in half precision as a copy in f32.
 fn parameter<const D: usize>(x: Tensor<D>) -> Option<FlexTensor> {
     let x = (x.device() == Device::flex()).then(|| x.cast(DType::F32))?;
-    contiguous(x).ok()
+    try_into_contiguous(x).ok()
 }
 
 /// The elements of a contiguous tensor.
@@ -81,7 +86,7 @@ fn into_elements(mut x: FlexTensor) -> Vec<f32> {
     let (start, len) = (x.layout().start_offset(), x.layout().num_elements());
     match x.try_storage_mut::<f32>() {
         Some(storage) if start == 0 && storage.len() == len => {}
-        _ => return copied(elements(&x)),
+        _ => return parallel_copy(elements(&x)),
     }
     match x.into_data().try_into_vec::<f32>() {
         Ok(values) => values,
@@ -90,7 +95,7 @@ fn into_elements(mut x: FlexTensor) -> Vec<f32> {
 }
 
 /// The same values in another buffer.
-fn copied(values: &[f32]) -> Vec<f32> {
+fn parallel_copy(values: &[f32]) -> Vec<f32> {
     let mut copy = scratch(values.len());
     copy.par_chunks_mut(CHUNK)
         .zip(values.par_chunks(CHUNK))

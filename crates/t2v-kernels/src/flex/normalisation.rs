@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use rten_simd::SimdOp;
 use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
 
-use super::{CHUNK, contiguous, elements, elementwise::activate_slice, into_elements, parameter, tensor};
+use super::{CHUNK, elements, elementwise::activate_slice, into_elements, parameter, tensor, try_into_contiguous};
 use crate::{Activation, LayerNorm};
 
 /// Elements whose sum is taken in f32 before it is added up in f64.
@@ -38,7 +38,7 @@ pub(crate) fn group_norm<const D: usize>(
         return Err(x);
     };
     let (gamma, beta) = (elements(&gamma), elements(&beta));
-    let x = contiguous(x)?;
+    let x = try_into_contiguous(x)?;
     let (groups, width) = (norm.num_groups, channels / norm.num_groups * area);
     let statistics: Vec<(f32, f32)> = {
         let x = elements(&x);
@@ -77,7 +77,7 @@ pub(crate) fn layer_norm(norm: &LayerNorm, x: Tensor<3>) -> Result<Tensor<3>, Te
     let (Some(gamma), Some(beta)) = (parameter(norm.gamma.val()), parameter(norm.beta.val())) else {
         return Err(x);
     };
-    let mut values = into_elements(contiguous(x)?);
+    let mut values = into_elements(try_into_contiguous(x)?);
     let width = shape[2];
     values
         .par_chunks_mut(width)

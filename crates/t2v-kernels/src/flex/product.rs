@@ -153,7 +153,7 @@ pub(super) struct Panel<'a> {
 }
 
 impl Panel<'_> {
-    pub(super) fn fill(self, part: Matrix) {
+    pub(super) fn pack(self, part: Matrix) {
         let width = self.packed.len() / self.depth.len();
         for row in self.packed.chunks_exact_mut(width) {
             row[part.columns()..].fill(0.0);
@@ -209,7 +209,7 @@ impl RightSide {
             .map(move |start| start..depth.min(start + each))
     }
 
-    /// Its panels in `packed`, to be filled.
+    /// Its panels in `packed`, to be packed.
     pub(super) fn panels<'a>(&self, packed: &'a mut [f32]) -> Vec<Panel<'a>> {
         let mut rest = packed;
         let mut panels = Vec::new();
@@ -230,7 +230,7 @@ impl RightSide {
     pub(super) fn pack(&self, matrix: Matrix, packed: &mut [f32]) {
         for panel in self.panels(packed) {
             let part = matrix.part(panel.depth.clone(), panel.columns.clone());
-            panel.fill(part);
+            panel.pack(part);
         }
     }
 

@@ -3,12 +3,12 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::{contiguous, elements, scratch, suits, taken, tensor};
+use super::{elements, into_contiguous, is_supported, scratch, tensor, try_into_contiguous};
 
 /// `[batch, channels, height, width]` -> twice the height and width.
-pub(crate) fn double(x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
+pub(crate) fn upsample_2x(x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
     let [batch, channels, height, width] = x.dims();
-    let x = contiguous(x)?;
+    let x = try_into_contiguous(x)?;
     let mut out = scratch(batch * channels * 4 * height * width);
     out.par_chunks_mut(4 * width)
         .zip(elements(&x).par_chunks(width))
@@ -25,10 +25,10 @@ pub(crate) fn double(x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
 /// The channels of `x`, then those of `y`.
 pub(crate) fn cat_channels(x: Tensor<4>, y: Tensor<4>) -> Result<Tensor<4>, [Tensor<4>; 2]> {
     let ([batch, first, height, width], [_, second, ..]) = (x.dims(), y.dims());
-    if !suits(&x) || !suits(&y) || y.dims() != [batch, second, height, width] {
+    if !is_supported(&x) || !is_supported(&y) || y.dims() != [batch, second, height, width] {
         return Err([x, y]);
     }
-    let (x, y) = (taken(x), taken(y));
+    let (x, y) = (into_contiguous(x), into_contiguous(y));
     let [first_len, second_len] = [first, second].map(|channels| channels * height * width);
     let mut out = scratch(batch * (first_len + second_len));
     out.par_chunks_mut(first_len + second_len)

@@ -61,11 +61,11 @@ fn activation_leaves_other_holders_alone() {
 }
 
 #[test]
-fn gated_gelu() {
+fn geglu() {
     let x = random([2, 7, 26]);
     let halves = x.clone().chunk(2, 2);
     let expected = halves[0].clone() * activation::gelu(halves[1].clone());
-    assert_same(super::gated_gelu(x), expected);
+    assert_same(super::geglu(x), expected);
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn attention_over_frames() {
 }
 
 #[test]
-fn attention_of_few_tokens() {
+fn attention_of_short_sequences() {
     let split = MultiHead { heads: 3, head_dim: 10 };
     let qkv: [Tensor<3>; 3] = std::array::from_fn(|_| random([6, 9, 30]));
     let expected = plain_attention(qkv.clone(), split.heads);
@@ -402,5 +402,5 @@ fn channels_after_channels() {
 fn doubling() {
     let x = random([2, 3, 5, 7]);
     let wide = x.clone().reshape([2, 3, 5, 1, 7, 1]).expand([2, 3, 5, 2, 7, 2]);
-    assert_same(super::double(x), wide.reshape([2, 3, 10, 14]));
+    assert_same(super::upsample_2x(x), wide.reshape([2, 3, 10, 14]));
 }

@@ -124,7 +124,7 @@ impl PackedWeight {
         let panels = shape.panels(&mut packed).into_par_iter();
         panels.for_each_init(Scratch::default, |room, panel| {
             let (depth, columns) = (panel.depth.clone(), panel.columns.clone());
-            panel.fill(match transposed {
+            panel.pack(match transposed {
                 true => weight.part(columns, depth, room).transposed(),
                 false => weight.part(depth, columns, room),
             });

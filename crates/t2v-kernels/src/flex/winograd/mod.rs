@@ -150,7 +150,7 @@ pub(super) trait Strips: Sync {
 }
 
 /// Whether the transforms cost less than the multiplications that they save: measured at the sizes of `benches/operators`.
-pub(super) fn pays<S: Strips>(strips: &S) -> bool {
+pub(super) fn is_faster<S: Strips>(strips: &S) -> bool {
     let [in_channels, _] = strips.channels();
     let [count, width] = strips.size();
     let columns = count * width;
