@@ -156,7 +156,7 @@ fn open_complete(folder: &Path, model: &HubModel) -> Result<ModelFolder, Weights
 fn is_incomplete(error: &WeightsError) -> bool {
     matches!(
         error,
-        WeightsError::MissingFile { .. } | WeightsError::MissingVariant { .. }
+        WeightsError::MissingFile { .. } | WeightsError::NotAModelFolder { .. } | WeightsError::MissingVariant { .. }
     )
 }
 
