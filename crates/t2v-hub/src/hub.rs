@@ -162,7 +162,7 @@ fn open_complete(folder: &Path, model: &HubModel, networks: &[&str]) -> Result<M
 fn is_incomplete(error: &WeightsError) -> bool {
     matches!(
         error,
-        WeightsError::MissingFile { .. } | WeightsError::MissingVariant { .. }
+        WeightsError::MissingFile { .. } | WeightsError::NotAModelFolder { .. } | WeightsError::MissingVariant { .. }
     )
 }
 

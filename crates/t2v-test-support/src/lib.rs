@@ -54,7 +54,7 @@ impl Fixture {
         self.tensors().names().iter().map(|name| name.to_string()).collect()
     }
 
-    /// The module's weights, under their own keys.
+    /// The module's weights, under their own keys; the module must have all of them.
     pub fn weights(&self) -> Weights {
         let tensors = self.tensors();
         let weights = tensors.iter().filter_map(|(name, view)| {
@@ -62,7 +62,7 @@ impl Fixture {
             let view = TensorView::new(view.dtype(), view.shape().to_vec(), view.data()).unwrap();
             Some((key, view))
         });
-        Weights::from_safetensors(&self.name, safetensors::serialize(weights, None).unwrap())
+        Weights::from_safetensors(&self.name, safetensors::serialize(weights, None).unwrap()).with_strict(true)
     }
 
     /// An f32 tensor's shape and values.

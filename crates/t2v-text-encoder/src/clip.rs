@@ -172,7 +172,7 @@ impl ClipTextModel {
     /// Embeddings of each token. `clip_skip` leaves out that many of the last layers; the final norm is always applied.
     ///
     /// # Shapes
-    /// - tokens: `[batch, tokens]`, at most `max_position_embeddings` of them
+    /// - tokens: `[batch, tokens]`, at most `max_position_embeddings` of them, each below `vocab_size`
     /// - output: `[batch, tokens, hidden_size]`
     ///
     /// # Errors

@@ -18,8 +18,12 @@ impl ClipTextModel {
     /// - output: `[1, chunks * tokens, hidden_size]`
     ///
     /// # Errors
-    /// As for [`forward`](Self::forward).
+    /// A token that the encoder does not know, and as for [`forward`](Self::forward).
     pub fn embed(&self, chunks: &[Chunk], clip_skip: usize) -> Result<Tensor<3>, TextEncoderError> {
+        let rows = self.config().vocab_size;
+        if let Some(id) = chunks.iter().flat_map(|c| &c.ids).find(|id| **id as usize >= rows) {
+            return Err(TextEncoderError::UnknownToken { id: *id, rows });
+        }
         let len = chunks.first().map_or(0, |chunk| chunk.ids.len());
         let ids: Vec<i64> = chunks.iter().flat_map(|c| &c.ids).map(|id| i64::from(*id)).collect();
         let ids = TensorData::new(ids, [chunks.len(), len]);

@@ -20,6 +20,16 @@ pub enum TextEncoderError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A prompt has a token that the text encoder's table of embeddings lacks: the tokenizer is another one's.
+    #[error(
+        "the tokenizer gives the token {id}, but the text encoder's `vocab_size` is {rows}; they do not fit together"
+    )]
+    UnknownToken {
+        /// The token.
+        id: u32,
+        /// Rows of the table.
+        rows: usize,
+    },
     /// `clip_skip` asks for more layers to be left out than there are.
     #[error("clip_skip is {clip_skip} but the text encoder has {layers} layers; it may be 0 to {layers}")]
     ClipSkip {

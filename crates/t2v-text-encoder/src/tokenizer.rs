@@ -1,5 +1,6 @@
 //! CLIP's byte-level byte-pair encoding, from the files of a checkpoint.
 
+mod added;
 mod definition;
 
 use std::collections::HashMap;
@@ -9,8 +10,9 @@ use t2v_weights::Component;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::TextEncoderError;
+use added::{AddedTokens, CONFIG, Folder};
 pub(crate) use definition::Files;
-use definition::{SpecialTokens, definition};
+use definition::{END, START, definition};
 
 /// Longer limits stand for "none" in tokenizer configurations.
 const LONGEST_LIMIT: f64 = 1e6;
@@ -36,48 +38,40 @@ pub struct ClipTokenizer {
 }
 
 impl ClipTokenizer {
-    /// Reads `tokenizer.json`, or else `vocab.json` and `merges.txt`, and `tokenizer_config.json` beside them.
+    /// Reads `tokenizer.json`, or else `vocab.json` and `merges.txt`, and what `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `added_tokens.json` beside them add, as transformers does.
     ///
     /// `positions` is the text encoder's longest sequence: it limits the length.
     ///
     /// # Errors
-    /// Files that are missing or don't make a tokenizer; special tokens that are not in the vocabulary.
+    /// A tokenizer of another class; files that are missing or don't make a tokenizer; settings that are not supported.
     pub fn from_component(component: &Component, positions: usize) -> Result<Self, TextEncoderError> {
-        let config = match component.has("tokenizer_config.json") {
-            true => component.json("tokenizer_config.json")?,
-            false => Map::new(),
-        };
-        let special = SpecialTokens::new(&config);
+        component.check_class(&["CLIPTokenizer", "CLIPTokenizerFast"])?;
         let (file, files) = match component.has("tokenizer.json") {
             true => ("tokenizer.json", Files::from_tokenizer_json(component)?),
             false => ("vocab.json", Files::from_vocabulary(component)?),
         };
-        let fault = |reason: String| TextEncoderError::Tokenizer {
+        let fault = |file: &str, reason: String| TextEncoderError::Tokenizer {
             file: component.display(file),
             reason,
         };
-        let definition = files.and_then(|files| definition(files, &special)).map_err(fault)?;
-        let mut tokenizer = Tokenizer::from_bytes(definition.to_string()).map_err(|e| fault(e.to_string()))?;
-        // The length and the padding are this type's business, whatever the file says.
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|e| fault(format!("truncation: {e}")))?;
-        let mut ids = [0; 3];
-        for (id, token) in ids.iter_mut().zip([&special.start, &special.end, &special.pad]) {
-            let found = tokenizer.token_to_id(token);
-            *id = found.ok_or_else(|| fault(format!("the special token `{token}` is not in the vocabulary")))?;
+        let files = files.map_err(|reason| fault(file, reason))?;
+        let folder = Folder::read(component, &files.added)?;
+        check_settings(folder.settings(), &files.left).map_err(|reason| fault(CONFIG, reason))?;
+        let added = folder.tokens(START, END)?;
+        let mut tokenizer = tokenizer(files, &added).map_err(|reason| fault(file, reason))?;
+        if folder.settings().get("split_special_tokens") == Some(&Value::Bool(true)) {
+            tokenizer.set_encode_special_tokens(true);
         }
-        let max_length = max_length(&config, positions);
-        if max_length < 2 {
-            return Err(fault(format!(
-                "prompts may have {max_length} tokens; 2 are the least, for the start and the end token"
-            )));
+        let mut special = [0; 3];
+        for (id, token) in special.iter_mut().zip([&added.start, &added.end, &added.pad]) {
+            let found = tokenizer.token_to_id(token);
+            *id = found.ok_or_else(|| fault(CONFIG, format!("the special token `{token}` is no token")))?;
         }
         Ok(Self {
             tokenizer,
-            special: ids,
-            max_length,
+            special,
+            max_length: max_length(folder.settings(), positions).map_err(|reason| fault(CONFIG, reason))?,
             words: HashMap::new(),
         })
     }
@@ -152,10 +146,53 @@ impl ClipTokenizer {
     }
 }
 
-fn max_length(config: &Map<String, Value>, positions: usize) -> usize {
-    let configured = config.get("model_max_length").and_then(Value::as_f64);
-    match configured {
-        Some(limit) if (2.0..LONGEST_LIMIT).contains(&limit) => (limit as usize).min(positions),
-        _ => positions,
+fn tokenizer(files: Files, added: &AddedTokens) -> Result<Tokenizer, String> {
+    let definition = definition(files.vocabulary, files.merges, added.unknown.as_deref());
+    let mut tokenizer = Tokenizer::from_bytes(definition.to_string()).map_err(|e| e.to_string())?;
+    tokenizer.add_tokens(&added.tokens);
+    Ok(tokenizer)
+}
+
+/// Refuses settings that transformers follows and this crate does not.
+fn check_settings(settings: &Map<String, Value>, left: &[&str]) -> Result<(), String> {
+    for key in ["padding_side", "truncation_side"] {
+        match settings.get(key) {
+            None if left.contains(&key) => {
+                return Err(format!(
+                    "`{key}` is \"left\" by tokenizer.json; only \"right\" is supported"
+                ));
+            }
+            None => {}
+            Some(Value::String(side)) if side == "right" => {}
+            Some(other) => return Err(format!("`{key}` is {other}; only \"right\" is supported")),
+        }
+    }
+    match settings.get("fast_tokenizer_files") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err("`fast_tokenizer_files` is set; only `tokenizer.json` is read".into()),
+    }
+}
+
+/// The length that the settings ask for, at most `positions`.
+fn max_length(settings: &Map<String, Value>, positions: usize) -> Result<usize, String> {
+    const LEAST: &str = "2 are the least, for the start and the end token";
+    let set = |key| {
+        settings
+            .get(key)
+            .filter(|value| !value.is_null())
+            .map(|value| (key, value))
+    };
+    let length = match set("model_max_length").or_else(|| set("max_len")) {
+        None => positions,
+        Some((key, value)) => match value.as_f64() {
+            Some(limit) if limit >= LONGEST_LIMIT => positions,
+            Some(limit) if limit >= 2.0 => (limit as usize).min(positions),
+            Some(_) => return Err(format!("`{key}` is {value}; {LEAST}")),
+            None => return Err(format!("`{key}` is {value}; it must be a number of tokens")),
+        },
+    };
+    match length {
+        0 | 1 => Err(format!("prompts may have {length} tokens; {LEAST}")),
+        length => Ok(length),
     }
 }

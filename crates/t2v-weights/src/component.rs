@@ -5,30 +5,35 @@ use std::{collections::BTreeSet, path::Path};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{Weights, WeightsError, load::WeightFile, source::Source};
+use crate::{
+    Weights, WeightsError,
+    folder::{INDEX, IndexEntry},
+    json,
+    load::WeightFile,
+    settings::Settings,
+    source::Source,
+    weight_files::{candidates, variants_among},
+};
 
-/// File name stems of diffusers' and transformers' models.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
-const PICKLE_STEMS: [&str; 2] = ["diffusion_pytorch_model", "pytorch_model"];
-/// Full precision first, as diffusers does without a `variant`.
-const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
+/// What is read where no variant was asked for: full precision as in diffusers, or else half, which diffusers refuses.
+const UNASKED: [&str; 3] = ["", "fp16", "bf16"];
 
 /// A sub-folder of a model folder.
 #[derive(Debug, Clone)]
 pub struct Component {
     source: Source,
     name: String,
-    class_name: String,
-    variant: Option<String>,
+    entry: Option<IndexEntry>,
+    settings: Settings,
 }
 
 impl Component {
-    pub(crate) fn new(source: Source, name: &str, class_name: &str, variant: Option<&str>) -> Self {
+    pub(crate) fn new(source: Source, name: &str, entry: Option<IndexEntry>, settings: Settings) -> Self {
         Self {
             source,
             name: name.into(),
-            class_name: class_name.into(),
-            variant: variant.map(Into::into),
+            entry,
+            settings,
         }
     }
 
@@ -41,13 +46,20 @@ impl Component {
         if !path.is_dir() {
             return Err(WeightsError::MissingFolder(path.into()));
         }
-        Ok(Self::new(Source::Folder(path.into()), "", "", None))
+        Ok(Self::new(Source::Folder(path.into()), "", None, Settings::default()))
     }
 
-    /// The class that the model index names; empty where there is no index.
+    /// Whether weights with keys that the model lacks are refused, as [`Weights::with_strict`].
     #[must_use]
-    pub fn class_name(&self) -> &str {
-        &self.class_name
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.settings.strict = strict;
+        self
+    }
+
+    /// The component's entry of the model index; none where there is no index.
+    #[must_use]
+    pub fn entry(&self) -> Option<&IndexEntry> {
+        self.entry.as_ref()
     }
 
     /// Whether the component has this file.
@@ -75,73 +87,109 @@ impl Component {
     /// # Errors
     /// It is absent or not a JSON object.
     pub fn json(&self, file: &str) -> Result<Map<String, Value>, WeightsError> {
-        parse_json(&self.display(file), &self.read(file)?)
+        json::parse_json(&self.display(file), &self.read(file)?)
     }
 
-    /// `config.json`, which must be of one of `classes`: its `_class_name`, its `architectures`, or else the class
-    /// that the model index names.
+    /// Checks that the model index, where there is one, gives the component one of `classes`.
     ///
     /// # Errors
-    /// The file is absent, of another class, or a key is missing or of a wrong type.
-    pub fn config<T: DeserializeOwned>(&self, classes: &[&str]) -> Result<T, WeightsError> {
-        let file = "config.json";
-        let fault = |reason| WeightsError::Config {
-            file: self.display(file),
-            reason,
-        };
-        let json = self.json(file)?;
-        let class = json
-            .get("_class_name")
-            .or_else(|| json.get("architectures").and_then(|list| list.get(0)))
-            .and_then(Value::as_str)
-            .unwrap_or(&self.class_name);
-        if !classes.contains(&class) {
-            let known = classes.join(", ");
-            return Err(fault(format!("the class `{class}` is not supported; {known} is")));
+    /// It gives another class.
+    pub fn check_class(&self, classes: &[&str]) -> Result<(), WeightsError> {
+        match &self.entry {
+            Some(entry) if !classes.contains(&entry.class.as_str()) => Err(WeightsError::Config {
+                file: self.source.display(INDEX),
+                reason: format!(
+                    "the class of `{}` is `{}`, which is not supported; {} is",
+                    self.name,
+                    entry.class,
+                    classes.join(" or ")
+                ),
+            }),
+            _ => Ok(()),
         }
-        serde_json::from_value(Value::Object(json)).map_err(|e| fault(e.to_string()))
     }
 
-    /// The component's weight files: safetensors before pickles, whole before sharded, full precision before variants,
-    /// but the variant that [`ModelFolder::with_variant`](crate::ModelFolder::with_variant) asked for before all.
+    /// `config.json`, which must be of one of `classes`: in the model index, and by its own `_class_name` or
+    /// `architectures`; one of them has to name a class.
+    ///
+    /// As in diffusers, keys that `_use_default_values` lists have their defaults.
+    ///
+    /// # Errors
+    /// The file is absent, of another class, of quantised weights, or a key is missing or of a wrong type.
+    pub fn config<T: DeserializeOwned>(&self, classes: &[&str]) -> Result<T, WeightsError> {
+        self.check_class(classes)?;
+        let file = self.display("config.json");
+        let fault = |reason| WeightsError::Config {
+            file: file.clone(),
+            reason,
+        };
+        let mut json = self.json("config.json")?;
+        let known = classes.join(" or ");
+        match own_class(&json).map_err(fault)? {
+            Some(class) if !classes.contains(&class) => {
+                return Err(fault(format!("the class `{class}` is not supported; {known} is")));
+            }
+            None if self.entry.is_none() => {
+                let keys = "`architectures` or `_class_name`";
+                return Err(fault(format!("no class is named in {keys}; {known} is supported")));
+            }
+            _ => {}
+        }
+        if json.get("quantization_config").is_some_and(|value| !value.is_null()) {
+            let reason = "`quantization_config` is set; quantised weights are not supported".into();
+            return Err(fault(reason));
+        }
+        if let Some(Value::Array(unset)) = json.remove("_use_default_values") {
+            json.retain(|key, _| !unset.iter().any(|name| name == key));
+        }
+        json::from_map(&file, json)
+    }
+
+    /// The component's weight files, safetensors before pickles.
+    ///
+    /// They are those of the variant that [`ModelFolder::with_variant`](crate::ModelFolder::with_variant) asked for, where
+    /// the component has it, and otherwise those in full precision, as in diffusers. Where no variant was asked for and
+    /// there is no full precision, `fp16` or `bf16` serve; diffusers refuses that.
     ///
     /// # Errors
     /// No weight file, or an index that names files which are absent.
     pub fn weights(&self) -> Result<Weights, WeightsError> {
-        let wanted = self.variant.as_deref().map(|variant| format!(".{variant}"));
-        if let Some(variant) = &wanted
-            && let Some(weights) = self.weights_among(&[variant])?
-        {
-            return Ok(weights);
+        let variants: &[&str] = match self.settings.variant.as_deref() {
+            Some(variant) if self.variants()?.contains(variant) => &[variant],
+            Some(_) => &[""],
+            None => &UNASKED,
+        };
+        for variant in variants {
+            if let Some(weights) = self.weights_of(variant)? {
+                return Ok(weights);
+            }
         }
-        if let Some(weights) = self.weights_among(&VARIANTS)? {
-            return Ok(weights);
+        let tried: Vec<String> = candidates("").into_iter().map(|c| c.file).collect();
+        let mut hint = format!("the component has no weights (looked for {})", tried.join(", "));
+        let variants = self.variants()?;
+        if !variants.is_empty() {
+            let variants: Vec<String> = variants.into_iter().collect();
+            hint.push_str(&format!("; it has those of the variant {}", variants.join(", ")));
         }
-        let tried: Vec<String> = candidates(&VARIANTS).map(|(whole, _)| whole).collect();
         Err(WeightsError::MissingFile {
-            file: self.display(&tried[0]),
-            hint: format!("the component has no weights (tried {})", tried.join(", ")),
+            file: self.display("diffusion_pytorch_model.safetensors"),
+            hint,
         })
     }
 
-    /// Whether there are weight files of a variant, such as `fp16`.
-    pub(crate) fn has_variant(&self, variant: &str) -> bool {
-        candidates(&[&format!(".{variant}")])
-            .any(|(whole, indices)| self.has(&whole) || indices.iter().any(|index| self.has(index)))
+    /// The variants that the component has weight files of, such as `fp16`.
+    pub(crate) fn variants(&self) -> Result<BTreeSet<String>, WeightsError> {
+        Ok(variants_among(&self.source.list(&self.name)?))
     }
 
-    fn weights_among(&self, variants: &[&str]) -> Result<Option<Weights>, WeightsError> {
-        for (whole, indices) in candidates(variants) {
-            if self.has(&whole) {
-                return self.open_files(&whole, vec![whole.clone()]).map(Some);
-            }
-            for index in indices {
-                if self.has(&index) {
-                    return self.open_files(&index, self.shards(&index)?).map(Some);
-                }
-            }
-        }
-        Ok(None)
+    fn weights_of(&self, variant: &str) -> Result<Option<Weights>, WeightsError> {
+        let found = candidates(variant).into_iter().find(|c| self.has(&c.file));
+        let Some(found) = found else { return Ok(None) };
+        let files = match found.is_index {
+            true => self.shards(&found.file)?,
+            false => vec![found.file.clone()],
+        };
+        self.open_files(&found.file, files).map(Some)
     }
 
     fn open_files(&self, origin: &str, files: Vec<String>) -> Result<Weights, WeightsError> {
@@ -162,7 +210,7 @@ impl Component {
             }
         };
         let files = files.iter().map(open_one).collect::<Result<_, _>>()?;
-        Ok(Weights::new(self.display(origin), files))
+        Ok(Weights::new(self.display(origin), files).with_strict(self.settings.strict))
     }
 
     /// The distinct files of an index's `weight_map`, each a plain name inside the component's folder.
@@ -195,84 +243,16 @@ impl Component {
     }
 }
 
-/// Names of a weight file and of the indices of its shards, best first.
-fn candidates(variants: &[&str]) -> impl Iterator<Item = (String, Vec<String>)> {
-    [("safetensors", STEMS), ("bin", PICKLE_STEMS)]
-        .into_iter()
-        .flat_map(move |(extension, stems)| {
-            variants.iter().flat_map(move |variant| {
-                stems.map(|stem| {
-                    let whole = format!("{stem}{variant}.{extension}");
-                    (whole, index_names(stem, variant, extension))
-                })
-            })
-        })
-}
-
-/// The names an index has had over the versions of diffusers and transformers.
-fn index_names(stem: &str, variant: &str, extension: &str) -> Vec<String> {
-    let mut names = vec![format!("{stem}{variant}.{extension}.index.json")];
-    if !variant.is_empty() {
-        names.push(format!("{stem}.{extension}.index{variant}.json"));
-        names.push(format!("{stem}.{extension}{variant}.index.json"));
-    }
-    names
-}
-
-/// A JSON object as Python writes it: it may hold `-Infinity`, `Infinity` and `NaN`, which become strings.
-///
-/// `file` is its name for error messages.
-///
-/// # Errors
-/// What was read is no JSON object.
-pub fn parse_json(file: &str, bytes: &[u8]) -> Result<Map<String, Value>, WeightsError> {
-    let fault = |e: &dyn std::fmt::Display| WeightsError::Config {
-        file: file.into(),
-        reason: format!("not a JSON object: {e}"),
+/// The class that a configuration says it is of; the error says what is wrong.
+fn own_class(config: &Map<String, Value>) -> Result<Option<&str>, String> {
+    let of_diffusers = config.get("_class_name").map(|class| ("_class_name", class));
+    let of_transformers = || {
+        let list = config.get("architectures").filter(|list| !list.is_null())?;
+        Some(("architectures[0]", list.get(0).unwrap_or(list)))
     };
-    serde_json::from_slice(bytes).or_else(|error| {
-        let text = std::str::from_utf8(bytes).map_err(|e| fault(&e))?;
-        serde_json::from_str(&quote_python_numbers(text)).map_err(|_| fault(&error))
-    })
-}
-
-fn quote_python_numbers(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len());
-    let (mut in_string, mut escaped) = (false, false);
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let number = ["-Infinity", "Infinity", "NaN"]
-            .into_iter()
-            .find(|n| rest.starts_with(n));
-        match number {
-            Some(number) if !in_string => {
-                quoted.push_str(&format!("\"{number}\""));
-                rest = &rest[number.len()..];
-                continue;
-            }
-            _ => {}
-        }
-        in_string ^= c == '"' && !escaped;
-        escaped = in_string && c == '\\' && !escaped;
-        quoted.push(c);
-        rest = &rest[c.len_utf8()..];
-    }
-    quoted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn python_numbers_become_strings() {
-        let text = br#"{"a": -Infinity, "b": [NaN, Infinity], "c": "NaN \" -Infinity", "d": 1}"#;
-        let map = parse_json("x.json", text).unwrap();
-        assert_eq!(map["a"], "-Infinity");
-        assert_eq!(map["b"], serde_json::json!(["NaN", "Infinity"]));
-        assert_eq!(map["c"], "NaN \" -Infinity");
-        assert_eq!(map["d"], 1);
-        let message = parse_json("x.json", b"{,}").unwrap_err().to_string();
-        assert!(message.contains("x.json"), "{message}");
+    match of_diffusers.or_else(of_transformers) {
+        None => Ok(None),
+        Some((_, Value::String(class))) => Ok(Some(class)),
+        Some((key, other)) => Err(format!("`{key}` is {other}; it must be the name of a class")),
     }
 }

@@ -17,13 +17,26 @@ pub enum WeightsError {
         /// What it is for, or which names were tried.
         hint: String,
     },
+    /// What was given for a model is something else.
+    #[error("`{path}` is not a model folder in diffusers' layout: {reason}")]
+    NotAModelFolder {
+        /// What was given.
+        path: String,
+        /// What it is, and what to do.
+        reason: String,
+    },
     /// No component has weight files of the variant that was asked for.
-    #[error("`{folder}` has no weight files of the variant `{variant}`, such as `model.{variant}.safetensors`")]
+    #[error(
+        "`{folder}` has no weight files of the variant `{variant}`, such as `model.{variant}.safetensors`; it has {}",
+        listed(available)
+    )]
     MissingVariant {
         /// The model folder.
         folder: String,
         /// The variant.
         variant: String,
+        /// The variants that there are.
+        available: Vec<String>,
     },
     /// Reading failed.
     #[error("cannot read `{file}`: {source}")]
@@ -57,4 +70,12 @@ pub enum WeightsError {
         /// The keys at fault.
         report: String,
     },
+}
+
+fn listed(variants: &[String]) -> String {
+    match variants {
+        [] => "no variant".into(),
+        [variant] => format!("the variant {variant}"),
+        variants => format!("the variants {}", variants.join(", ")),
+    }
 }

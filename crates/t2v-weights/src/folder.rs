@@ -1,32 +1,39 @@
 //! `model_index.json`: which components a pipeline has.
 
-use std::{ffi::OsStr, path::Path};
+use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{Component, EmbeddedFile, WeightsError, component::parse_json, source::Source};
+use crate::{Component, EmbeddedFile, WeightsError, json, layout, settings::Settings, source::Source};
 
-const INDEX: &str = "model_index.json";
+pub(crate) const INDEX: &str = "model_index.json";
+
+/// What the model index says of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// The Python library of the class, such as `diffusers`.
+    pub library: String,
+    /// The class, such as `UNet3DConditionModel`.
+    pub class: String,
+}
 
 /// A diffusers model folder.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
     source: Source,
     index: Map<String, Value>,
-    variant: Option<String>,
+    settings: Settings,
 }
 
 impl ModelFolder {
     /// Opens the folder at `path` and reads its `model_index.json`.
     ///
     /// # Errors
-    /// No such folder, or no readable index in it.
+    /// No such folder, or no readable index in it: what is there instead is said, where it is known.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
-        if !path.is_dir() {
-            return Err(WeightsError::MissingFolder(path.into()));
-        }
+        layout::check(path)?;
         Self::new(Source::Folder(path.into()))
     }
 
@@ -39,30 +46,41 @@ impl ModelFolder {
     }
 
     fn new(source: Source) -> Result<Self, WeightsError> {
-        let index = parse_json(&source.display(INDEX), &source.read(INDEX)?)?;
+        let index = json::parse_json(&source.display(INDEX), &source.read(INDEX)?)?;
         Ok(Self {
             source,
             index,
-            variant: None,
+            settings: Settings::default(),
         })
     }
 
-    /// Prefers the weight files of a variant, such as `fp16`. Components that have none of it keep their others, as
-    /// they do upstream.
+    /// Reads the weight files of a variant, such as `fp16`. Components that have none of it are read in full precision, as
+    /// in diffusers.
     ///
     /// # Errors
-    /// No component has the variant.
+    /// No component has the variant: those that there are are listed.
     pub fn with_variant(mut self, variant: &str) -> Result<Self, WeightsError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-        let mut components = self.index.keys().filter_map(|name| self.component(name).ok());
-        if !variant.chars().all(plain) || !components.any(|component| component.has_variant(variant)) {
+        let mut available = BTreeSet::new();
+        for name in self.component_names() {
+            available.extend(self.component(name)?.variants()?);
+        }
+        if !variant.chars().all(plain) || !available.contains(variant) {
             return Err(WeightsError::MissingVariant {
                 folder: self.source.display(""),
                 variant: variant.escape_debug().to_string(),
+                available: available.into_iter().collect(),
             });
         }
-        self.variant = Some(variant.into());
+        self.settings.variant = Some(variant.into());
         Ok(self)
+    }
+
+    /// Whether weights with keys that a model lacks are refused, as [`Weights::with_strict`](crate::Weights::with_strict).
+    #[must_use]
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.settings.strict = strict;
+        self
     }
 
     /// The folder's own name, without the path to it.
@@ -74,10 +92,47 @@ impl ModelFolder {
         }
     }
 
-    /// The pipeline class that saved the folder, such as `TextToVideoSDPipeline`; empty where the index has none.
-    #[must_use]
-    pub fn pipeline_class(&self) -> &str {
-        self.index.get("_class_name").and_then(Value::as_str).unwrap_or("")
+    /// The pipeline class that saved the folder, such as `TextToVideoSDPipeline`; none where the index has no
+    /// `_class_name`.
+    ///
+    /// # Errors
+    /// It is not a string, as in folders that bring a pipeline's code.
+    pub fn pipeline_class(&self) -> Result<Option<&str>, WeightsError> {
+        match self.index.get("_class_name") {
+            None => Ok(None),
+            Some(Value::String(class)) => Ok(Some(class)),
+            Some(other) => Err(self.fault(format!(
+                "`_class_name` is {other}; it must be the name of a pipeline class, such as \"TextToVideoSDPipeline\""
+            ))),
+        }
+    }
+
+    /// The components that the index lists, without those that it lists as absent.
+    pub fn component_names(&self) -> impl Iterator<Item = &str> {
+        let listed = |(name, _): &(&String, &Value)| matches!(self.entry(name), Ok(Some(_)));
+        self.index.iter().filter(listed).map(|(name, _)| name.as_str())
+    }
+
+    /// What the index says of a component; none where it does not list it, or lists it as absent (`[null, null]`).
+    ///
+    /// # Errors
+    /// The entry is something else than `["library", "ClassName"]`.
+    pub fn entry(&self, name: &str) -> Result<Option<IndexEntry>, WeightsError> {
+        let absent = |value: &Value| match value {
+            Value::Null => true,
+            Value::Array(parts) => !parts.is_empty() && parts.iter().all(Value::is_null),
+            _ => false,
+        };
+        let Some(entry) = self.index.get(name).filter(|value| !absent(value)) else {
+            return Ok(None);
+        };
+        match entry.as_array().map(Vec::as_slice) {
+            Some([Value::String(library), Value::String(class)]) => Ok(Some(IndexEntry {
+                library: library.clone(),
+                class: class.clone(),
+            })),
+            _ => Err(self.fault(format!("`{name}` is {entry}; it must be [\"library\", \"ClassName\"]"))),
+        }
     }
 
     /// A JSON file beside the index, where the folder has it.
@@ -88,31 +143,31 @@ impl ModelFolder {
         if !self.source.exists(file) {
             return Ok(None);
         }
-        let config = serde_json::from_slice(&self.source.read(file)?);
-        config.map(Some).map_err(|e| WeightsError::Config {
-            file: self.source.display(file),
-            reason: e.to_string(),
-        })
+        json::from_slice(&self.source.display(file), &self.source.read(file)?).map(Some)
     }
 
-    /// The component `name`. Library names in the index are not looked at: they changed between versions.
+    /// The component `name`. Its class is checked where its configuration is read.
     ///
     /// # Errors
-    /// The index does not list it, or lists it as absent (`[null, null]`).
+    /// The index does not list it, lists it as absent (`[null, null]`), or has something else than a library and a class.
     pub fn component(&self, name: &str) -> Result<Component, WeightsError> {
-        let entry = self.index.get(name);
-        let class = entry.and_then(|e| e.get(1)).and_then(Value::as_str);
-        match class {
-            Some(class) => Ok(Component::new(
+        match self.entry(name)? {
+            Some(entry) => Ok(Component::new(
                 self.source.clone(),
                 name,
-                class,
-                self.variant.as_deref(),
+                Some(entry),
+                self.settings.clone(),
             )),
-            None => Err(WeightsError::Config {
-                file: self.source.display(INDEX),
-                reason: format!("it lists no component `{name}`, as in \"{name}\": [\"library\", \"ClassName\"]"),
-            }),
+            None => Err(self.fault(format!(
+                "it lists no component `{name}`, as in \"{name}\": [\"library\", \"ClassName\"]"
+            ))),
+        }
+    }
+
+    fn fault(&self, reason: String) -> WeightsError {
+        WeightsError::Config {
+            file: self.source.display(INDEX),
+            reason,
         }
     }
 }

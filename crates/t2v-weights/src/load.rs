@@ -1,4 +1,4 @@
-//! Weights into modules: renamed, converted one tensor at a time, and checked to be exactly those that the module has.
+//! Weights into modules: renamed, converted one tensor at a time, and checked to be all that the module has.
 
 use burn_store::{
     ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter, bridge,
@@ -18,6 +18,15 @@ const LISTED_KEYS: usize = 20;
 pub struct Weights {
     origin: String,
     files: Vec<WeightFile>,
+    strict: bool,
+}
+
+/// What was left over when a module was filled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// Keys of the files, in order, that the module has no parameter for.
+    pub unused_keys: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -28,7 +37,25 @@ pub(crate) enum WeightFile {
 
 impl Weights {
     pub(crate) fn new(origin: String, files: Vec<WeightFile>) -> Self {
-        Self { origin, files }
+        Self {
+            origin,
+            files,
+            strict: false,
+        }
+    }
+
+    /// Whether keys that the module has no parameter for are an error. Off at first: they are logged as a warning and
+    /// left out, as in diffusers.
+    #[must_use]
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// The file that they are of, or the index of several, for messages.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// Weights of a safetensors file held in memory; `origin` names it in errors.
@@ -59,13 +86,14 @@ impl Weights {
     /// Fills `module`, its floating-point parameters as `floats`.
     ///
     /// # Errors
-    /// A file that can't be read; keys that the module lacks, lack in the file, or have another shape: all are listed.
+    /// A file that can't be read; keys that lack in the files or have another shape, and for [strict](Self::with_strict)
+    /// weights keys that the module lacks: all are listed.
     pub fn load<M: ModuleSnapshot>(
         &self,
         module: &mut M,
         keys: &KeyMap,
         floats: impl Into<Floats>,
-    ) -> Result<(), WeightsError> {
+    ) -> Result<LoadReport, WeightsError> {
         let floats = floats.into();
         let mut tensors = Vec::new();
         for file in &self.files {
@@ -74,10 +102,17 @@ impl Weights {
         let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
         let (tensors, renamed) = remapper.remap(tensors);
         let result = module.apply(tensors, None, Some(Box::new(TorchNames)), false);
-        self.check(&result, keys, &renamed)
+        let unused = self.unused(&result, keys, &renamed)?;
+        self.check(&result, unused)
     }
 
-    fn check(&self, result: &ApplyResult, keys: &KeyMap, renamed: &[(String, String)]) -> Result<(), WeightsError> {
+    /// The keys that no parameter took and that `keys` does not know as extras, as the files call them.
+    fn unused(
+        &self,
+        result: &ApplyResult,
+        keys: &KeyMap,
+        renamed: &[(String, String)],
+    ) -> Result<Vec<String>, WeightsError> {
         let mut ignored = Vec::new();
         for pattern in &keys.ignored {
             // `KeyRemapper` compiles the pattern: this crate needs no regex dependency of its own.
@@ -88,14 +123,27 @@ impl Weights {
             let found = renamed.iter().find(|(new, _)| new == key);
             found.map_or_else(|| key.clone(), |(_, old)| old.clone())
         };
-        let unused: Vec<String> = result
+        let mut unused: Vec<String> = result
             .unused
             .iter()
             .filter(|key| !ignored.iter().any(|regex| regex.is_match(key)))
             .map(original)
             .collect();
+        unused.sort();
+        Ok(unused)
+    }
+
+    fn check(&self, result: &ApplyResult, unused: Vec<String>) -> Result<LoadReport, WeightsError> {
         let missing: Vec<String> = result.missing.iter().map(|(path, _)| torch_name(path)).collect();
         let errors: Vec<String> = result.errors.iter().map(describe).collect();
+        let fails = !(missing.is_empty() && errors.is_empty()) || self.strict && !unused.is_empty();
+        if !fails {
+            if !unused.is_empty() {
+                let (origin, count, keys) = (&self.origin, unused.len(), list(&unused));
+                log::warn!("`{origin}` has keys that the model does not have; they are left out: {count} keys: {keys}");
+            }
+            return Ok(LoadReport { unused_keys: unused });
+        }
         let parts = [
             ("missing keys", missing),
             ("unused keys", unused),
@@ -104,11 +152,11 @@ impl Weights {
         let report: Vec<String> = parts
             .into_iter()
             .filter(|(_, keys)| !keys.is_empty())
-            .map(|(title, keys)| format!("{} {title}: {}", keys.len(), list(keys)))
+            .map(|(title, mut keys)| {
+                keys.sort();
+                format!("{} {title}: {}", keys.len(), list(&keys))
+            })
             .collect();
-        if report.is_empty() {
-            return Ok(());
-        }
         Err(self.mismatch(report.join("; ")))
     }
 
@@ -198,13 +246,11 @@ fn describe(error: &ApplyError) -> String {
     }
 }
 
-fn list(mut keys: Vec<String>) -> String {
-    keys.sort();
-    let more = keys.len().saturating_sub(LISTED_KEYS);
-    keys.truncate(LISTED_KEYS);
-    let mut text = keys.join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+/// The first keys of many.
+fn list(keys: &[String]) -> String {
+    let mut text = keys[..keys.len().min(LISTED_KEYS)].join(", ");
+    if keys.len() > LISTED_KEYS {
+        text.push_str(&format!(" and {} more", keys.len() - LISTED_KEYS));
     }
     text
 }

@@ -6,6 +6,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_store::burn_pack::{Error as PackError, Tensor as DeferredTensor};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde_json::{Map, Value};
 
 use crate::{Floats, WeightsError, source::Blob};
 
@@ -35,9 +36,13 @@ fn header(file: &str, blob: &Blob) -> Result<(u64, Metadata), WeightsError> {
         ));
     }
     let json = blob.read_at(8, length as usize).map_err(cut)?;
-    let metadata: Metadata =
-        serde_json::from_slice(&json).map_err(|e| bad(format!("its header is not valid JSON of the format: {e}")))?;
-    let end = 8 + length + metadata.data_len() as u64;
+    // Metadata checks itself as it is read: tensors follow one another from 0 without overlaps and gaps, each as long as
+    // its shape.
+    let metadata: Metadata = serde_json::from_slice(&json).map_err(|e| {
+        let tensor = misshapen(&json).map_or_else(String::new, |name| format!(" (see `{name}`)"));
+        bad(format!("its header is not one of the format: {e}{tensor}"))
+    })?;
+    let end = (8 + length).saturating_add(metadata.data_len() as u64);
     if end != blob.len() {
         return Err(bad(format!(
             "its header describes {end} bytes but the file has {} (truncated?)",
@@ -45,6 +50,19 @@ fn header(file: &str, blob: &Blob) -> Result<(u64, Metadata), WeightsError> {
         )));
     }
     Ok((8 + length, metadata))
+}
+
+/// The first tensor of a header that is none by itself, such as one whose bytes are not as many as its shape takes.
+fn misshapen(header: &[u8]) -> Option<String> {
+    let tensors: Map<String, Value> = serde_json::from_slice(header).ok()?;
+    let alone = |info: Value| {
+        let mut info: TensorInfo = serde_json::from_value(info).ok()?;
+        let (start, end) = info.data_offsets;
+        info.data_offsets = (0, end.checked_sub(start)?);
+        Metadata::new(None, vec![(String::new(), info)]).ok()
+    };
+    let mut tensors = tensors.into_iter().filter(|(name, _)| name != "__metadata__");
+    tensors.find_map(|(name, info)| alone(info).is_none().then_some(name))
 }
 
 fn deferred(

@@ -46,6 +46,27 @@ impl Source {
         }
     }
 
+    /// Names of the files directly in `folder`, in order; none where there is no such folder.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>, WeightsError> {
+        let mut names = match self {
+            Source::Folder(root) => match names_in(&root.join(folder)) {
+                Ok(names) => names,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(source) => {
+                    let file = self.display(folder);
+                    return Err(WeightsError::Io { file, source });
+                }
+            },
+            Source::Embedded { files, .. } => {
+                let inside = |path: &&'static str| path.rsplit_once('/').map_or("", |(parent, _)| parent) == folder;
+                let name = |path: &'static str| path.rsplit('/').next().unwrap_or(path).to_string();
+                files.iter().map(|(path, _)| *path).filter(inside).map(name).collect()
+            }
+        };
+        names.sort();
+        Ok(names)
+    }
+
     pub(crate) fn read(&self, path: &str) -> Result<Cow<'static, [u8]>, WeightsError> {
         let missing = || WeightsError::MissingFile {
             file: self.display(path),
@@ -77,6 +98,14 @@ impl Source {
             },
         }
     }
+}
+
+fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 /// Bytes that are read in pieces.

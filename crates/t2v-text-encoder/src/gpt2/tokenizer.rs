@@ -31,6 +31,7 @@ impl Gpt2Tokenizer {
             vocabulary,
             merges,
             mut added,
+            ..
         } = files.map_err(fault)?;
         let end = vocabulary.get(END).cloned();
         if let Some(id) = &end

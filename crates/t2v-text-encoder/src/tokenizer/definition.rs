@@ -5,44 +5,11 @@ use t2v_weights::Component;
 
 use crate::TextEncoderError;
 
-const START: &str = "<|startoftext|>";
-const END: &str = "<|endoftext|>";
+/// CLIP's start and end of a text.
+pub(super) const START: &str = "<|startoftext|>";
+pub(super) const END: &str = "<|endoftext|>";
 /// How words are cut, as in transformers' `CLIPTokenizer`.
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
-
-/// The special tokens that `tokenizer_config.json` names, with CLIP's defaults.
-pub(super) struct SpecialTokens {
-    pub(super) start: String,
-    pub(super) end: String,
-    pub(super) pad: String,
-    unknown: String,
-    /// Tokens that are looked for in normalised text; a plain string is not.
-    normalized: Vec<String>,
-}
-
-impl SpecialTokens {
-    pub(super) fn new(config: &Map<String, Value>) -> Self {
-        let mut normalized: Vec<String> = Vec::new();
-        // The order matters where several roles share a token: the last one says how it is looked for.
-        let mut token = |key, default: &str| {
-            let value = config.get(key);
-            let text = value.and_then(|v| v.as_str().or_else(|| v.get("content").and_then(Value::as_str)));
-            let text = text.unwrap_or(default).to_string();
-            normalized.retain(|other| *other != text);
-            if value.and_then(|v| v.get("normalized")).and_then(Value::as_bool) == Some(true) {
-                normalized.push(text.clone());
-            }
-            text
-        };
-        Self {
-            start: token("bos_token", START),
-            end: token("eos_token", END),
-            unknown: token("unk_token", END),
-            pad: token("pad_token", END),
-            normalized,
-        }
-    }
-}
 
 /// What of a checkpoint's files goes into the tokenizer.
 pub(crate) struct Files {
@@ -51,6 +18,8 @@ pub(crate) struct Files {
     pub(crate) merges: Vec<Value>,
     /// Entries of `added_tokens`.
     pub(crate) added: Vec<Value>,
+    /// The settings of `tokenizer_config.json` that would be `left` by `tokenizer.json`, were they not set.
+    pub(crate) left: Vec<&'static str>,
 }
 
 impl Files {
@@ -62,6 +31,7 @@ impl Files {
             vocabulary,
             merges,
             added: Vec::new(),
+            left: Vec::new(),
         }))
     }
 
@@ -73,6 +43,13 @@ impl Files {
             _ => None,
         };
         let added = array(json.remove("added_tokens")).unwrap_or_default();
+        let is_left = |part: &str| json.get(part).is_some_and(|part| part["direction"] == "Left");
+        let sides = [("padding", "padding_side"), ("truncation", "truncation_side")];
+        let left = sides
+            .iter()
+            .filter(|(part, _)| is_left(part))
+            .map(|(_, key)| *key)
+            .collect();
         let mut model = json.remove("model").unwrap_or_default();
         let mut part = |key| model.get_mut(key).map(Value::take);
         let (vocabulary, merges) = (part("vocab"), array(part("merges")));
@@ -90,36 +67,18 @@ impl Files {
             vocabulary,
             merges,
             added,
+            left,
         }))
     }
 }
 
-/// The definition that transformers assembles for `CLIPTokenizer`.
-pub(super) fn definition(files: Files, special: &SpecialTokens) -> Result<Value, String> {
-    let Files {
-        vocabulary,
-        merges,
-        mut added,
-    } = files;
-    let id = |token: &str| {
-        let id = vocabulary.get(token).and_then(Value::as_u64);
-        id.ok_or_else(|| format!("the special token `{token}` is not in the vocabulary"))
-    };
-    let (start, end) = (id(&special.start)?, id(&special.end)?);
-    for token in [&special.start, &special.end, &special.unknown, &special.pad] {
-        if added.iter().all(|entry: &Value| entry["content"] != token.as_str()) {
-            added.push(json!({
-                "id": id(token)?, "content": token, "special": true,
-                "single_word": false, "lstrip": false, "rstrip": false,
-                "normalized": special.normalized.contains(token),
-            }));
-        }
-    }
-    Ok(json!({
+/// The definition that transformers assembles for `CLIPTokenizer`. Tokens beside the vocabulary are added to it later.
+pub(super) fn definition(vocabulary: Map<String, Value>, merges: Vec<Value>, unknown: Option<&str>) -> Value {
+    json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": added,
+        "added_tokens": [],
         "normalizer": {"type": "Sequence", "normalizers": [
             {"type": "NFC"},
             {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
@@ -129,26 +88,23 @@ pub(super) fn definition(files: Files, special: &SpecialTokens) -> Result<Value,
             {"type": "Split", "pattern": {"Regex": WORDS}, "behavior": "Removed", "invert": true},
             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
         ]},
-        "post_processor": {
-            "type": "RobertaProcessing", "sep": [special.end, end], "cls": [special.start, start],
-            "trim_offsets": false, "add_prefix_space": false,
-        },
+        "post_processor": null,
         "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
         "model": {
-            "type": "BPE", "dropout": null, "unk_token": special.unknown,
+            "type": "BPE", "dropout": null, "unk_token": unknown,
             "continuing_subword_prefix": "", "end_of_word_suffix": "</w>",
             "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
             "vocab": vocabulary, "merges": merges,
         },
-    }))
+    })
 }
 
-/// The lines of `merges.txt`; the first may be a `#version` comment.
+/// The lines of `merges.txt`; those that begin with `#version` are comments.
 fn merge_pairs(merges: &str) -> Result<Vec<Value>, String> {
     merges
         .lines()
         .enumerate()
-        .filter(|(i, line)| !(line.is_empty() || *i == 0 && line.starts_with("#version")))
+        .filter(|(_, line)| !(line.is_empty() || line.starts_with("#version")))
         .map(|(i, line)| match line.split_once(' ') {
             Some((left, right)) => Ok(json!([left, right])),
             None => Err(format!("line {} of merges.txt is not two tokens and a space", i + 1)),
