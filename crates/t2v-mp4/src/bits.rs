@@ -51,6 +51,29 @@ impl Bits {
         let code = i64::from(self.unsigned()?);
         Some(if code % 2 == 1 { (code + 1) / 2 } else { -code / 2 })
     }
+
+    /// All that is read from, with more bits put in where it has been read to, and emulation prevention bytes.
+    pub(crate) fn with(&self, more: &[bool]) -> Vec<u8> {
+        let all = self
+            .bytes
+            .iter()
+            .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1));
+        let mut bits: Vec<bool> = all.collect();
+        bits.splice(self.position..self.position, more.iter().copied());
+        // The last bit that is set ends the unit; zeros fill the byte.
+        bits.truncate(bits.iter().rposition(|&bit| bit).map_or(0, |last| last + 1));
+        let (mut bytes, mut zeros) = (Vec::with_capacity(self.bytes.len() + 2), 0);
+        for eight in bits.chunks(8) {
+            let byte = (0..8).fold(0, |byte, at| byte << 1 | u8::from(eight.get(at) == Some(&true)));
+            if zeros >= 2 && byte <= 3 {
+                bytes.push(3);
+                zeros = 0;
+            }
+            zeros = if byte == 0 { zeros + 1 } else { 0 };
+            bytes.push(byte);
+        }
+        bytes
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +91,18 @@ mod tests {
         let most = [0, 0, 0, 1, 0xff, 0xff, 0xff, 0xfe];
         assert_eq!(Bits::new(&most).unsigned(), Some(u32::MAX - 1));
         assert_eq!(Bits::new(&[0, 0, 0, 0, 0xff]).unsigned(), None);
+    }
+
+    #[test]
+    fn bits_are_put_in_the_middle() {
+        let mut bits = Bits::new(&[0b1010_0110, 0, 0, 3, 1, 0b1000_0000]);
+        bits.number(3);
+        // 101, 11, and 00110 with what follows.
+        let expected = [0b1011_1001, 0b1000_0000, 0, 0, 0b0110_0000];
+        assert_eq!(bits.with(&[true, true]), expected);
+        assert_eq!(bits.with(&[]), [0b1010_0110, 0, 0, 3, 1, 0b1000_0000]);
+        bits.number(5);
+        assert_eq!(bits.with(&[false; 7]), [0b1010_0110, 0, 0, 3, 0, 0b0000_0011]);
     }
 
     #[test]

@@ -7,26 +7,64 @@ use crate::fault::Fault;
 /// The most boxes that are looked at beside one another in a file.
 pub(crate) const MAX_BOXES: usize = 4096;
 
+/// A box in a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// Where its header starts.
+    pub(crate) start: u64,
+    /// Start and end of what is in it.
+    pub(crate) payload: (u64, u64),
+}
+
+/// Goes over the boxes of a file, beside one another.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    position: u64,
+    end: u64,
+    left: usize,
+}
+
+impl Walk {
+    /// Over a whole file of this length.
+    pub(crate) fn new(length: u64) -> Self {
+        Self {
+            position: 0,
+            end: length,
+            left: MAX_BOXES,
+        }
+    }
+
+    /// The next box of this type.
+    pub(crate) fn find(&mut self, reader: &mut (impl Read + Seek), kind: &[u8; 4]) -> Result<Option<Found>, Fault> {
+        while self.position < self.end {
+            self.left = self
+                .left
+                .checked_sub(1)
+                .ok_or(Fault::Malformed("it has thousands of boxes"))?;
+            let (start, room) = (self.position, self.end - self.position);
+            reader.seek(SeekFrom::Start(start))?;
+            let mut header = Vec::with_capacity(16);
+            reader.take(16.min(room)).read_to_end(&mut header)?;
+            let (found, header_size, size) = box_header(&header, room).map_err(Fault::Malformed)?;
+            self.position += size;
+            if found == *kind {
+                let payload = (start + header_size, self.position);
+                return Ok(Some(Found { start, payload }));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// The range of the payload of the first box of this type in a range of the file.
 pub(crate) fn find(
     reader: &mut (impl Read + Seek),
-    (mut position, end): (u64, u64),
+    (position, end): (u64, u64),
     kind: &[u8; 4],
 ) -> Result<Option<(u64, u64)>, Fault> {
-    for _ in 0..MAX_BOXES {
-        if position >= end {
-            return Ok(None);
-        }
-        reader.seek(SeekFrom::Start(position))?;
-        let mut header = Vec::with_capacity(16);
-        reader.take(16.min(end - position)).read_to_end(&mut header)?;
-        let (found, header_size, size) = box_header(&header, end - position).map_err(Fault::Malformed)?;
-        if found == *kind {
-            return Ok(Some((position + header_size, position + size)));
-        }
-        position += size;
-    }
-    Err(Fault::Malformed("it has thousands of boxes"))
+    let left = MAX_BOXES;
+    let found = Walk { position, end, left }.find(reader, kind)?;
+    Ok(found.map(|found| found.payload))
 }
 
 /// Reads a range of the file that is known to be small.
@@ -57,7 +95,8 @@ fn box_header(bytes: &[u8], room: u64) -> Result<([u8; 4], u64, u64), &'static s
 /// The boxes in a payload: type and payload. It ends after an error.
 pub(crate) fn boxes(mut payload: &[u8]) -> impl Iterator<Item = Result<([u8; 4], &[u8]), &'static str>> {
     std::iter::from_fn(move || {
-        if payload.is_empty() {
+        // QuickTime may end a list of boxes with a zero of 32 bits.
+        if payload.is_empty() || payload == [0; 4] {
             return None;
         }
         let next = box_header(payload, payload.len() as u64).map(|(kind, header_size, size)| {

@@ -1,4 +1,9 @@
 //! OpenH264's decoder, given nothing but what has been looked at: slices and parameter sets, whole and within their bounds.
+//!
+//! Each sample yields its own picture, in the order of decoding. OpenH264's reordering is not used: it guesses from the low
+//! bits of picture order counts, where the container has the times, and pictures that are flushed out of it are never freed.
+//! It does not reorder where the profile forbids it, and looks at the profile for nothing else that matters here, so that it
+//! is told another one, see [`sps::without_reordering`].
 
 use openh264::decoder::{DecodedYUV, Decoder};
 use openh264::formats::YUVSource;
@@ -6,7 +11,7 @@ use openh264::formats::YUVSource;
 use crate::bitstream::{IDR_SLICE, PPS, SLICE, SPS};
 use crate::demux::SampleEntry;
 use crate::fault::Fault;
-use crate::sps::Sps;
+use crate::sps::{self, Sps};
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
@@ -17,6 +22,7 @@ pub(crate) struct FrameDecoder {
     sps: Sps,
     /// For the decoder: start codes and NAL units.
     packet: Vec<u8>,
+    /// The one at work, for messages.
     frame: u32,
 }
 
@@ -49,15 +55,15 @@ impl FrameDecoder {
         self.sps.width * self.sps.height * 3 + (64 << 10)
     }
 
-    /// Decodes a sample: NAL units, each after its length.
-    pub(crate) fn decode(&mut self, mut sample: &[u8]) -> Result<DecodedYUV<'_>, Fault> {
+    /// Decodes a sample: NAL units, each after its length. Messages call it by this number.
+    pub(crate) fn decode(&mut self, mut sample: &[u8], number: u32) -> Result<DecodedYUV<'_>, Fault> {
+        self.frame = number;
         while !sample.is_empty() {
             let (nal, rest) = split_nal(sample, self.length_size)?;
             self.push(nal)?;
             sample = rest;
         }
-        let frame = self.frame;
-        self.frame += 1;
+        let frame = number;
         let picture = self
             .decoder
             .decode(&self.packet)
@@ -78,15 +84,13 @@ impl FrameDecoder {
         };
         match header & 0x1f {
             SPS if Sps::parse(nal)? != self.sps => {
-                return Err(Fault::Unsupported(
-                    "its pictures change their size or colours on the way".to_owned(),
+                return Err(Fault::unsupported(
+                    "its pictures change their size or colours on the way",
                 ));
             }
             SPS | PPS | SLICE | IDR_SLICE => {}
             2..=4 => {
-                return Err(Fault::Unsupported(
-                    "its slices are partitioned (Extended profile)".to_owned(),
-                ));
+                return Err(Fault::unsupported("its slices are partitioned (Extended profile)"));
             }
             // Delimiters, messages, extensions, padding.
             _ => return Ok(()),
@@ -95,7 +99,10 @@ impl FrameDecoder {
             return Err(failed_at(self.frame, "a NAL unit has a start code in it"));
         }
         self.packet.extend(START_CODE);
-        self.packet.extend(nal);
+        match header & 0x1f {
+            SPS => self.packet.extend(sps::without_reordering(nal)),
+            _ => self.packet.extend(nal),
+        }
         Ok(())
     }
 }

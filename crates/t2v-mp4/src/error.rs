@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::fault::ffmpeg;
 use crate::format::OutputFormat;
 use crate::rate::FrameRate;
 
@@ -89,19 +90,19 @@ pub enum Mp4Error {
     },
 
     /// A file to read frames from is of a kind that is not supported.
-    #[error(
-        "cannot read frames from {path:?}: {what}; what can be read is an MP4 file, neither fragmented nor encrypted, of \
-         progressive 8-bit 4:2:0 H.264 (`avc1`) without B-frames"
-    )]
+    #[error("cannot read frames from {path:?}: {what}; {remedy}")]
     Unsupported {
         /// The path to read.
         path: PathBuf,
         /// What the file has, as a clause.
         what: String,
+        /// What makes it readable, as a clause.
+        remedy: String,
     },
 
     /// A file to read frames from exceeds the [`ReadLimits`](crate::ReadLimits).
-    #[error("cannot read frames from {path:?}: it has {actual} {what}, and at most {limit} are allowed")]
+    #[error("cannot read frames from {path:?}: it has {actual} {what}, and at most {limit} are allowed; {}",
+        within(path, what, *limit))]
     ReadLimit {
         /// The path to read.
         path: PathBuf,
@@ -275,6 +276,17 @@ impl Mp4Error {
             path: path.to_path_buf(),
             source,
         }
+    }
+}
+
+/// The end of the sentence about limits: what brings a file within them.
+fn within(path: &Path, what: &str, limit: u64) -> String {
+    match what {
+        "frames" => {
+            let command = ffmpeg(path, &format!("-frames:v {limit}"));
+            format!("{command} keeps the first of them")
+        }
+        _ => format!("{} makes its pictures smaller", ffmpeg(path, "-vf scale=1280:-2")),
     }
 }
 

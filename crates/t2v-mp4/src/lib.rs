@@ -49,8 +49,9 @@
 //! # }
 //! ```
 //!
-//! What can be read is H.264 without B-frames in plain MP4, not every video: [`Reader`] has the particulars, and all else is
-//! an error that says so. The file may be anything. The index is checked against [`ReadLimits`] and against the length of the
+//! What can be read is progressive 8-bit H.264 in MP4 or QuickTime files, as `ffmpeg` and cameras write it, not every video:
+//! [`Reader`] has the particulars, and all else is an error that says so, with the `ffmpeg` command that helps. The file may
+//! be anything. The index is checked against [`ReadLimits`] and against the length of the
 //! file before memory is taken for what it claims; the sequence parameter set, which decides on the decoder's memory, is
 //! parsed here first; and OpenH264's decoder is given only whole slices and parameter sets, without start codes inside.
 //!
@@ -90,6 +91,7 @@ mod matrix;
 mod metadata;
 mod moov;
 mod mp4_file;
+mod orientation;
 mod output;
 mod png_sequence;
 mod rate;

@@ -1,5 +1,6 @@
 //! Reads the frames of a video back.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -7,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::vec::IntoIter;
 
 use crate::decoder::FrameDecoder;
-use crate::demux::{Sample, VideoTrack};
+use crate::demux::{MOST_HELD, Sample, VideoTrack};
 use crate::error::{Mp4Error, Result};
 use crate::fault::Fault;
 use crate::limits::ReadLimits;
+use crate::orientation::Orientation;
 use crate::rate::FrameRate;
 use crate::rgb::RgbConverter;
 
@@ -64,10 +66,14 @@ pub fn read_frames(path: impl AsRef<Path>, limits: ReadLimits) -> Result<Clip> {
 
 /// Reads frame by frame, as an iterator of RGB8 pixels.
 ///
-/// What it reads: an MP4 file, neither fragmented nor encrypted, whose first video track is progressive 8-bit 4:2:0 H.264
-/// (`avc1`) without B-frames, as a [`Writer`](crate::Writer) writes it, or `ffmpeg` with `-bf 0 -pix_fmt yuv420p`. Other
-/// tracks do not matter. A clean aperture (`clap`) is cut out, so that odd sizes come back as they went in. Edit lists and
-/// the shape of pixels are not heeded.
+/// What it reads: an MP4 or QuickTime (`.mov`) file, fragmented or not, whose first video track is progressive 8-bit 4:2:0
+/// H.264 (`avc1`) in Baseline, Main or High profile, as a [`Writer`](crate::Writer), cameras and `ffmpeg -pix_fmt yuv420p`
+/// write it. Other tracks do not matter.
+///
+/// Frames come in the order in which they are shown (`ctts`), those that the edit list shows, turned and mirrored as the
+/// track says (`tkhd`). Each comes once, however long it is shown: of a video whose rate varies, the
+/// [frame rate](Reader::frame_rate) is the mean. A clean aperture (`clap`) is cut out, so that odd sizes come back as they
+/// went in. The shape of pixels is not heeded.
 ///
 /// Colours are converted by the matrix and range that `colr` or else the stream tells: BT.709 or BT.601; where neither does,
 /// BT.709 for pictures above 1279×576 and BT.601 below, limited range. Chroma is interpolated from where the stream has it.
@@ -92,12 +98,17 @@ pub struct Reader<R> {
     path: PathBuf,
     decoder: FrameDecoder,
     converter: RgbConverter,
-    /// Left, top, width, height of what is shown.
+    /// Left, top, width, height of what is shown, before it is turned.
     window: [u32; 4],
+    orientation: Orientation,
     frame_rate: FrameRate,
     frames: u32,
+    /// The number of the frame that comes next.
+    next: u32,
     samples: IntoIter<Sample>,
     sample: Vec<u8>,
+    /// Frames that are decoded before they are shown, by their numbers: at most [`MOST_HELD`].
+    held: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Reader<BufReader<File>> {
@@ -148,23 +159,26 @@ impl<R: Read + Seek> Reader<R> {
             decoder,
             converter,
             window,
+            orientation: track.orientation,
             frame_rate: track.frame_rate,
-            frames: track.samples.len() as u32,
+            frames: track.frames,
+            next: 0,
             samples: track.samples.into_iter(),
             sample: Vec::new(),
+            held: BTreeMap::new(),
         })
     }
 
     /// Pixels in a row.
     #[must_use]
     pub fn width(&self) -> u32 {
-        self.window[2]
+        self.shown_size().0
     }
 
     /// Rows.
     #[must_use]
     pub fn height(&self) -> u32 {
-        self.window[3]
+        self.shown_size().1
     }
 
     /// Frames a second; their mean, where they differ in duration.
@@ -179,15 +193,43 @@ impl<R: Read + Seek> Reader<R> {
         self.frames
     }
 
-    fn read(&mut self, Sample { offset, size }: Sample) -> Result<Vec<u8>, Fault> {
-        if size > self.decoder.largest_sample() {
+    fn shown_size(&self) -> (u32, u32) {
+        let [_, _, width, height] = self.window;
+        self.orientation.size((width, height))
+    }
+
+    /// The next frame, for which others may have to be decoded first; None at the end.
+    fn read_next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        loop {
+            if let Some(frame) = self.held.remove(&self.next) {
+                self.next += 1;
+                return Ok(Some(frame));
+            }
+            let Some(sample) = self.samples.next() else {
+                return Ok(None);
+            };
+            let frame = self.read(sample)?;
+            if let (Some(number), Some(frame)) = (sample.number, frame) {
+                debug_assert!(self.held.len() <= MOST_HELD);
+                self.held.insert(number, frame);
+            }
+        }
+    }
+
+    /// Decodes a sample, and makes a frame of it if it is shown.
+    fn read(&mut self, sample: Sample) -> Result<Option<Vec<u8>>, Fault> {
+        if sample.size > self.decoder.largest_sample() {
             return Err(Fault::Malformed("a sample is larger than any picture of its size"));
         }
-        self.source.seek(SeekFrom::Start(offset))?;
-        self.sample.resize(size as usize, 0);
+        self.source.seek(SeekFrom::Start(sample.offset))?;
+        self.sample.resize(sample.size as usize, 0);
         self.source.read_exact(&mut self.sample)?;
-        let picture = self.decoder.decode(&self.sample)?;
-        Ok(self.converter.convert(&picture, self.window))
+        let picture = self.decoder.decode(&self.sample, sample.number.unwrap_or(self.next))?;
+        let [_, _, width, height] = self.window;
+        Ok(sample.number.map(|_| {
+            let frame = self.converter.convert(&picture, self.window);
+            self.orientation.apply(frame, (width, height))
+        }))
     }
 }
 
@@ -199,16 +241,17 @@ impl<R: Read + Seek> Iterator for Reader<R> {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let sample = self.samples.next()?;
-        let frame = self.read(sample);
+        let frame = self.read_next();
         if frame.is_err() {
             self.samples = Vec::new().into_iter();
+            self.held.clear();
+            self.next = self.frames;
         }
-        Some(frame.map_err(Fault::of(&self.path)))
+        frame.map_err(Fault::of(&self.path)).transpose()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.samples.len();
+        let left = (self.frames - self.next) as usize;
         (left.min(1), Some(left))
     }
 }

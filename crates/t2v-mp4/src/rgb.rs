@@ -7,11 +7,14 @@
 use openh264::formats::YUVSource;
 
 use crate::demux::ContainerColour;
-use crate::fault::Fault;
+use crate::fault::{Fault, Remedy};
 use crate::sps::Sps;
 
 /// Fractional bits of the matrix.
 const BITS: u32 = 40;
+
+/// Options that change the colour matrix.
+const TO_BT709: &str = "-vf scale=out_color_matrix=bt709:out_range=tv -colorspace bt709 -color_range tv";
 
 /// Converts pictures of one video.
 #[derive(Debug)]
@@ -52,9 +55,8 @@ impl RgbConverter {
             None if sps.width >= 1280 || sps.height > 576 => BT709,
             None => BT601,
             Some(other) => {
-                return Err(Fault::Unsupported(format!(
-                    "its colour matrix has code {other}, not BT.709 or BT.601"
-                )));
+                let what = format!("its colours are {}, not BT.709 or BT.601", matrix_name(other));
+                return Err(Fault::Unsupported(what, Remedy::Convert(TO_BT709)));
             }
         };
         let full_range = colour.and_then(|colour| colour.full_range).unwrap_or(sps.full_range);
@@ -112,6 +114,20 @@ impl Siting {
             (Self::Between, _) => [(own, 3), (after, 1)],
         }
     }
+}
+
+/// What a code of ITU-T H.273 stands for.
+fn matrix_name(code: u16) -> String {
+    let name = match code {
+        0 => "RGB without a matrix",
+        4 => "FCC",
+        7 => "SMPTE 240M",
+        8 => "YCgCo",
+        9 | 10 => "BT.2020",
+        14 => "ICtCp",
+        _ => return format!("of matrix {code}"),
+    };
+    format!("{name} (matrix {code})")
 }
 
 /// The weights of red and blue in luma.

@@ -2,7 +2,7 @@
 //! the decoder will take.
 
 use crate::bits::Bits;
-use crate::fault::Fault;
+use crate::fault::{Fault, Remedy};
 
 /// The most macroblocks of a picture: level 5.2's.
 const MAX_MACROBLOCKS: u32 = 36_864;
@@ -10,6 +10,18 @@ const MAX_MACROBLOCKS: u32 = 36_864;
 const BASELINE: u32 = 66;
 const MAIN: u32 = 77;
 const HIGH: u32 = 100;
+/// And of what has the fields of High, and no B-frames.
+const SCALABLE_BASELINE: u8 = 83;
+/// The bits of those fields: 4:2:0, luma of 8 bits, chroma of 8 bits, no lossless bypass, no scaling matrices.
+const HIGH_FIELDS: [u8; 7] = [0, 1, 0, 1, 1, 0, 0];
+/// And of what it does not decode.
+const EXTENDED: u32 = 88;
+const HIGH_10: u32 = 110;
+const HIGH_422: u32 = 122;
+const HIGH_444: u32 = 244;
+const CAVLC_444: u32 = 44;
+/// `chroma_format_idc`, and the bits of luma and chroma above 8.
+const EIGHT_BIT_420: (u32, u32, u32) = (1, 0, 0);
 /// `aspect_ratio_idc` that is followed by the ratio.
 const EXTENDED_SAR: u32 = 255;
 
@@ -45,25 +57,50 @@ impl Sps {
     }
 }
 
+/// The same set under Scalable Baseline, a profile without reordering whose sets have the fields of High's: those that Main's
+/// lack are put in. Baseline's stay as they are. `nal` must have been [parsed](Sps::parse).
+pub(crate) fn without_reordering(nal: &[u8]) -> Vec<u8> {
+    let mut set = nal.to_vec();
+    match nal {
+        [_, profile, ..] if u32::from(*profile) == HIGH => set[1] = SCALABLE_BASELINE,
+        [_, profile, ..] if u32::from(*profile) == MAIN => {
+            set[1] = SCALABLE_BASELINE;
+            let mut bits = Bits::new(&set[1..]);
+            // Profile, constraints, level; number of the set.
+            let number = bits.number(24).and_then(|_| bits.unsigned());
+            if number.is_some() {
+                let fields = HIGH_FIELDS.map(|bit| bit == 1);
+                set.truncate(1);
+                set.extend(bits.with(&fields));
+            }
+        }
+        _ => {}
+    }
+    set
+}
+
 /// Up to the usability information: the size. None at the end of the bits.
 fn read_format(bits: &mut Bits) -> Option<Result<(u32, u32), Fault>> {
-    let unsupported = |what: String| Some(Err(Fault::Unsupported(what)));
+    let unsupported = |what: String| Some(Err(Fault::unsupported(what)));
     let profile = bits.number(8)?;
     // Constraints and level.
     bits.number(16)?;
     bits.unsigned()?;
-    match profile {
-        BASELINE | MAIN => {}
-        HIGH => match read_high(bits)? {
-            (1, 0, 0) => {}
-            _ => return unsupported("its pictures are not 8-bit 4:2:0".to_owned()),
-        },
-        other => return unsupported(format!("its H.264 profile is {other}, not Baseline, Main or High")),
+    let format = match profile {
+        BASELINE | MAIN => EIGHT_BIT_420,
+        HIGH => read_high(bits)?,
+        // The same fields follow, but scaling matrices may be more: they are behind what is told here.
+        HIGH_10 | HIGH_422 | HIGH_444 | CAVLC_444 => return unsupported(described(profile, Some(read_high(bits)?))),
+        other => return unsupported(described(other, None)),
+    };
+    if format != EIGHT_BIT_420 {
+        return unsupported(described(profile, Some(format)));
     }
     skip_order(bits)?;
     let (columns, rows) = (bits.unsigned()?.checked_add(1)?, bits.unsigned()?.checked_add(1)?);
     if !bits.flag()? {
-        return unsupported("it is interlaced".to_owned());
+        let (what, remedy) = ("it is interlaced".to_owned(), Remedy::Convert("-vf yadif"));
+        return Some(Err(Fault::Unsupported(what, remedy)));
     }
     if columns.checked_mul(rows).is_none_or(|count| count > MAX_MACROBLOCKS) {
         return unsupported(format!(
@@ -81,13 +118,41 @@ fn read_format(bits: &mut Bits) -> Option<Result<(u32, u32), Fault>> {
     Some(Ok((2 * crop(columns, left, right)?, 2 * crop(rows, top, bottom)?)))
 }
 
+/// What a profile is that is not read, with its chroma format and bits above 8, if it has them.
+fn described(profile: u32, format: Option<(u32, u32, u32)>) -> String {
+    let name = match profile {
+        BASELINE => "Baseline".to_owned(),
+        MAIN => "Main".to_owned(),
+        EXTENDED => "Extended".to_owned(),
+        HIGH => "High".to_owned(),
+        HIGH_10 => "High 10".to_owned(),
+        HIGH_422 => "High 4:2:2".to_owned(),
+        HIGH_444 => "High 4:4:4 Predictive".to_owned(),
+        CAVLC_444 => "CAVLC 4:4:4".to_owned(),
+        other => format!("profile {other}"),
+    };
+    let pictures = format.map(|(chroma, luma_depth, chroma_depth)| {
+        let chroma = ["grey", "4:2:0", "4:2:2", "4:4:4"]
+            .get(chroma as usize)
+            .unwrap_or(&"unknown chroma");
+        let depth = luma_depth.max(chroma_depth).saturating_add(8);
+        format!(" with {depth}-bit {chroma} pictures")
+    });
+    let pictures = pictures.unwrap_or_default();
+    format!("it is H.264 {name}{pictures}, not 8-bit 4:2:0 in Baseline, Main or High profile")
+}
+
 /// What High profile has in front: chroma format, luma and chroma depth above 8, and scaling matrices.
 fn read_high(bits: &mut Bits) -> Option<(u32, u32, u32)> {
     let format = bits.unsigned()?;
-    if format != 1 {
-        return Some((format, 0, 0));
+    if format == 3 {
+        // `separate_colour_plane_flag`.
+        bits.flag()?;
     }
     let depths = (bits.unsigned()?, bits.unsigned()?);
+    if (format, depths.0, depths.1) != EIGHT_BIT_420 {
+        return Some((format, depths.0, depths.1));
+    }
     // `qpprime_y_zero_transform_bypass_flag`.
     bits.flag()?;
     if bits.flag()? {
@@ -246,18 +311,40 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_without_reordering_changes_nothing_else() {
+        for profile in [MAIN, HIGH] {
+            let set = nal(&fields(profile, (4, 3), 1, [1, 0, 3, 4]));
+            let mut changed = without_reordering(&set);
+            assert_eq!((changed[0], changed[1]), (set[0], SCALABLE_BASELINE));
+            // It has the fields of High.
+            changed[1] = HIGH as u8;
+            assert_eq!(Sps::parse(&changed).unwrap(), Sps::parse(&set).unwrap());
+        }
+        let baseline = nal(&fields(BASELINE, (4, 3), 1, [0; 4]));
+        assert_eq!(without_reordering(&baseline), baseline);
+    }
+
+    #[test]
     fn what_the_decoder_cannot_do_is_refused() {
         let refusal = |fields: &[(u32, u32)]| match Sps::parse(&nal(fields)) {
-            Err(Fault::Unsupported(what)) => what,
+            Err(Fault::Unsupported(what, _)) => what,
             other => panic!("{other:?}"),
         };
-        assert!(refusal(&fields(110, (4, 3), 1, [0; 4])).contains("110"));
+        assert!(refusal(&fields(88, (4, 3), 1, [0; 4])).contains("H.264 Extended,"));
+        assert!(refusal(&fields(118, (4, 3), 1, [0; 4])).contains("profile 118,"));
         assert!(refusal(&fields(MAIN, (4, 3), 0, [0; 4])).contains("interlaced"));
         assert!(refusal(&fields(MAIN, (256, 145), 1, [0; 4])).contains("256x145"));
         assert!(refusal(&fields(MAIN, (1 << 20, 1 << 20), 1, [0; 4])).contains("5.2"));
         let mut deep = fields(HIGH, (4, 3), 1, [0; 4]);
-        deep[4] = (2, 0);
-        assert!(refusal(&deep).contains("8-bit"));
+        (deep[0], deep[4], deep[5]) = ((HIGH_10, 8), (2, 0), (2, 0));
+        assert!(refusal(&deep).contains("High 10 with 10-bit 4:2:0 pictures"));
+        let mut colourful = fields(HIGH, (4, 3), 1, [0; 4]);
+        colourful[3] = (2, 0);
+        colourful[0] = (HIGH_422, 8);
+        assert!(refusal(&colourful).contains("High 4:2:2 with 8-bit 4:2:2 pictures"));
+        colourful[3] = (0, 0);
+        colourful[0] = (HIGH, 8);
+        assert!(refusal(&colourful).contains("8-bit grey pictures"));
     }
 
     #[test]

@@ -1,50 +1,39 @@
 //! Where the samples are: `stsz`, `stsc`, and `stco` or `co64`.
 
 use super::fields::{u32_at, u64_at};
-use super::{entries, need};
+use super::{Table, entries, need};
 use crate::boxes::child;
 use crate::fault::Fault;
-use crate::limits::ReadLimits;
 
-/// A coded picture in the file.
+/// Where a sample is in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sample {
+pub(crate) struct Place {
     pub(crate) offset: u64,
     pub(crate) size: u32,
 }
 
-/// Finds all samples: at least one, at most as many as allowed, all within the file.
-pub(super) fn locate(stbl: &[u8], file_length: u64, limits: &ReadLimits) -> Result<Vec<Sample>, Fault> {
+/// Finds all samples, all within the file; or as many as the table takes, if there are more.
+pub(super) fn locate(stbl: &[u8], table: &mut Table) -> Result<Vec<Place>, Fault> {
     let sizes = Sizes::parse(need(stbl, b"stsz")?)?;
-    match sizes.count {
-        0 => return Err(Fault::Malformed("its video has no samples")),
-        count if count > limits.frames => {
-            return Err(Fault::Limit {
-                what: "frames",
-                actual: count.into(),
-                limit: limits.frames.into(),
-            });
-        }
-        _ => {}
-    }
+    let count = table.count(sizes.count);
     let mut runs = Runs::parse(need(stbl, b"stsc")?)?;
     let offsets = ChunkOffsets::parse(stbl)?;
-    let mut samples = Vec::with_capacity(sizes.count as usize);
+    let mut samples = Vec::with_capacity(count as usize);
     for chunk in 0.. {
-        if samples.len() == sizes.count as usize {
+        if samples.len() == count as usize {
             break;
         }
         let mut offset = offsets
             .get(chunk)
             .ok_or(Fault::Malformed("it has fewer chunks than its samples take"))?;
-        let left = sizes.count - samples.len() as u32;
+        let left = count - samples.len() as u32;
         for _ in 0..runs.samples_in(chunk)?.min(left) {
             let size = sizes.get(samples.len());
             let end = size.and_then(|size| offset.checked_add(u64::from(size)));
-            let (Some(size), Some(end)) = (size, end.filter(|&end| end <= file_length)) else {
+            let (Some(size), Some(end)) = (size, end.filter(|&end| end <= table.file_length)) else {
                 return Err(Fault::Malformed("a sample reaches over the end of the file"));
             };
-            samples.push(Sample { offset, size });
+            samples.push(Place { offset, size });
             offset = end;
         }
     }
@@ -96,9 +85,7 @@ impl<'a> Runs<'a> {
             && u32_at(run, 0).is_some_and(|first| first <= chunk.saturating_add(1))
         {
             if u32_at(run, 8) != Some(1) {
-                return Err(Fault::Unsupported(
-                    "its video changes its coding on the way (`stsc`)".to_owned(),
-                ));
+                return Err(Fault::unsupported("its video changes its coding on the way (`stsc`)"));
             }
             self.samples = u32_at(run, 4).unwrap_or(0);
             self.rest = rest;
@@ -148,7 +135,7 @@ mod tests {
     }
 
     fn locate_in(boxes: &[Vec<u8>], length: u64) -> Result<Vec<(u64, u32)>, Fault> {
-        let samples = locate(&boxes.concat(), length, &ReadLimits::default())?;
+        let samples = locate(&boxes.concat(), &mut Table::new(length, 1024))?;
         Ok(samples.iter().map(|sample| (sample.offset, sample.size)).collect())
     }
 
@@ -186,7 +173,6 @@ mod tests {
         assert!(locate_in(&good, 14).is_ok());
         let lies = [
             (0, full_box(b"stsz", &[0, 0, u32::MAX]), "too short"),
-            (0, full_box(b"stsz", &[0, 7, 0]), "no samples"),
             (0, full_box(b"stsz", &[0, 7]), "too short"),
             (1, full_box(b"stsc", &[0, u32::MAX, 1, 2, 1]), "too short"),
             (1, full_box(b"stsc", &[0, 1, 1, 0, 1]), "no samples"),
@@ -204,17 +190,25 @@ mod tests {
                 "{fault:?}"
             );
         }
-        let many = locate_in(&[full_box(b"stsz", &[0, 7, u32::MAX])], 14).unwrap_err();
+        let mut table = Table::new(1000, 2);
+        let boxes = [
+            full_box(b"stsz", &[0, 7, u32::MAX]),
+            full_box(b"stsc", &[0, 1, 1, 1 << 20, 1]),
+            full_box(b"stco", &[0, 1, 0]),
+        ];
+        assert_eq!(locate(&boxes.concat(), &mut table).unwrap().len(), 32);
+        let many = table.finish().unwrap_err();
         assert!(
             matches!(
                 many,
                 Fault::Limit {
                     what: "frames",
                     actual: 0xffff_ffff,
-                    ..
+                    limit: 2
                 }
             ),
             "{many:?}"
         );
+        assert!(matches!(Table::new(14, 2).finish(), Err(Fault::Malformed(reason)) if reason.contains("no samples")));
     }
 }

@@ -1,64 +1,67 @@
 //! When the samples are shown: `mdhd`, `stts` and `ctts`.
 
-use super::entries;
 use super::fields::u32_at;
+use super::{Clock, entries};
 use crate::boxes::child;
 use crate::fault::Fault;
-use crate::rate::FrameRate;
 
-/// The mean rate from the first frame to the last one, whose own duration is often arbitrary and does not count, unless it
-/// is the only one.
-pub(super) fn frame_rate(mdhd: &[u8], stts: &[u8], samples: usize) -> Result<FrameRate, Fault> {
-    let timescale = u32_at(mdhd, if mdhd.first() == Some(&1) { 20 } else { 12 });
-    let timescale = timescale.ok_or(Fault::Malformed("its `mdhd` box is too short"))?;
-    let (runs, _) = entries(stts, 8, "its `stts` box is too short")?.as_chunks::<8>();
-    let intervals = (samples as u64).saturating_sub(1).max(1);
-    let (mut left, mut duration) = (intervals, 0u64);
-    for run in runs {
-        let (count, delta) = (u32_at(run, 0).unwrap_or(0), u32_at(run, 4).unwrap_or(0));
-        let count = left.min(u64::from(count));
-        duration = duration.saturating_add(count * u64::from(delta));
-        left -= count;
-        if left == 0 {
-            break;
+/// Units a second of a `mdhd` or `mvhd` box.
+pub(super) fn timescale(header: &[u8], too_short: &'static str) -> Result<u32, Fault> {
+    let at = if header.first() == Some(&1) { 20 } else { 12 };
+    u32_at(header, at).ok_or(Fault::Malformed(too_short))
+}
+
+/// A value for each of several samples.
+struct Runs<'a> {
+    rest: &'a [[u8; 8]],
+    left: u32,
+    value: u32,
+}
+
+impl<'a> Runs<'a> {
+    fn parse(table: &'a [u8], too_short: &'static str) -> Result<Self, Fault> {
+        let (rest, _) = entries(table, 8, too_short)?.as_chunks();
+        let (left, value) = (0, 0);
+        Ok(Self { rest, left, value })
+    }
+}
+
+impl Iterator for Runs<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        while self.left == 0 {
+            let (run, rest) = self.rest.split_first()?;
+            (self.left, self.value) = (u32_at(run, 0)?, u32_at(run, 4)?);
+            self.rest = rest;
         }
-    }
-    match rate_of(intervals.saturating_mul(u64::from(timescale)), duration) {
-        Some(rate) if left == 0 => Ok(rate),
-        _ => Err(Fault::Malformed("its frames have no duration (`mdhd`, `stts`)")),
+        self.left -= 1;
+        Some(self.value)
     }
 }
 
-/// The fraction, made coarser where it has more than 32 bits. None if there is a zero in it.
-fn rate_of(num: u64, den: u64) -> Option<FrameRate> {
-    if num == 0 || den == 0 {
-        return None;
+/// When each of so many samples is shown, in their order in the file, and for how long. The duration of the last one may be
+/// missing: it is that of the one before.
+pub(super) fn times(stbl: &[u8], stts: &[u8], samples: usize, clock: &mut Clock) -> Result<Vec<(i64, u32)>, Fault> {
+    let mut durations = Runs::parse(stts, "its `stts` box is too short")?;
+    let ctts = child(stbl, b"ctts").map_err(Fault::Malformed)?;
+    let offsets = ctts.map(|ctts| Runs::parse(ctts, "its `ctts` box is too short"));
+    let mut offsets = offsets.transpose()?;
+    let (mut times, mut last) = (Vec::with_capacity(samples), None);
+    for sample in 1..=samples {
+        let duration = durations.next().or(last.filter(|_| sample == samples));
+        let duration = duration.ok_or(Fault::Malformed("its frames have no duration (`mdhd`, `stts`)"))?;
+        last = Some(duration);
+        let offset = match &mut offsets {
+            Some(offsets) => offsets.next().ok_or(Fault::Malformed(
+                "its `ctts` box has fewer entries than there are samples",
+            ))?,
+            None => 0,
+        };
+        times.push((clock.shown(offset), duration));
+        clock.advance(duration);
     }
-    let (mut a, mut b) = (num, den);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    let (mut num, mut den) = (num / a, den / a);
-    while num.max(den) > u64::from(u32::MAX) {
-        (num, den) = (num / 2, den / 2);
-    }
-    let (num, den) = (u32::try_from(num).ok()?, u32::try_from(den).ok()?);
-    (num > 0 && den > 0).then(|| FrameRate::new(num, den))
-}
-
-/// Where offsets from decoding to showing differ, the order differs as well: there are B-frames.
-pub(super) fn refuse_reordering(stbl: &[u8], samples: usize) -> Result<(), Fault> {
-    let Some(ctts) = child(stbl, b"ctts").map_err(Fault::Malformed)? else {
-        return Ok(());
-    };
-    let (runs, _) = entries(ctts, 8, "its `ctts` box is too short")?.as_chunks::<8>();
-    let used = runs.iter().filter(|run| u32_at(&run[..], 0) != Some(0));
-    let mut offsets = used.take(samples).map(|run| u32_at(run, 4));
-    let first = offsets.next();
-    match offsets.all(|offset| Some(offset) == first) {
-        true => Ok(()),
-        false => Err(Fault::Unsupported("it has B-frames (`ctts`)".to_owned())),
-    }
+    Ok(times)
 }
 
 #[cfg(test)]
@@ -69,36 +72,49 @@ mod tests {
         words.iter().flat_map(|word| word.to_be_bytes()).collect()
     }
 
-    fn rate(timescale: u32, stts: &[u32], samples: usize) -> Option<FrameRate> {
-        frame_rate(&words(&[0, 0, 0, timescale, 0]), &words(stts), samples).ok()
+    fn ctts(runs: &[u32]) -> Vec<u8> {
+        [&words(&[8 + 4 * runs.len() as u32])[..], b"ctts", &words(runs)].concat()
+    }
+
+    fn of(stbl: &[u8], stts: &[u32], samples: usize) -> Option<Vec<(i64, u32)>> {
+        times(stbl, &words(stts), samples, &mut Clock::default()).ok()
     }
 
     #[test]
-    fn the_rate_is_that_of_the_intervals() {
-        assert_eq!(rate(12288, &[0, 1, 9, 512], 9), Some(FrameRate::from(24)));
-        assert_eq!(rate(24_000, &[0, 1, 9, 1001], 9), Some(FrameRate::new(24_000, 1001)));
-        assert_eq!(rate(600, &[0, 2, 8, 25, 1, 1], 9), Some(FrameRate::from(24)));
-        assert_eq!(rate(1000, &[0, 2, 1, 33, 2, 34], 3), Some(FrameRate::new(2000, 67)));
-        assert_eq!(rate(30, &[0, 1, 1, 2], 1), Some(FrameRate::from(15)));
-        let long = rate(u32::MAX, &[0, 1, u32::MAX, u32::MAX - 1], 1 << 20);
-        assert!((long.unwrap().as_f64() - 1.0).abs() < 1e-6);
+    fn durations_add_up() {
+        let expected = [(0, 25), (25, 25), (50, 1), (51, 1)];
+        assert_eq!(of(&[], &[0, 2, 2, 25, 9, 1], 4).unwrap(), expected);
+        let last = [(0, 25), (25, 25), (50, 25)];
+        assert_eq!(of(&[], &[0, 1, 2, 25], 3).unwrap(), last);
+        assert_eq!(of(&[], &[0, 1, 2, 25], 4), None);
+        assert_eq!(of(&[], &[0, 0], 1), None);
+        assert_eq!(of(&[], &[0, u32::MAX, 9, 25], 9), None);
+        let long = of(&[], &[0, 1, u32::MAX, u32::MAX], 3).unwrap();
+        assert_eq!(long[2].0, 2 * i64::from(u32::MAX));
     }
 
     #[test]
-    fn times_without_a_rate_are_refused() {
-        assert_eq!(rate(0, &[0, 1, 9, 512], 9), None);
-        assert_eq!(rate(600, &[0, 1, 9, 0], 9), None);
-        assert_eq!(rate(600, &[0, 1, 7, 25], 9), None);
-        assert_eq!(rate(600, &[0, u32::MAX, 9, 25], 9), None);
-        assert_eq!(rate(u32::MAX, &[0, 0], 1), None);
+    fn offsets_move_samples_forth_and_back() {
+        let shown = |runs: &[u32]| {
+            let times = of(&ctts(runs), &[0, 1, 4, 10], 4)?;
+            Some(times.into_iter().map(|(time, _)| time).collect::<Vec<_>>())
+        };
+        assert_eq!(shown(&[0, 3, 1, 10, 1, 30, 2, 0]).unwrap(), [10, 40, 20, 30]);
+        let minus = (-10i32).cast_unsigned();
+        assert_eq!(
+            shown(&[1 << 24, 3, 1, 0, 0, 9, 3, minus]),
+            shown(&[1 << 24, 2, 1, 0, 3, minus])
+        );
+        assert_eq!(shown(&[0, 2, 1, 0, 3, minus]).unwrap(), [0, 0, 10, 20]);
+        assert_eq!(shown(&[0, 1, 3, 0]), None);
+        assert_eq!(shown(&[0, 9, 4, 0]), None);
     }
 
     #[test]
-    fn differing_offsets_are_b_frames() {
-        let ctts = |runs: &[u32]| [&words(&[8 + 4 * runs.len() as u32])[..], b"ctts", &words(runs)].concat();
-        assert!(refuse_reordering(&[], 3).is_ok());
-        assert!(refuse_reordering(&ctts(&[0, 2, 1, 512, 2, 512]), 3).is_ok());
-        assert!(refuse_reordering(&ctts(&[0, 2, 1, 512, 2, 0]), 3).is_err());
-        assert!(refuse_reordering(&ctts(&[0, 9, 1, 512]), 3).is_err());
+    fn a_timescale_is_found_in_either_version() {
+        let header = words(&[0, 1, 2, 600, 3, 4, 5]);
+        assert_eq!(timescale(&header, "short").unwrap(), 600);
+        assert_eq!(timescale(&[&[1][..], &header[1..]].concat(), "short").unwrap(), 4);
+        assert!(timescale(&header[..15], "short").is_err());
     }
 }

@@ -13,6 +13,8 @@ use crate::{ALONE, memory_to};
 /// What the index, a sample and a frame may take, in bytes.
 const MOST_MEMORY: usize = 40 << 20;
 const FRAMES: u32 = 6;
+/// The most of a fixture.
+const FRAMES_OF_FIXTURE: usize = 14;
 
 /// A whole file with a keyframe in the middle.
 fn clip() -> Vec<u8> {
@@ -65,6 +67,79 @@ fn cut_and_damaged_clips_give_frames_or_an_error() {
     assert!(refused > 100, "{refused} were refused");
     assert!(most > 0 && most <= MOST_MEMORY, "{most} bytes");
     assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+}
+
+/// A fixture of another writer.
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
+}
+
+#[test]
+fn damaged_clips_with_b_frames_edits_and_fragments_give_frames_or_an_error() {
+    let _alone = ALONE.lock();
+    let (start, mut most) = (Instant::now(), 0);
+    for name in ["trimmed.mp4", "fragmented_base.mp4", "fragmented_audio.mp4"] {
+        let file = fixture(name);
+        assert!(read(Cursor::new(&file)).1, "{name}");
+        let (mut damaged, mut refused) = (file.clone(), 0);
+        for index in 0..file.len() {
+            damaged[index] = file[index] ^ [1 << (index % 8), 0xff][index % 2];
+            most = most.max(memory_to(|| refused += u32::from(!read(Cursor::new(&damaged)).1)));
+            damaged[index] = file[index];
+        }
+        assert!(refused > 100, "{name}: {refused} were refused");
+        for end in (0..file.len()).step_by(7) {
+            most = most.max(memory_to(|| {
+                assert!(read(Cursor::new(&file[..end])).0 <= FRAMES_OF_FIXTURE)
+            }));
+        }
+    }
+    assert!(most > 0 && most <= MOST_MEMORY, "{most} bytes");
+    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+}
+
+/// A number of 32 bits in a box's payload, in place of which a lie is told.
+fn with(file: &[u8], kind: &[u8; 4], at: usize, lie: u32) -> Vec<u8> {
+    let payload = file.windows(4).position(|name| name == kind).unwrap() + 4;
+    let mut file = file.to_vec();
+    file[payload + at..payload + at + 4].copy_from_slice(&lie.to_be_bytes());
+    file
+}
+
+#[test]
+fn lies_about_order_edits_and_fragments_are_found() {
+    let _alone = ALONE.lock();
+    let (edited, fragmented) = (fixture("trimmed.mp4"), fixture("fragmented_base.mp4"));
+    let fragments = fragmented.windows(4).position(|name| name == b"moof").unwrap() - 4;
+    let lies = [
+        // Counts of entries, and one more sample than there are.
+        with(&edited, b"ctts", 4, u32::MAX),
+        with(&edited, b"ctts", 4, 1),
+        with(&edited, b"stts", 8, 3),
+        with(&edited, b"elst", 4, u32::MAX),
+        // An edit after the end, and one at no speed.
+        with(&edited, b"elst", 12, i32::MAX.cast_unsigned()),
+        with(&edited, b"elst", 16, 0),
+        // Time stands still.
+        with(&edited, b"mdhd", 12, 0),
+        // Samples: so many, of such a size, beyond the file, and before it.
+        with(&fragmented, b"trun", 4, u32::MAX),
+        with(&fragmented, b"trun", 0, 0),
+        with(&fragmented, b"trun", 8, i32::MAX.cast_unsigned()),
+        with(&fragmented, b"trun", 8, i32::MIN.cast_unsigned()),
+        with(&fragmented, b"tfhd", 8, u32::MAX),
+        // Fragments without end, of no samples and of no size.
+        [&fragmented[..fragments], &b"\0\0\0\x08moof".repeat(1 << 16)].concat(),
+        [&fragmented[..fragments], &u32::MAX.to_be_bytes(), b"moof"].concat(),
+        fragmented[..fragments].to_vec(),
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        let mut result = (0, true);
+        let memory = memory_to(|| result = read(Cursor::new(&lie)));
+        assert!(!result.1, "lie {number}: {} frames", result.0);
+        assert!(memory <= MOST_MEMORY, "lie {number}: {memory} bytes");
+    }
+    assert!(read(Cursor::new(fragmented)).1 && read(Cursor::new(edited)).1);
 }
 
 #[test]
