@@ -140,7 +140,7 @@ fn is_commit(revision: &str) -> bool {
 
 /// The folder, if nothing that a pipeline needs is missing.
 fn open_complete(folder: &Path, model: &HubModel, networks: &[&str]) -> Result<ModelFolder, WeightsError> {
-    let mut folder = ModelFolder::open(folder)?;
+    let mut folder = ModelFolder::open(folder)?.with_strict(model.strict);
     if let Some(variant) = &model.variant {
         folder = folder.with_variant(variant)?;
     }

@@ -30,14 +30,19 @@ impl Checkpoint {
     pub(crate) fn open(folder: &ModelFolder, name: &str, device: &Device) -> Result<Self, PipelineError> {
         let family = family::open(folder, device)?;
         let scheduler = folder.component("scheduler")?;
+        let scheduler_config = Value::Object(scheduler.json("scheduler_config.json")?);
+        let scheduler_kind = match scheduler.entry() {
+            Some(entry) => entry.class.parse()?,
+            None => t2v_schedulers::kind_of_config(&scheduler_config)?,
+        };
         let checkpoint = Self {
             name: name.to_owned(),
             device: device.clone(),
             defaults: family.defaults().read(folder, family.geometry())?,
             family,
             prompt_table: PromptTable::read(folder)?,
-            scheduler_config: Value::Object(scheduler.json("scheduler_config.json")?),
-            scheduler_kind: scheduler.class_name().parse()?,
+            scheduler_config,
+            scheduler_kind,
         };
         // Its options are checked by whoever makes it.
         checkpoint.scheduler(checkpoint.scheduler_kind(None)?)?;

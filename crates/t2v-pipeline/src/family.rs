@@ -103,7 +103,7 @@ pub(crate) struct Loaded<T> {
 /// # Errors
 /// An unknown class; components that can't be used, or don't fit together.
 pub(crate) fn open(folder: &ModelFolder, device: &Device) -> Result<Box<dyn Family>, PipelineError> {
-    let class = folder.pipeline_class();
+    let class = folder.pipeline_class()?.unwrap_or_default();
     let found = FAMILIES.iter().find(|(known, _)| *known == class);
     let Some((_, open)) = found else {
         let known: Vec<&str> = FAMILIES.iter().map(|(class, _)| *class).collect();

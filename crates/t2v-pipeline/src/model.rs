@@ -121,6 +121,7 @@ impl Model {
         if self.mode == MemoryMode::Sequential {
             self.text.unload();
             (self.denoiser, self.codec) = (None, None);
+            t2v_kernels::release_memory();
         }
         self.count();
     }

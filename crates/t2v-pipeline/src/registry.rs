@@ -117,6 +117,7 @@ impl ModelRegistry {
     pub fn remove(&self, name: &str) -> bool {
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         self.loaded.remove(name);
+        t2v_kernels::release_memory();
         sources.remove(name).is_some()
     }
 
@@ -137,6 +138,7 @@ impl ModelRegistry {
     /// Drops every open model; those in use when their users are done.
     pub fn clear(&self) {
         self.loaded.clear();
+        t2v_kernels::release_memory();
     }
 
     /// The model `id`, loaded if it is not yet.

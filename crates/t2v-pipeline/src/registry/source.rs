@@ -57,7 +57,7 @@ impl FolderModel {
 
     /// Opens it.
     pub(crate) fn open(&self) -> Result<ModelFolder, PipelineError> {
-        let folder = ModelFolder::open(&self.path)?;
+        let folder = ModelFolder::open(&self.path)?.with_strict(self.strict);
         Ok(match &self.variant {
             Some(variant) => folder.with_variant(variant)?,
             None => folder,
