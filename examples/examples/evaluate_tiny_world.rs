@@ -14,7 +14,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use t2v_examples::{
-    ModelArgs, exit_code, open_frames,
+    ModelArgs, open_frames, program,
     tiny_world::{Attributes, BACKGROUNDS, COLOURS, FRAMES, Judge, MOTIONS, Rgb, SHAPES, SIZE, Verdict, draw_clip},
 };
 use t2v_pipeline::{DeviceName, GenerateOptions, Pipeline, TextToVideoRequest};
@@ -59,7 +59,7 @@ enum Combinations {
 }
 
 fn main() -> ExitCode {
-    exit_code(run(&Args::parse()))
+    program(run)
 }
 
 fn run(args: &Args) -> Result<(), Error> {

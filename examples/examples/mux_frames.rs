@@ -17,7 +17,7 @@ use std::{
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::{Dtype, SafeTensors};
-use t2v_examples::exit_code;
+use t2v_examples::program;
 use t2v_mp4::{DEFAULT_KEYFRAME_INTERVAL, DEFAULT_QUALITY, FrameRate, Metadata, OutputFormat, VideoSpec, Writer};
 
 type Error = Box<dyn std::error::Error>;
@@ -53,7 +53,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    exit_code(run(&Args::parse()))
+    program(run)
 }
 
 fn run(args: &Args) -> Result<(), Error> {

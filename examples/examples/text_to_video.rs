@@ -16,7 +16,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use t2v_examples::{ModelArgs, exit_code, save_frames, show_warnings};
+use t2v_examples::{ModelArgs, program, save_frames};
 use t2v_pipeline::{
     DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, PipelineError, Progress,
     PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
@@ -129,8 +129,7 @@ impl From<Memory> for MemoryMode {
 }
 
 fn main() -> ExitCode {
-    show_warnings();
-    exit_code(run(&Args::parse()))
+    program(run)
 }
 
 fn run(args: &Args) -> Result<(), Error> {

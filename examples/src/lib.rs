@@ -4,23 +4,21 @@ mod frames;
 mod model;
 pub mod tiny_world;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io::Write, process::ExitCode};
+
+use clap::Parser;
 
 pub use frames::{open_frames, save_frames};
 pub use model::ModelArgs;
 
-/// Shows the library's warnings on stderr, a line each; `RUST_LOG` asks for more.
-pub fn show_warnings() {
-    use std::io::Write;
+/// A program: parses its arguments, shows the library's warnings on stderr (`RUST_LOG` asks for more), and ends with a
+/// failure and one sentence where `run` does.
+pub fn program<A: Parser>(run: impl FnOnce(&A) -> Result<(), Box<dyn Error>>) -> ExitCode {
     let environment = env_logger::Env::default().default_filter_or("warn");
     env_logger::Builder::from_env(environment)
         .format(|line, record| writeln!(line, "{}: {}", record.level().as_str().to_lowercase(), record.args()))
         .init();
-}
-
-/// The end of a program: an error is one sentence on stderr and a failure.
-pub fn exit_code(result: Result<(), Box<dyn Error>>) -> ExitCode {
-    match result {
+    match run(&A::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -16,7 +16,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use serde_json::{Map, Value};
-use t2v_examples::exit_code;
+use t2v_examples::program;
 use t2v_schedulers::{SchedulerError, SchedulerKind, for_model, from_config, kind_of_config};
 use t2v_weights::parse_json;
 
@@ -52,7 +52,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    exit_code(run(&Args::parse()))
+    program(run)
 }
 
 fn run(args: &Args) -> Result<(), Error> {
