@@ -1,10 +1,17 @@
 //! `unet/config.json`.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use t2v_kernels::Activation;
-use t2v_weights::Component;
+use t2v_weights::{Component, epsilon_fault, size_fault};
 
 use crate::DenoiserError;
+
+/// Far above any model's.
+const MAX_CHANNELS: usize = 1 << 16;
+const MAX_LAYERS: usize = 64;
+const MAX_LEVELS: usize = 16;
+/// Latents of a side.
+const MAX_SAMPLE_SIZE: usize = 1 << 13;
 
 /// Kinds of blocks on the way down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -30,7 +37,7 @@ pub enum UpBlockType {
 
 /// Height and width given as one number or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected one whole number, or [height, width]")]
 pub(crate) enum SampleSize {
     Square(usize),
     HeightWidth([usize; 2]),
@@ -53,7 +60,7 @@ pub struct UNet3dConfig {
     pub block_out_channels: Vec<usize>,
     /// Residual blocks at each resolution on the way down; one more on the way up.
     pub layers_per_block: usize,
-    /// Padding of the strided convolutions.
+    /// Padding of the strided convolutions: 1, or 0 for a row and a column after the last.
     pub downsample_padding: usize,
     /// Divides the sums of the middle block's residual blocks.
     pub mid_block_scale_factor: f64,
@@ -67,6 +74,8 @@ pub struct UNet3dConfig {
     pub cross_attention_dim: usize,
     /// Width of an attention head, in spite of what upstream's code calls the number of heads.
     pub attention_head_dim: usize,
+    /// diffusers refuses this key.
+    num_attention_heads: Option<IgnoredAny>,
     /// Width of an additional condition of the time embedding; its weights are loaded, no pipeline feeds it.
     pub time_cond_proj_dim: Option<usize>,
 }
@@ -95,6 +104,7 @@ impl Default for UNet3dConfig {
             norm_eps: 1e-5,
             cross_attention_dim: 1024,
             attention_head_dim: 64,
+            num_attention_heads: None,
             time_cond_proj_dim: None,
         }
     }
@@ -128,10 +138,22 @@ impl UNet3dConfig {
     /// # Errors
     /// A combination from which diffusers could not build a network either.
     pub(crate) fn check(&self) -> Result<(), DenoiserError> {
-        let fault = |key, reason: String| Err(DenoiserError::Config { key, reason });
+        self.check_levels()?;
+        self.check_sizes()?;
+        self.check_numbers()?;
+        self.check_channels()?;
+        if self.num_attention_heads.is_some() {
+            let reason = "is set, which diffusers refuses too; the width of a head is `attention_head_dim`";
+            return fault("num_attention_heads", reason);
+        }
+        Ok(())
+    }
+
+    fn check_levels(&self) -> Result<(), DenoiserError> {
         let levels = self.block_out_channels.len();
-        if levels == 0 {
-            return fault("block_out_channels", "is empty; it has one entry a resolution".into());
+        if !(1..=MAX_LEVELS).contains(&levels) {
+            let reason = format!("has {levels} entries; it has one a resolution, 1 to {MAX_LEVELS}");
+            return fault("block_out_channels", reason);
         }
         for (key, len) in [
             ("down_block_types", self.down_block_types.len()),
@@ -141,35 +163,115 @@ impl UNet3dConfig {
                 return fault(key, format!("has {len} entries; `block_out_channels` has {levels}"));
             }
         }
-        let counts = [
-            ("in_channels", self.in_channels),
-            ("out_channels", self.out_channels),
-            ("layers_per_block", self.layers_per_block),
-            ("norm_num_groups", self.norm_num_groups),
-            ("attention_head_dim", self.attention_head_dim),
-            ("cross_attention_dim", self.cross_attention_dim),
-        ];
-        for (key, count) in counts {
-            if count == 0 {
-                return fault(key, "is 0; it must be at least 1".into());
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), DenoiserError> {
+        let [height, width] = self.sample_size().unwrap_or([1, 1]);
+        for (key, size, most) in [
+            ("sample_size", height, MAX_SAMPLE_SIZE),
+            ("sample_size", width, MAX_SAMPLE_SIZE),
+            ("in_channels", self.in_channels, MAX_CHANNELS),
+            ("out_channels", self.out_channels, MAX_CHANNELS),
+            ("layers_per_block", self.layers_per_block, MAX_LAYERS),
+            ("norm_num_groups", self.norm_num_groups, MAX_CHANNELS),
+            ("attention_head_dim", self.attention_head_dim, MAX_CHANNELS),
+            ("cross_attention_dim", self.cross_attention_dim, MAX_CHANNELS),
+            ("time_cond_proj_dim", self.time_cond_proj_dim.unwrap_or(1), MAX_CHANNELS),
+        ] {
+            if let Some(reason) = size_fault(size, 1..=most) {
+                return fault(key, reason);
             }
         }
+        if self.downsample_padding > 1 {
+            let padding = self.downsample_padding;
+            let reason = format!("is {padding}; a strided convolution halves its input with 0 and 1 alone");
+            return fault("downsample_padding", reason);
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), DenoiserError> {
+        if let Some(reason) = epsilon_fault(self.norm_eps) {
+            return fault("norm_eps", reason);
+        }
+        let scale = self.mid_block_scale_factor;
+        if !(scale as f32).is_normal() {
+            let reason =
+                format!("is {scale}; sums are divided by it in single precision, so it can't be 0 or as good as it");
+            return fault("mid_block_scale_factor", reason);
+        }
+        Ok(())
+    }
+
+    fn check_channels(&self) -> Result<(), DenoiserError> {
+        let (groups, head) = (self.norm_num_groups, self.attention_head_dim);
         for &channels in &self.block_out_channels {
-            if channels == 0 || channels % self.norm_num_groups != 0 {
-                let groups = self.norm_num_groups;
-                return fault(
-                    "block_out_channels",
-                    format!("has {channels}, which is not a multiple of `norm_num_groups` ({groups})"),
-                );
+            if let Some(reason) = size_fault(channels, 1..=MAX_CHANNELS) {
+                return fault("block_out_channels", format!("has an entry that {reason}"));
             }
-            if channels < self.attention_head_dim {
-                let width = self.attention_head_dim;
+            if channels % groups != 0 {
+                let reason = format!("has {channels}, which is not a multiple of `norm_num_groups` ({groups})");
+                return fault("block_out_channels", reason);
+            }
+            if channels < head {
                 return fault(
                     "attention_head_dim",
-                    format!("is {width}, more than {channels} channels"),
+                    format!("is {head}, more than {channels} channels"),
                 );
             }
         }
         Ok(())
+    }
+}
+
+fn fault(key: &'static str, reason: impl Into<String>) -> Result<(), DenoiserError> {
+    let reason = reason.into();
+    Err(DenoiserError::Config { key, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_no_network_can_have_is_named() {
+        let huge = 1u64 << 63;
+        for (key, value) in [
+            ("sample_size", json!(0)),
+            ("sample_size", json!([32, 1u64 << 40])),
+            ("in_channels", json!(0)),
+            ("out_channels", json!(huge)),
+            ("block_out_channels", json!([])),
+            ("block_out_channels", json!([320, 640, 1280, 0])),
+            ("block_out_channels", json!([320, 640, 1280, 1290])),
+            ("block_out_channels", json!([320, 640, 1280, 3_200_000])),
+            ("down_block_types", json!(["DownBlock3D"])),
+            ("up_block_types", json!(["UpBlock3D"])),
+            ("layers_per_block", json!(1_000_000_000)),
+            ("layers_per_block", json!(huge)),
+            ("downsample_padding", json!(3)),
+            ("downsample_padding", json!(huge)),
+            ("mid_block_scale_factor", json!(0)),
+            ("mid_block_scale_factor", json!(1e300)),
+            ("norm_num_groups", json!(0)),
+            ("norm_eps", json!(-1e-5)),
+            ("cross_attention_dim", json!(0)),
+            ("attention_head_dim", json!(321)),
+            ("num_attention_heads", json!(8)),
+            ("num_attention_heads", json!([8])),
+            ("time_cond_proj_dim", json!(0)),
+        ] {
+            let config: UNet3dConfig = serde_json::from_value(json!({key: value})).unwrap();
+            let message = config.check().unwrap_err().to_string();
+            assert!(
+                message.contains(&format!("`{key}` of the denoiser")),
+                "{key} {value}: {message}"
+            );
+        }
+        let config: UNet3dConfig = serde_json::from_value(json!({"num_attention_heads": null})).unwrap();
+        config.check().unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 mod added;
 mod definition;
+mod folder;
 
 use std::collections::HashMap;
 
@@ -10,9 +11,10 @@ use t2v_weights::Component;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::TextEncoderError;
-use added::{AddedTokens, CONFIG, Folder};
+use added::AddedTokens;
 pub(crate) use definition::Files;
 use definition::{END, START, definition};
+use folder::{CONFIG, Folder};
 
 /// Longer limits stand for "none" in tokenizer configurations.
 const LONGEST_LIMIT: f64 = 1e6;
@@ -57,10 +59,10 @@ impl ClipTokenizer {
         };
         let files = files.map_err(|reason| fault(file, reason))?;
         let folder = Folder::read(component, &files.added)?;
-        check_settings(folder.settings(), &files.left).map_err(|reason| fault(CONFIG, reason))?;
+        check_settings(&folder.settings, &files.left).map_err(|reason| fault(CONFIG, reason))?;
         let added = folder.tokens(START, END)?;
         let mut tokenizer = tokenizer(files, &added).map_err(|reason| fault(file, reason))?;
-        if folder.settings().get("split_special_tokens") == Some(&Value::Bool(true)) {
+        if folder.settings.get("split_special_tokens") == Some(&Value::Bool(true)) {
             tokenizer.set_encode_special_tokens(true);
         }
         let mut special = [0; 3];
@@ -71,7 +73,7 @@ impl ClipTokenizer {
         Ok(Self {
             tokenizer,
             special,
-            max_length: max_length(folder.settings(), positions).map_err(|reason| fault(CONFIG, reason))?,
+            max_length: max_length(&folder.settings, positions).map_err(|reason| fault(CONFIG, reason))?,
             words: HashMap::new(),
         })
     }

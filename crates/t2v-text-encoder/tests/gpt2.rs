@@ -117,7 +117,7 @@ fn unsupported_folders_are_refused_by_name() {
         ("n_head", json!(0), "n_head"),
         ("tie_word_embeddings", json!(false), "tie_word_embeddings"),
         ("add_cross_attention", json!(true), "add_cross_attention"),
-        ("n_layer", json!(1), "h.1."),
+        ("n_layer", json!(3), "h.2."),
         ("vocab_size", json!(376), "wte.weight"),
     ] {
         let folder = copy();

@@ -2,11 +2,21 @@
 
 use serde::Deserialize;
 use t2v_kernels::Activation;
-use t2v_weights::Component;
+use t2v_weights::{Component, size_fault};
 
 use crate::{Tiling, VaeError};
 
+/// Far above any model's.
+const MAX_CHANNELS: usize = 1 << 16;
+const MAX_LAYERS: usize = 64;
+const MAX_LEVELS: usize = 16;
+/// Pixels of a side.
+const MAX_SAMPLE_SIZE: usize = 1 << 16;
+
 /// The constructor arguments of diffusers' `AutoencoderKL`, with its defaults.
+///
+/// Of the others `force_upcast` has no effect in single precision, and `latents_mean` and `latents_std` are not looked at by
+/// diffusers' text-to-video pipelines either.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct AutoencoderKlConfig {
@@ -42,7 +52,7 @@ pub struct AutoencoderKlConfig {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected one whole number, or [height, width]")]
 enum SampleSize {
     Square(usize),
     HeightWidth([usize; 2]),
@@ -96,11 +106,38 @@ impl AutoencoderKlConfig {
         Tiling::new(side, side / self.scale_factor())
     }
 
+    /// # Errors
+    /// A combination from which no autoencoder of frames can be built.
     pub(crate) fn check(&self) -> Result<(), VaeError> {
-        let fault = |key, reason: String| Err(VaeError::Config { key, reason });
+        self.check_levels()?;
+        self.check_sizes()?;
+        let groups = self.norm_num_groups;
+        for &channels in &self.block_out_channels {
+            if let Some(reason) = size_fault(channels, 1..=MAX_CHANNELS) {
+                return fault("block_out_channels", format!("has an entry that {reason}"));
+            }
+            if channels % groups != 0 {
+                let reason = format!("has {channels}, which is not a multiple of `norm_num_groups` ({groups})");
+                return fault("block_out_channels", reason);
+            }
+        }
+        let scale = self.scaling_factor;
+        if !(scale as f32).is_normal() {
+            let reason =
+                format!("is {scale}; latents are divided by it in single precision, so it can't be 0 or as good as it");
+            return fault("scaling_factor", reason);
+        }
+        if let Some(shift) = self.shift_factor.filter(|shift| !(*shift as f32).is_finite()) {
+            return fault("shift_factor", format!("is {shift}, too large for single precision"));
+        }
+        Ok(())
+    }
+
+    fn check_levels(&self) -> Result<(), VaeError> {
         let levels = self.block_out_channels.len();
-        if levels == 0 {
-            return fault("block_out_channels", "is empty; it has one entry a resolution".into());
+        if !(1..=MAX_LEVELS).contains(&levels) {
+            let reason = format!("has {levels} entries; it has one a resolution, 1 to {MAX_LEVELS}");
+            return fault("block_out_channels", reason);
         }
         let kinds = [
             ("down_block_types", &self.down_block_types, "DownEncoderBlock2D"),
@@ -115,29 +152,79 @@ impl AutoencoderKlConfig {
                 return fault(key, format!("has `{other}`; only {known} is supported"));
             }
         }
-        for (key, count) in [
-            ("latent_channels", self.latent_channels),
-            ("norm_num_groups", self.norm_num_groups),
-            ("layers_per_block", self.layers_per_block),
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), VaeError> {
+        let [height, width] = match self.sample_size {
+            SampleSize::Square(side) => [side, side],
+            SampleSize::HeightWidth(size) => size,
+        };
+        // A tile is at least one latent.
+        let side = self.scale_factor()..=MAX_SAMPLE_SIZE;
+        for (key, size, range) in [
+            ("sample_size", height, side.clone()),
+            ("sample_size", width, side),
+            ("latent_channels", self.latent_channels, 1..=MAX_CHANNELS),
+            ("norm_num_groups", self.norm_num_groups, 1..=MAX_CHANNELS),
+            ("layers_per_block", self.layers_per_block, 1..=MAX_LAYERS),
         ] {
-            if count == 0 {
-                return fault(key, "is 0; it must be at least 1".into());
+            if let Some(reason) = size_fault(size, range) {
+                return fault(key, reason);
             }
         }
-        let groups = self.norm_num_groups;
-        if let Some(odd) = self.block_out_channels.iter().find(|c| **c == 0 || **c % groups != 0) {
-            let reason = format!("has {odd}, which is not a multiple of `norm_num_groups` ({groups})");
-            return fault("block_out_channels", reason);
-        }
-        if self.in_channels != 3 || self.out_channels != 3 {
-            return fault(
-                "in_channels",
-                "and `out_channels` must both be 3: frames are RGB".into(),
-            );
-        }
-        if self.scaling_factor == 0.0 {
-            return fault("scaling_factor", "is 0; latents are divided by it".into());
+        for (key, channels) in [("in_channels", self.in_channels), ("out_channels", self.out_channels)] {
+            if channels != 3 {
+                return fault(key, format!("is {channels}; frames are RGB, so only 3 is supported"));
+            }
         }
         Ok(())
+    }
+}
+
+fn fault(key: &'static str, reason: impl Into<String>) -> Result<(), VaeError> {
+    let reason = reason.into();
+    Err(VaeError::Config { key, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_no_autoencoder_can_have_is_named() {
+        let huge = 1u64 << 63;
+        for (key, value) in [
+            ("in_channels", json!(1)),
+            ("out_channels", json!(huge)),
+            ("down_block_types", json!(["AttnDownEncoderBlock2D"])),
+            ("up_block_types", json!([])),
+            ("block_out_channels", json!([])),
+            ("block_out_channels", json!([0])),
+            ("block_out_channels", json!([63])),
+            ("block_out_channels", json!([1u64 << 40])),
+            ("layers_per_block", json!(0)),
+            ("layers_per_block", json!(1_000_000_000)),
+            ("layers_per_block", json!(huge)),
+            ("latent_channels", json!(0)),
+            ("norm_num_groups", json!(0)),
+            ("sample_size", json!(0)),
+            ("sample_size", json!([32, huge])),
+            ("scaling_factor", json!(0)),
+            ("scaling_factor", json!(1e-300)),
+            ("shift_factor", json!(1e300)),
+        ] {
+            let config: AutoencoderKlConfig = serde_json::from_value(json!({key: value})).unwrap();
+            let message = config.check().unwrap_err().to_string();
+            assert!(
+                message.contains(&format!("`{key}` of the VAE")),
+                "{key} {value}: {message}"
+            );
+        }
+        let config = json!({"force_upcast": true, "latents_mean": null, "scaling_factor": -1});
+        let config: AutoencoderKlConfig = serde_json::from_value(config).unwrap();
+        config.check().unwrap();
     }
 }

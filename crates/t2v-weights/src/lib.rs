@@ -25,6 +25,7 @@
 //! File layout: <https://huggingface.co/docs/diffusers/using-diffusers/other-formats>; weights:
 //! <https://github.com/huggingface/safetensors#format>.
 
+mod bounds;
 mod component;
 mod error;
 mod floats;
@@ -39,6 +40,7 @@ mod source;
 mod tensor_file;
 mod weight_files;
 
+pub use bounds::{epsilon_fault, size_fault};
 pub use burn_store::ModuleSnapshot;
 pub use component::Component;
 pub use error::WeightsError;

@@ -67,8 +67,8 @@ fn variant_of(file: &str, files: &[String]) -> Option<String> {
     let stem = parts.next()?;
     KINDS.iter().find(|(known, _)| *known == stem)?;
     let extra = |part: &&str| !["safetensors", "bin", "index", "json"].contains(part);
-    let variant = parts.find(extra)?;
-    // `model.fp16-00001-of-00002.safetensors` is of no use without its index.
+    // A shard, such as `model.fp16-00001-of-00002.safetensors`, is of no use without its index.
+    let variant = parts.find(extra).filter(|part| !part.contains("-of-"))?;
     let found = candidates(variant)
         .iter()
         .any(|candidate| files.contains(&candidate.file));

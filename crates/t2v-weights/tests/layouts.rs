@@ -30,9 +30,12 @@ const UNET: &str = r#"{"_class_name": "UNet3DConditionModel"}"#;
 const CLIP: &str = r#"{"architectures": ["CLIPTextModel"]}"#;
 const PLAIN: (&str, &str) = ("model_index.json", "{}");
 
+/// Files with their texts, what of the folder is opened, and parts of the message.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a [&'a str]);
+
 #[test]
 fn a_near_miss_is_explained() {
-    let cases: [(&[(&str, &str)], &str, &[&str]); 13] = [
+    let cases: [Case<'_>; 13] = [
         (&[], "nowhere", &["there is no model folder", "nowhere"]),
         (&[], "", &["is empty"]),
         (

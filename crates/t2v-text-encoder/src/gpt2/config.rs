@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use t2v_kernels::Activation;
+use t2v_weights::{epsilon_fault, size_fault};
 
 use crate::TextEncoderError;
 
@@ -58,15 +59,20 @@ impl Default for Gpt2Config {
 impl Gpt2Config {
     pub(super) fn check(&self) -> Result<(), TextEncoderError> {
         let fault = |key, reason: String| Err(TextEncoderError::Config { key, reason });
-        for (key, count) in [
-            ("vocab_size", self.vocab_size),
-            ("n_positions", self.n_positions),
-            ("n_embd", self.n_embd),
-            ("n_head", self.n_head),
+        for (key, size, most) in [
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("n_positions", self.n_positions, 1 << 20),
+            ("n_embd", self.n_embd, 1 << 16),
+            ("n_layer", self.n_layer, 1 << 10),
+            ("n_head", self.n_head, 1 << 16),
+            ("n_inner", self.n_inner.unwrap_or(1), 1 << 20),
         ] {
-            if count == 0 {
-                return fault(key, "is 0; it must be at least 1".into());
+            if let Some(reason) = size_fault(size, 1..=most) {
+                return fault(key, reason);
             }
+        }
+        if let Some(reason) = epsilon_fault(self.layer_norm_epsilon) {
+            return fault("layer_norm_epsilon", reason);
         }
         if !self.n_embd.is_multiple_of(self.n_head) {
             let (width, heads) = (self.n_embd, self.n_head);
