@@ -51,6 +51,9 @@ impl Plan {
             }
             _ => {}
         }
+        if let Some(Err(fault)) = init.map(InitMedia::check) {
+            faults.add("init", fault);
+        }
         ValidationError::of(faults)?;
         let num_frames = init.and_then(InitMedia::num_frames);
         let num_frames =
