@@ -19,13 +19,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::{Dtype, SafeTensors};
 use t2v_examples::program;
 use t2v_mp4::{DEFAULT_KEYFRAME_INTERVAL, DEFAULT_QUALITY, FrameRate, Metadata, OutputFormat, VideoSpec, Writer};
+use t2v_pipeline::{PipelineError, open_picture, picture_files};
 
 type Error = Box<dyn std::error::Error>;
 
 #[derive(Parser)]
 #[command(about = "Makes a video from pictures", version)]
 struct Args {
-    /// A folder of PNGs, taken in the order of their names, or a safetensors file with one f32 tensor "frames"
+    /// A folder of pictures, taken in the natural order of their names, or a safetensors file with one f32 tensor "frames"
     /// [frames, height, width, 3] in 0..1
     #[arg(required_unless_present = "read_metadata")]
     input: Option<PathBuf>,
@@ -64,31 +65,20 @@ fn run(args: &Args) -> Result<(), Error> {
         }
         (None, Some(folder)) if folder.is_dir() => from_folder(args, folder),
         (None, Some(file)) => from_tensor(args, file),
-        (None, None) => Err("give a folder of PNGs or a safetensors file".into()),
+        (None, None) => Err("give a folder of pictures or a safetensors file".into()),
     }
 }
 
 fn from_folder(args: &Args, folder: &Path) -> Result<(), Error> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("cannot read {folder:?}: {error}"))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("png"))
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
+    let files = picture_files(folder).map_err(cannot_read)?;
     let Some(first) = files.first() else {
-        return Err(format!("there are no PNG files in {folder:?}").into());
+        return Err(format!("there are no pictures in {folder:?}").into());
     };
-    let (width, height) = open(first)?.dimensions();
+    let (width, height) = open_picture(first).map_err(cannot_read)?.dimensions();
     let mut writer = start(args, width, height)?;
     let bar = progress(files.len());
     for file in bar.wrap_iter(files.iter()) {
-        let picture = open(file)?;
+        let picture = open_picture(file).map_err(cannot_read)?;
         if picture.dimensions() != (width, height) {
             let (w, h) = picture.dimensions();
             return Err(format!("{file:?} has {w}x{h} pixels, but {first:?} has {width}x{height}").into());
@@ -98,9 +88,12 @@ fn from_folder(args: &Args, folder: &Path) -> Result<(), Error> {
     Ok(writer.finish()?)
 }
 
-fn open(file: &Path) -> Result<image::RgbImage, Error> {
-    let picture = image::open(file).map_err(|error| format!("cannot read {file:?}: {error}"))?;
-    Ok(picture.into_rgb8())
+/// The error as one of pictures that are not to start a generation from.
+fn cannot_read(error: PipelineError) -> String {
+    match error {
+        PipelineError::InitMedia { path, reason } => format!("cannot read {path:?}: {reason}"),
+        other => other.to_string(),
+    }
 }
 
 fn from_tensor(args: &Args, file: &Path) -> Result<(), Error> {

@@ -62,7 +62,7 @@ struct Args {
     /// A picture to start from
     #[arg(long, value_name = "FILE", conflicts_with = "init_video")]
     init_image: Option<PathBuf>,
-    /// A video to start from: a folder of PNGs in the order of their names, a GIF, or an MP4 made by this project
+    /// A video to start from: a folder of pictures in the natural order of their names, a GIF, or H.264 in MP4 or .mov
     #[arg(long, value_name = "FOLDER_GIF_OR_MP4")]
     init_video: Option<PathBuf>,
     /// Whether the prompt may be completed; if not given, only models that bring words of their own do

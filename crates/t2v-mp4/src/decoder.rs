@@ -24,6 +24,8 @@ pub(crate) struct FrameDecoder {
     packet: Vec<u8>,
     /// The one at work, for messages.
     frame: u32,
+    /// Whether there was a picture that decoding can start with.
+    started: bool,
 }
 
 impl FrameDecoder {
@@ -38,6 +40,7 @@ impl FrameDecoder {
             sps: Sps::parse(first)?,
             packet: Vec::new(),
             frame: 0,
+            started: false,
         };
         for set in &entry.parameter_sets {
             decoder.push(set)?;
@@ -88,7 +91,13 @@ impl FrameDecoder {
                     "its pictures change their size or colours on the way",
                 ));
             }
-            SPS | PPS | SLICE | IDR_SLICE => {}
+            SLICE if !self.started => {
+                return Err(Fault::unsupported(
+                    "it does not start with a keyframe that stands alone (IDR), as after a cut without encoding",
+                ));
+            }
+            IDR_SLICE => self.started = true,
+            SPS | PPS | SLICE => {}
             2..=4 => {
                 return Err(Fault::unsupported("its slices are partitioned (Extended profile)"));
             }

@@ -235,8 +235,8 @@ impl<R: Read + Seek> Reader<R> {
 
 /// The frames in order: `width * height * 3` values each, row by row.
 ///
-/// An item is [`Mp4Error::Decoder`] or [`Mp4Error::Malformed`] if the frame is damaged, [`Mp4Error::Io`] if it cannot be
-/// read.
+/// An item is [`Mp4Error::Decoder`] or [`Mp4Error::Malformed`] if the frame is damaged, [`Mp4Error::Unsupported`] if it is of
+/// a kind that its file did not announce, [`Mp4Error::Io`] if it cannot be read.
 impl<R: Read + Seek> Iterator for Reader<R> {
     type Item = Result<Vec<u8>>;
 

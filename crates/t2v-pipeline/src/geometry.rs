@@ -18,8 +18,8 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// `[1, channels, frames, height, width]` of the latents of a clip.
-    pub(crate) fn latent_shape(&self, frames: usize, height: usize, width: usize) -> [usize; 5] {
+    /// `[1, channels, frames, height, width]` of the latents of a clip of frames, height and width.
+    pub(crate) fn latent_shape(&self, [frames, height, width]: [usize; 3]) -> [usize; 5] {
         let frames = (frames - 1) / self.temporal_factor + 1;
         [
             1,
@@ -92,11 +92,14 @@ mod tests {
 
     #[test]
     fn latents_of_frames_that_stand_alone_and_of_causal_ones() {
-        assert_eq!(geometry(1).latent_shape(16, 32, 48), [1, 4, 16, 4, 6]);
-        assert_eq!(geometry(4).latent_shape(81, 32, 48), [1, 4, 21, 4, 6]);
-        assert_eq!(geometry(4).latent_shape(1, 32, 48), [1, 4, 1, 4, 6]);
+        assert_eq!(geometry(1).latent_shape([16, 32, 48]), [1, 4, 16, 4, 6]);
+        assert_eq!(geometry(4).latent_shape([81, 32, 48]), [1, 4, 21, 4, 6]);
+        assert_eq!(geometry(4).latent_shape([1, 32, 48]), [1, 4, 1, 4, 6]);
         for frames in [1, 5, 81] {
-            assert_eq!(geometry(4).frames(geometry(4).latent_shape(frames, 16, 16)[2]), frames);
+            assert_eq!(
+                geometry(4).frames(geometry(4).latent_shape([frames, 16, 16])[2]),
+                frames
+            );
         }
     }
 

@@ -1,17 +1,19 @@
-//! Pictures to start from: an image, a folder of PNGs, a GIF, an MP4.
+//! Pictures to start from: an image, a folder of pictures, a GIF, an MP4.
 
-use std::path::{Path, PathBuf};
+mod clips;
+mod limits;
+mod pictures;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use image::{AnimationDecoder, ImageReader, RgbImage, codecs::gif::GifDecoder, imageops::FilterType};
-
-use t2v_mp4::ReadLimits;
+use image::{RgbImage, imageops::FilterType};
 
 use crate::PipelineError;
 
-/// Longest side and most frames that are read: larger files are refused before they are decoded.
-const MAX_SIDE: u32 = 8192;
-const MAX_FRAMES: usize = 128;
+pub use pictures::{open_picture, picture_files};
 
 /// Pictures that denoising starts from; `strength` says how much of them is replaced.
 #[derive(Debug, Clone)]
@@ -19,57 +21,88 @@ const MAX_FRAMES: usize = 128;
 pub enum InitMedia {
     /// One picture, repeated over the frames.
     Image(RgbImage),
-    /// The frames of a video; their number is that of the result.
+    /// The frames of a video, 1 to 128, all of one size; their number is that of the result.
     Video(Vec<RgbImage>),
 }
 
 impl InitMedia {
-    /// A PNG, JPEG, WebP or GIF picture.
+    /// A PNG, JPEG, WebP, GIF, BMP or TIFF picture, as its orientation says that it is to be shown.
     ///
     /// # Errors
-    /// The file is missing, too large or no picture.
+    /// The file is missing, has a side of more than 8192 pixels, or is no picture.
     pub fn open_image(path: impl AsRef<Path>) -> Result<Self, PipelineError> {
-        read_picture(path.as_ref()).map(Self::Image)
+        open_picture(path).map(Self::Image)
     }
 
-    /// A folder of PNGs, taken in the order of their names, an animated GIF, or an MP4 that [`t2v_mp4::Reader`] can read, as
-    /// this crate writes them.
+    /// A folder of pictures in the order of [`picture_files`], an animated GIF, or an MP4 or QuickTime file that
+    /// [`t2v_mp4::Reader`] can read: H.264, as cameras and `ffmpeg` write it. Every frame of a video is taken once, whatever
+    /// its duration.
     ///
     /// # Errors
-    /// Nothing of the kind at `path`, frames of different sizes, or too many of them.
+    /// Nothing of the kind at `path`, frames of different sizes, more than 128 of them, or pixels of more than 2 GiB in all,
+    /// which is found out before they are decoded.
     pub fn open_video(path: impl AsRef<Path>) -> Result<Self, PipelineError> {
-        let path = path.as_ref();
-        let frames = match path.extension().and_then(|e| e.to_str()) {
-            _ if path.is_dir() => read_folder(path)?,
-            Some(extension) if extension.eq_ignore_ascii_case("gif") => read_gif(path)?,
-            Some(extension) if extension.eq_ignore_ascii_case("mp4") => read_mp4(path)?,
-            _ => return Err(fault(path, "it is neither a folder of PNG files nor a GIF nor an MP4")),
+        clips::open(path.as_ref()).map(Self::Video)
+    }
+
+    /// What is wrong with pictures that come from anywhere, as a sentence.
+    ///
+    /// # Errors
+    /// There are none or too many, one of them is empty, or their sizes differ.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let frames = self.pictures();
+        let Some(first) = frames.first() else {
+            return Err("The init video has no frames.".into());
         };
-        if frames.len() > MAX_FRAMES {
-            return Err(fault(path, format!("it has more than {MAX_FRAMES} frames")));
+        if frames.len() > limits::MAX_FRAMES {
+            let (count, most) = (frames.len(), limits::MAX_FRAMES);
+            return Err(format!(
+                "The init video has {count} frames, and at most {most} are allowed."
+            ));
         }
-        let first = frames.first().ok_or_else(|| fault(path, "it has no frames"))?;
-        if frames.iter().any(|frame| frame.dimensions() != first.dimensions()) {
-            return Err(fault(path, "its frames have different sizes"));
+        let (width, height) = first.dimensions();
+        if width == 0 || height == 0 {
+            return Err(format!(
+                "The init media has {width}x{height} pixels: there is nothing in it."
+            ));
         }
-        Ok(Self::Video(frames))
+        match (0..)
+            .zip(frames)
+            .find(|(_, frame)| frame.dimensions() != (width, height))
+        {
+            Some((number, frame)) => {
+                let (w, h) = frame.dimensions();
+                Err(format!(
+                    "The frames of the init video must have one size, but frame {number} has {w}x{h} pixels and the first \
+                     one {width}x{height}."
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The picture, or the frames.
+    pub(crate) fn pictures(&self) -> &[RgbImage] {
+        match self {
+            Self::Image(picture) => std::slice::from_ref(picture),
+            Self::Video(frames) => frames,
+        }
     }
 
     /// How many frames the result has, where the pictures decide it.
-    pub(crate) fn num_frames(&self) -> Option<usize> {
+    pub(crate) fn num_frames(&self) -> Option<u32> {
         match self {
             Self::Image(_) => None,
-            Self::Video(frames) => Some(frames.len()),
+            Self::Video(frames) => u32::try_from(frames.len()).ok(),
         }
     }
 
     /// The pictures at `width` x `height` as a clip, `[1, 3, pictures, height, width]` in -1..1.
     pub(crate) fn clip(&self, width: usize, height: usize, device: &Device) -> Tensor<5> {
-        let pictures = match self {
-            Self::Image(picture) => std::slice::from_ref(picture),
-            Self::Video(frames) => frames.as_slice(),
-        };
-        let frames = pictures.iter().map(|picture| tensor(picture, width, height, device));
+        let frames = self
+            .pictures()
+            .iter()
+            .map(|picture| tensor(picture, width, height, device));
         Tensor::stack(frames.collect(), 2)
     }
 }
@@ -93,53 +126,4 @@ fn fault(path: &Path, reason: impl ToString) -> PipelineError {
         path: path.display().to_string(),
         reason: reason.to_string(),
     }
-}
-
-fn limits() -> image::Limits {
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits
-}
-
-fn read_picture(path: &Path) -> Result<RgbImage, PipelineError> {
-    let mut reader = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|e| fault(path, e))?;
-    reader.limits(limits());
-    Ok(reader.decode().map_err(|e| fault(path, e))?.into_rgb8())
-}
-
-fn read_folder(folder: &Path) -> Result<Vec<RgbImage>, PipelineError> {
-    let entries = std::fs::read_dir(folder).map_err(|e| fault(folder, e))?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
-    paths.retain(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")));
-    paths.sort();
-    if paths.len() > MAX_FRAMES {
-        return Err(fault(folder, format!("it has more than {MAX_FRAMES} frames")));
-    }
-    paths.iter().map(|path| read_picture(path)).collect()
-}
-
-fn read_mp4(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
-    let limits = ReadLimits::default().with_frames(MAX_FRAMES as u32).with_side(MAX_SIDE);
-    let clip = t2v_mp4::read_frames(path, limits)?;
-    let frames = clip.frames.into_iter();
-    let frames = frames.map(|frame| RgbImage::from_raw(clip.width, clip.height, frame));
-    let frames: Option<Vec<RgbImage>> = frames.collect();
-    frames.ok_or_else(|| fault(path, "a frame is incomplete"))
-}
-
-fn read_gif(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
-    use image::ImageDecoder;
-    let file = std::fs::File::open(path).map_err(|e| fault(path, e))?;
-    let mut decoder = GifDecoder::new(std::io::BufReader::new(file)).map_err(|e| fault(path, e))?;
-    decoder.set_limits(limits()).map_err(|e| fault(path, e))?;
-    let frames = decoder.into_frames().take(MAX_FRAMES + 1);
-    frames
-        .map(|frame| {
-            let picture = frame.map_err(|e| fault(path, e))?.into_buffer();
-            Ok(image::DynamicImage::ImageRgba8(picture).into_rgb8())
-        })
-        .collect()
 }

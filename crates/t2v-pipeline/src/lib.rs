@@ -52,7 +52,7 @@ pub use burn::tensor::Device;
 pub use device::DeviceName;
 pub use enhance::{Gpt2Enhancer, Prompt, PromptContext, PromptEnhancer, PromptTable};
 pub use error::PipelineError;
-pub use init_media::InitMedia;
+pub use init_media::{InitMedia, open_picture, picture_files};
 pub use job::{Job, JobEvent};
 pub use latents::Latents;
 pub use model::MemoryMode;

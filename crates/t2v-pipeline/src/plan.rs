@@ -11,12 +11,10 @@ use crate::{
 
 /// What a generation does.
 pub(crate) struct Plan {
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) num_frames: usize,
-    pub(crate) strength: f64,
-    pub(crate) enhance_prompt: Option<bool>,
     pub(crate) scheduler: SchedulerKind,
+    pub(crate) enhance_prompt: Option<bool>,
+    strength: f64,
+    /// Everything else, as far as it is known before the generation.
     pub(crate) report: Report,
 }
 
@@ -30,64 +28,37 @@ impl Plan {
         vae_tiling: bool,
     ) -> Result<Self, PipelineError> {
         request.validate()?;
-        let defaults = &checkpoint.defaults;
-        let scheduler = checkpoint.scheduler_kind(request.scheduler.as_deref())?;
-        let steps = request.num_inference_steps.unwrap_or(defaults.num_inference_steps);
-        let strength = request.strength.unwrap_or(defaults.strength);
         let mut faults = ValidationError::default();
+        let scheduler = checkpoint.scheduler_kind(request.scheduler.as_deref())?;
+        let strength = request.strength.unwrap_or(checkpoint.defaults.strength);
         let [width, height] = size(checkpoint, request, &mut faults);
-        checkpoint.family.check(request, &mut faults);
-        let num_frames = match init.and_then(InitMedia::num_frames) {
-            Some(frames) => frames,
-            None => request.num_frames.unwrap_or(defaults.num_frames) as usize,
-        };
-        checkpoint.family.geometry().check_frames(num_frames, &mut faults);
-        match init {
-            None if scheduler == SchedulerKind::DdimInverse => faults.add(
-                "scheduler",
-                format!(
-                    "The scheduler {scheduler} turns pictures into noise and back: give an init image or an init video."
-                ),
-            ),
-            Some(_) if kept_steps(steps as usize, strength) == 0 => {
-                let least = 1.0 / f64::from(steps);
-                let fault =
-                    format!("The strength of {strength} leaves none of {steps} steps; it must be at least {least:.3}.");
-                faults.add("strength", fault);
-            }
-            _ => {}
-        }
-        ValidationError::of(faults)?;
-        Ok(Self {
+        let num_frames = init.and_then(InitMedia::num_frames);
+        let mut report = Report {
             width,
             height,
-            num_frames,
-            strength,
-            enhance_prompt: request.enhance_prompt,
+            num_frames: num_frames.unwrap_or(request.num_frames.unwrap_or(checkpoint.defaults.num_frames)),
+            scheduler: scheduler.to_string(),
+            strength: init.map(|_| strength),
+            vae_tiling: request.vae_tiling.unwrap_or(vae_tiling),
+            ..report(checkpoint, request)
+        };
+        checkpoint.family.check(request, &mut faults);
+        match init.map(InitMedia::check) {
+            Some(Err(fault)) => faults.add("init", fault),
+            _ => checkpoint
+                .family
+                .geometry()
+                .check_frames(report.num_frames as usize, &mut faults),
+        }
+        let steps = report.num_inference_steps as usize;
+        check_start(scheduler, steps, report.strength, &mut faults);
+        ValidationError::of(faults)?;
+        report.init = init.map(InitReport::of);
+        Ok(Self {
             scheduler,
-            report: Report {
-                model_id: checkpoint.name.clone(),
-                prompt: request.prompt.clone(),
-                original_prompt: None,
-                negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
-                width: width as u32,
-                height: height as u32,
-                num_frames: num_frames as u32,
-                fps: request.fps.unwrap_or(defaults.fps),
-                scheduler: scheduler.to_string(),
-                num_inference_steps: steps,
-                guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
-                strength: init.map(|_| strength),
-                clip_skip: request.clip_skip.unwrap_or(0),
-                seed: request.seed.unwrap_or_else(random_seed),
-                prompt_weighting: request.prompt_weighting.unwrap_or_default(),
-                long_prompts: request.long_prompts.unwrap_or_default(),
-                vae_tiling: request.vae_tiling.unwrap_or(vae_tiling),
-                init: init.map(InitReport::of),
-                textual_inversions: Vec::new(),
-                truncated_tokens: 0,
-                interrupted: false,
-            },
+            enhance_prompt: request.enhance_prompt,
+            strength,
+            report,
         })
     }
 
@@ -100,6 +71,49 @@ impl Plan {
     pub(crate) fn kept_steps(&self) -> usize {
         kept_steps(self.steps(), self.strength)
     }
+
+    /// Frames, height and width of the clip.
+    pub(crate) fn clip(&self) -> [usize; 3] {
+        [self.report.num_frames, self.report.height, self.report.width].map(|n| n as usize)
+    }
+}
+
+/// What the request says, or else the checkpoint, of what depends on nothing else.
+fn report(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
+    let defaults = &checkpoint.defaults;
+    Report {
+        model_id: checkpoint.name.clone(),
+        prompt: request.prompt.clone(),
+        negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
+        fps: request.fps.unwrap_or(defaults.fps),
+        num_inference_steps: request.num_inference_steps.unwrap_or(defaults.num_inference_steps),
+        guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
+        clip_skip: request.clip_skip.unwrap_or(0),
+        seed: request.seed.unwrap_or_else(random_seed),
+        prompt_weighting: request.prompt_weighting.unwrap_or_default(),
+        long_prompts: request.long_prompts.unwrap_or_default(),
+        ..Report::default()
+    }
+}
+
+/// Adds what is wrong with where denoising starts; there is a strength where there are pictures.
+fn check_start(scheduler: SchedulerKind, steps: usize, strength: Option<f64>, faults: &mut ValidationError) {
+    match strength {
+        None if scheduler == SchedulerKind::DdimInverse => faults.add(
+            "scheduler",
+            format!(
+                "The scheduler {scheduler} turns pictures into noise and back: give an init image or an init video."
+            ),
+        ),
+        Some(strength) if kept_steps(steps, strength) == 0 => {
+            let least = 1.0 / steps as f64;
+            faults.add(
+                "strength",
+                format!("The strength of {strength} leaves none of {steps} steps; it must be at least {least:.3}."),
+            );
+        }
+        _ => {}
+    }
 }
 
 /// As diffusers' `get_timesteps` counts them.
@@ -108,15 +122,15 @@ fn kept_steps(steps: usize, strength: f64) -> usize {
 }
 
 /// Width and height: the request's, or the checkpoint's own.
-fn size(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) -> [usize; 2] {
+fn size(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) -> [u32; 2] {
     let geometry = checkpoint.family.geometry();
     let mut side = |field: &str, asked: Option<u32>, default: Option<u32>| {
-        let Some(pixels) = asked.or(default).map(|side| side as usize) else {
+        let Some(pixels) = asked.or(default) else {
             let fault = format!("The {field} is required: the model has no default of at most {MAX_SIDE}.");
             faults.add(field, fault);
             return 0;
         };
-        geometry.check_side(field, pixels, faults);
+        geometry.check_side(field, pixels as usize, faults);
         pixels
     };
     let defaults = &checkpoint.defaults;

@@ -7,7 +7,7 @@ use t2v_mp4::Metadata;
 use crate::{InitMedia, TextToVideoRequest};
 
 /// The values that a generation really used, defaults and the drawn seed included.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The model, by the name that it was asked for: in a registry its name there, otherwise that of its folder, or
@@ -78,10 +78,7 @@ pub struct InitReport {
 
 impl InitReport {
     pub(crate) fn of(init: &InitMedia) -> Self {
-        let pictures = match init {
-            InitMedia::Image(picture) => std::slice::from_ref(picture),
-            InitMedia::Video(frames) => frames,
-        };
+        let pictures = init.pictures();
         let mut hash = Sha256::new();
         pictures.iter().for_each(|picture| hash.update(picture.as_raw()));
         let (width, height) = pictures.first().map_or((0, 0), |picture| picture.dimensions());

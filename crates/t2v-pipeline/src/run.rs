@@ -105,10 +105,7 @@ impl<'a> Run<'a> {
     fn start_from_noise(&self, plan: &Plan, noise: &mut dyn NoiseSource) -> Result<Start, PipelineError> {
         let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
         scheduler.set_timesteps(plan.steps())?;
-        let shape = self
-            .family()
-            .geometry()
-            .latent_shape(plan.num_frames, plan.height, plan.width);
+        let shape = self.family().geometry().latent_shape(plan.clip());
         let clip = noise.normal(shape, self.model.device()) * scheduler.init_noise_sigma();
         Ok(Start {
             scheduler,
@@ -182,7 +179,8 @@ impl<'a> Run<'a> {
     fn encode(&mut self, init: &InitMedia, plan: &Plan) -> Result<Posterior<5>, PipelineError> {
         self.load(Network::Codec)?;
         self.monitor.begin(Stage::Encoding);
-        let clip = init.clip(plan.width, plan.height, self.model.device());
+        let [_, height, width] = plan.clip();
+        let clip = init.clip(width, height, self.model.device());
         let geometry = self.family().geometry().clone();
         let frames = clip.dims()[2];
         let (mut means, mut stds, mut done) = (Vec::new(), Vec::new(), 0);
@@ -194,7 +192,7 @@ impl<'a> Run<'a> {
             self.monitor.advance(geometry.frames(done), frames)?;
         }
         self.monitor.end();
-        let [_, _, wanted, ..] = geometry.latent_shape(plan.num_frames, plan.height, plan.width);
+        let [_, _, wanted, ..] = geometry.latent_shape(plan.clip());
         let whole = |chunks| Tensor::cat(chunks, 2).repeat_dim(2, wanted / done);
         Ok(Posterior {
             mean: whole(means),

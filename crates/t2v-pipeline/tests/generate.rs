@@ -133,6 +133,24 @@ fn a_saved_video_can_be_started_from() {
 }
 
 #[test]
+fn init_media_that_are_made_in_code_are_checked() {
+    let pipeline = pipeline();
+    for (media, expected) in [
+        (InitMedia::Video(vec![]), "no frames"),
+        (InitMedia::Image(RgbImage::new(0, 0)), "0x0 pixels"),
+        (
+            InitMedia::Video(vec![stripes(24, 16, 0), stripes(16, 24, 0)]),
+            "frame 1 has 16x24",
+        ),
+    ] {
+        let options = GenerateOptions::default().with_init(media);
+        let error = pipeline.generate_with(&request(), options).unwrap_err();
+        assert!(matches!(error, PipelineError::Request(_)), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn unusable_init_media_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for path in [

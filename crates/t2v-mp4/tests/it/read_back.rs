@@ -196,6 +196,19 @@ fn other_kinds_are_refused_in_a_sentence() {
 }
 
 #[test]
+fn a_video_that_starts_in_the_middle_is_refused() {
+    let mut file = to_memory(OutputFormat::Mp4, &VideoSpec::new(16, 16, 24), 2, smooth);
+    let first = file.windows(4).rposition(|name| name == b"mdat").unwrap() + 4;
+    // Length, then the header of a slice of a keyframe, which becomes one of another picture.
+    assert_eq!(file[first + 4] & 0x1f, 5);
+    file[first + 4] -= 4;
+    let mut reader = Reader::new(Cursor::new(file), ReadLimits::default()).unwrap();
+    let error = reader.next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("does not start with a keyframe"), "{error}");
+    assert!(reader.next().is_none());
+}
+
+#[test]
 fn limits_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mp4");

@@ -1,0 +1,76 @@
+//! Single pictures, and folders of them.
+
+use std::path::{Path, PathBuf};
+
+use image::{
+    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage,
+    metadata::Orientation::{self, NoTransforms, Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH},
+};
+
+use super::{fault, limits};
+use crate::PipelineError;
+
+/// Reads a picture, turned and mirrored as it says that it is to be shown (EXIF).
+///
+/// # Errors
+/// The file is missing, has a side of more than 8192 pixels, or is no PNG, JPEG, WebP, GIF, BMP or TIFF picture.
+pub fn open_picture(path: impl AsRef<Path>) -> Result<RgbImage, PipelineError> {
+    let path = path.as_ref();
+    let (decoder, orientation) = decoder(path)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| fault(path, e))?;
+    picture.apply_orientation(orientation);
+    Ok(picture.into_rgb8())
+}
+
+/// Width and height as shown, of which nothing but the file's header is read.
+pub(super) fn picture_size(path: &Path) -> Result<(u32, u32), PipelineError> {
+    let (decoder, orientation) = decoder(path)?;
+    let (width, height) = decoder.dimensions();
+    Ok(match orientation {
+        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
+        _ => (width, height),
+    })
+}
+
+/// A decoder of a picture that is not too large.
+fn decoder(path: &Path) -> Result<(impl ImageDecoder, Orientation), PipelineError> {
+    let mut reader = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|e| fault(path, e))?;
+    // Decoders would not say how large a picture is that exceeds them.
+    reader.limits(Limits::no_limits());
+    let mut decoder = reader.into_decoder().map_err(|e| fault(path, e))?;
+    limits::check_picture(decoder.dimensions(), decoder.total_bytes()).map_err(|reason| fault(path, reason))?;
+    decoder.set_limits(Limits::default()).map_err(|e| fault(path, e))?;
+    // Metadata that is damaged is no reason to refuse the picture.
+    let orientation = decoder.orientation().unwrap_or(NoTransforms);
+    Ok((decoder, orientation))
+}
+
+/// The pictures in a folder, of any format that [`open_picture`] reads, in their natural order: `2.png` before `10.png`. Files
+/// whose name starts with a dot are not among them, nor is what has another extension.
+///
+/// # Errors
+/// There is no such folder, or it can't be read.
+pub fn picture_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, PipelineError> {
+    let folder = folder.as_ref();
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| fault(folder, e))? {
+        let path = entry.map_err(|e| fault(folder, e))?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && is_picture(&path) && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    alphanumeric_sort::sort_path_slice(&mut files);
+    Ok(files)
+}
+
+fn is_picture(path: &Path) -> bool {
+    ImageFormat::from_path(path).is_ok_and(|format| {
+        use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+        [Png, Jpeg, WebP, Gif, Bmp, Tiff].contains(&format)
+    })
+}
