@@ -47,53 +47,76 @@ pub(crate) fn attention(
     }
     let inputs = inputs.map(into_contiguous);
     let [query, key, value] = inputs.each_ref().map(elements);
-    let scale = 1.0 / (split.head_dim as f32).sqrt();
-    let stride = keys + GAP;
-    let block = (BLOCK_SCORES / keys).clamp(1, queries);
     let mut out = scratch(batch * queries * inner);
     out.par_chunks_mut(queries * inner)
         .zip(query.par_chunks(queries * inner))
         .zip(key.par_chunks(keys * inner).zip(value.par_chunks(keys * inner)))
-        .for_each(|((out, query), (key, value))| {
-            let heads: Vec<Head> = (0..split.heads)
-                .into_par_iter()
-                .map(|head| {
-                    Head::new(
-                        [key, value].map(|x| &x[head * split.head_dim..]),
-                        [keys, inner],
-                        split.head_dim,
-                    )
-                })
-                .collect();
-            out.par_chunks_mut(block * inner)
-                .zip(query.par_chunks(block * inner))
-                .enumerate()
-                .for_each(|(index, (out, query))| {
-                    let rows = out.len() / inner;
-                    let mut scores = vec![0.0; rows * stride];
-                    let mut sums = vec![0.0; rows];
-                    for (head, from) in heads.iter().zip((0..).step_by(split.head_dim)) {
-                        let query = Matrix::new(&query[from..], [rows, split.head_dim], [inner, 1]);
-                        head.score(query, &mut scores, stride);
-                        for (row, (scores, sum)) in scores.chunks_mut(stride).zip(&mut sums).enumerate() {
-                            let seen = if causal {
-                                (index * block + row + 1).min(keys)
-                            } else {
-                                keys
-                            };
-                            let (seen, hidden) = scores.split_at_mut(seen);
-                            *sum = Exponentials { scores: seen, scale }.dispatch();
-                            hidden.fill(0.0);
-                        }
-                        head.mix(Matrix::new(&scores, [rows, keys], [stride, 1]), &mut out[from..], inner);
-                        for (out, sum) in out.chunks_mut(inner).zip(&sums) {
-                            let scale = 1.0 / sum;
-                            out[from..][..split.head_dim].iter_mut().for_each(|out| *out *= scale);
-                        }
-                    }
-                });
+        .for_each(|((out, query), keys_and_values)| {
+            Entry::new(keys_and_values.into(), keys, split, causal).attend(query, out);
         });
     Ok(tensor(out, [batch, queries, inner]))
+}
+
+/// An entry of the batch: what all its queries share.
+struct Entry {
+    heads: Vec<Head>,
+    keys: usize,
+    split: MultiHead,
+    causal: bool,
+}
+
+impl Entry {
+    /// Of keys and values `[keys, heads * head_dim]`.
+    fn new(keys_and_values: [&[f32]; 2], keys: usize, split: MultiHead, causal: bool) -> Self {
+        let heads = (0..split.heads).into_par_iter().map(|head| {
+            let of_head = keys_and_values.map(|x| &x[head * split.head_dim..]);
+            Head::new(of_head, [keys, split.inner_dim()], split.head_dim)
+        });
+        Self {
+            heads: heads.collect(),
+            keys,
+            split,
+            causal,
+        }
+    }
+
+    /// Attention of `[queries, heads * head_dim]`, a block of them at a time.
+    fn attend(&self, query: &[f32], out: &mut [f32]) {
+        let inner = self.split.inner_dim();
+        let block = (BLOCK_SCORES / self.keys).clamp(1, query.len() / inner);
+        out.par_chunks_mut(block * inner)
+            .zip(query.par_chunks(block * inner))
+            .enumerate()
+            .for_each(|(index, (out, query))| self.attend_block(index * block, query, out));
+    }
+
+    /// Attention of neighbouring queries, `first` and those after it.
+    fn attend_block(&self, first: usize, query: &[f32], out: &mut [f32]) {
+        let (inner, width) = (self.split.inner_dim(), self.split.head_dim);
+        let (rows, stride) = (out.len() / inner, self.keys + GAP);
+        let scale = 1.0 / (width as f32).sqrt();
+        let mut scores = vec![0.0; rows * stride];
+        let mut sums = vec![0.0; rows];
+        for (head, from) in self.heads.iter().zip((0..).step_by(width)) {
+            let query = Matrix::new(&query[from..], [rows, width], [inner, 1]);
+            head.score(query, &mut scores, stride);
+            for (row, (scores, sum)) in scores.chunks_mut(stride).zip(&mut sums).enumerate() {
+                let seen = match self.causal {
+                    true => (first + row + 1).min(self.keys),
+                    false => self.keys,
+                };
+                let (seen, hidden) = scores.split_at_mut(seen);
+                *sum = Exponentials { scores: seen, scale }.dispatch();
+                hidden.fill(0.0);
+            }
+            let weights = Matrix::new(&scores, [rows, self.keys], [stride, 1]);
+            head.mix(weights, &mut out[from..], inner);
+            for (out, sum) in out.chunks_mut(inner).zip(&sums) {
+                let scale = 1.0 / sum;
+                out[from..][..width].iter_mut().for_each(|out| *out *= scale);
+            }
+        }
+    }
 }
 
 /// The keys and values of a head, packed for all blocks of queries.

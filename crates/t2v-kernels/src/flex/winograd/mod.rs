@@ -159,94 +159,155 @@ pub(super) fn is_faster<S: Strips>(strips: &S) -> bool {
 
 /// Convolves into `out`.
 pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) {
-    let [in_channels, out_channels] = strips.channels();
+    let convolution = Convolution::new(strips);
+    let [in_channels, _] = strips.channels();
     let [count, width] = strips.size();
-    let points = S::PRODUCTS;
-    let depth_room = in_channels + SLACK;
-    let transform_kernels = |first: usize, room: &mut Scratch, out: &mut [f32]| {
-        for (index, values) in out.chunks_mut(points * depth_room).enumerate() {
-            let stride = depth_room;
-            strips.kernels(first + index, room, Transformed { values, stride });
-        }
-    };
-    let group = out_channels.div_ceil(2 * rayon::current_num_threads()).clamp(4, GROUP);
-    let strips_at_once = (COLUMNS / width).clamp(1, count);
-    // Kernels that are used once are transformed when they are, those that are used again are kept if they aren't too many.
-    let keep_kernels = strips_at_once < count && points * depth_room * out_channels <= KERNELS;
-    let kept_kernels = keep_kernels.then(|| {
-        let mut kernels = Scratch::new(points * depth_room * out_channels);
-        kernels
-            .par_chunks_mut(points * depth_room)
-            .enumerate()
-            .for_each_init(Scratch::default, |room, (channel, out)| {
-                transform_kernels(channel, room, out)
-            });
-        kernels
-    });
+    let (at_once, points) = (convolution.at_once, S::PRODUCTS);
+    let mut inputs = Scratch::new(in_channels * points * (at_once * width + SLACK));
+    let mut packed = Scratch::new(points * RightSide::new(in_channels, at_once * width).len());
+    for first in (0..count).step_by(at_once) {
+        let block = first..count.min(first + at_once);
+        let shape = RightSide::new(in_channels, block.len() * width);
+        convolution.pack_inputs(&block, shape, &mut inputs, &mut packed);
+        convolution.multiply(&block, shape, &packed, out);
+    }
+}
 
-    let room = strips_at_once * width + SLACK;
-    let mut inputs = Scratch::new(in_channels * points * room);
-    let mut packed = Scratch::new(points * RightSide::new(in_channels, strips_at_once * width).len());
-    for first in (0..count).step_by(strips_at_once) {
-        let block = first..count.min(first + strips_at_once);
-        let columns = block.len() * width;
+/// A convolution under way.
+struct Convolution<'s, S> {
+    strips: &'s S,
+    /// Strips that are worked on together.
+    at_once: usize,
+    /// Transformed kernels of all output channels, where they are used again and aren't too many; others are transformed
+    /// when they are used.
+    kernels: Option<Scratch>,
+}
+
+impl<'s, S: Strips> Convolution<'s, S> {
+    fn new(strips: &'s S) -> Self {
+        let [_, out_channels] = strips.channels();
+        let [count, width] = strips.size();
+        let mut convolution = Self {
+            strips,
+            at_once: (COLUMNS / width).clamp(1, count),
+            kernels: None,
+        };
+        let (each, is_used_again) = (convolution.kernels_len(), convolution.at_once < count);
+        if is_used_again && each * out_channels <= KERNELS {
+            let mut kernels = Scratch::new(each * out_channels);
+            kernels
+                .par_chunks_mut(each)
+                .enumerate()
+                .for_each_init(Scratch::default, |room, (channel, out)| {
+                    convolution.transform_kernels(channel, room, out);
+                });
+            convolution.kernels = Some(kernels);
+        }
+        convolution
+    }
+
+    /// Elements of a point's transformed kernels of an output channel, with what is left free after them.
+    fn depth(&self) -> usize {
+        self.strips.channels()[0] + SLACK
+    }
+
+    /// Elements of the transformed kernels of an output channel.
+    fn kernels_len(&self) -> usize {
+        S::PRODUCTS * self.depth()
+    }
+
+    /// Transforms the kernels of output channels from `first` on, as many as `out` has room for.
+    fn transform_kernels(&self, first: usize, room: &mut Scratch, out: &mut [f32]) {
+        for (index, values) in out.chunks_mut(self.kernels_len()).enumerate() {
+            let stride = self.depth();
+            self.strips.kernels(first + index, room, Transformed { values, stride });
+        }
+    }
+
+    /// Transforms the input of a block of strips and packs it: a right side of this shape for each point.
+    fn pack_inputs(&self, block: &Range<usize>, shape: RightSide, inputs: &mut [f32], packed: &mut [f32]) {
+        let [in_channels, _] = self.strips.channels();
+        let stride = self.at_once * self.strips.size()[1] + SLACK;
+        let channel_len = S::PRODUCTS * stride;
         inputs
-            .par_chunks_mut(points * room)
+            .par_chunks_mut(channel_len)
             .enumerate()
-            .for_each(|(channel, values)| strips.input(channel, block.clone(), Transformed { values, stride: room }));
-        let shape = RightSide::new(in_channels, columns);
+            .for_each(|(channel, values)| {
+                self.strips
+                    .input(channel, block.clone(), Transformed { values, stride });
+            });
         packed
             .par_chunks_mut(shape.len())
-            .take(points)
+            .take(S::PRODUCTS)
             .enumerate()
             .for_each(|(point, packed)| {
-                let matrix = Matrix::new(&inputs[point * room..], [in_channels, columns], [points * room, 1]);
-                shape.pack(matrix, packed);
+                let values = &inputs[point * stride..];
+                shape.pack(
+                    Matrix::new(values, [in_channels, shape.columns()], [channel_len, 1]),
+                    packed,
+                );
             });
-        let images = strips.images(&block);
-        let image = out_channels * strips.area();
+    }
+
+    /// Multiplies what is packed of a block of strips with all kernels, and writes the output.
+    fn multiply(&self, block: &Range<usize>, shape: RightSide, packed: &[f32], out: &mut [f32]) {
+        let [_, out_channels] = self.strips.channels();
+        let images = self.strips.images(block);
+        let image = out_channels * self.strips.area();
         let mut planes: Vec<Vec<&mut [f32]>> = Vec::new();
         planes.resize_with(out_channels, || Vec::with_capacity(images.len()));
         for (index, plane) in out[images.start * image..images.end * image]
-            .chunks_mut(strips.area())
+            .chunks_mut(self.strips.area())
             .enumerate()
         {
             planes[index % out_channels].push(plane);
         }
-        planes.par_chunks_mut(group).enumerate().for_each_init(
-            || [Scratch::default(), Scratch::default(), Scratch::default()],
-            |[room, kernels, products], (index, planes)| {
-                let (first, rows) = (index * group, planes.len());
-                let len = points * depth_room;
-                let kernels = match &kept_kernels {
-                    Some(kernels) => &kernels[first * len..][..rows * len],
-                    None => {
-                        let kernels = kernels.at_least(rows * len);
-                        transform_kernels(first, room, kernels);
-                        &*kernels
-                    }
-                };
-                let products = products.at_least(points * rows * columns + SLACK);
-                let packed = packed.chunks(shape.len());
-                for (point, (values, packed)) in
-                    products.chunks_mut(rows * columns).zip(packed).enumerate().take(points)
-                {
-                    let kernels = Matrix::new(&kernels[point * depth_room..], [rows, in_channels], [len, 1]);
-                    let out = Target {
-                        values,
-                        stride: columns,
-                        add: false,
-                    };
-                    shape.multiply(kernels, packed, Bias::None, out);
-                }
-                for (row, planes) in planes.iter_mut().enumerate() {
-                    let products = Products {
-                        values: &products[row * columns..],
-                        stride: rows * columns,
-                    };
-                    strips.output(block.clone(), first + row, products, planes);
-                }
-            },
-        );
+        let group = out_channels.div_ceil(2 * rayon::current_num_threads()).clamp(4, GROUP);
+        planes
+            .par_chunks_mut(group)
+            .enumerate()
+            .for_each_init(<[Scratch; 3]>::default, |room, (index, planes)| {
+                self.multiply_group(block, index * group, shape, packed, planes, room)
+            });
+    }
+
+    /// As [`multiply`](Self::multiply), for the output channels from `first` on whose `planes` are given.
+    fn multiply_group(
+        &self,
+        block: &Range<usize>,
+        first: usize,
+        shape: RightSide,
+        packed: &[f32],
+        planes: &mut [Vec<&mut [f32]>],
+        [room, kernels, products]: &mut [Scratch; 3],
+    ) {
+        let (rows, columns, len) = (planes.len(), shape.columns(), self.kernels_len());
+        let kernels = match &self.kernels {
+            Some(kernels) => &kernels[first * len..][..rows * len],
+            None => {
+                let kernels = kernels.at_least(rows * len);
+                self.transform_kernels(first, room, kernels);
+                &*kernels
+            }
+        };
+        let products = products.at_least(S::PRODUCTS * rows * columns + SLACK);
+        let targets = products.chunks_mut(rows * columns).zip(packed.chunks(shape.len()));
+        for (point, (values, packed)) in targets.enumerate().take(S::PRODUCTS) {
+            let in_channels = self.strips.channels()[0];
+            let kernels = Matrix::new(&kernels[point * self.depth()..], [rows, in_channels], [len, 1]);
+            let out = Target {
+                values,
+                stride: columns,
+                add: false,
+            };
+            shape.multiply(kernels, packed, Bias::None, out);
+        }
+        for (row, planes) in planes.iter_mut().enumerate() {
+            let products = Products {
+                values: &products[row * columns..],
+                stride: rows * columns,
+            };
+            self.strips.output(block.clone(), first + row, products, planes);
+        }
     }
 }
