@@ -52,16 +52,13 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The kind that a model folder would be read from, of those there are.
+/// The kind that a model folder would be read from, of those there are: the variant counts before the file type.
 fn best<'a>(weights: &[(&String, Weights<'a>)], wanted: Option<&str>) -> Option<Weights<'a>> {
-    let find = |extension: &str, variant: &str| {
+    let variants = wanted.into_iter().chain(VARIANTS);
+    let mut kinds = variants.flat_map(|variant| EXTENSIONS.map(|extension| (extension, variant)));
+    kinds.find_map(|(extension, variant)| {
         let mut kinds = weights.iter().map(|(_, kind)| *kind);
         kinds.find(|kind| kind.extension == extension && kind.variant == variant)
-    };
-    let wanted = wanted.and_then(|variant| EXTENSIONS.iter().find_map(|extension| find(extension, variant)));
-    wanted.or_else(|| {
-        let mut kinds = EXTENSIONS.iter().flat_map(|e| VARIANTS.iter().map(move |v| (e, v)));
-        kinds.find_map(|(extension, variant)| find(extension, variant))
     })
 }
 

@@ -145,9 +145,11 @@ fn open_complete(folder: &Path, model: &HubModel, networks: &[&str]) -> Result<M
         folder = folder.with_variant(variant)?;
     }
     for network in networks {
-        let component = folder.component(network)?;
-        component.read("config.json")?;
-        component.weights()?;
+        if folder.entry(network)?.is_some() {
+            let component = folder.component(network)?;
+            component.read("config.json")?;
+            component.weights()?;
+        }
     }
     folder.component("scheduler")?.read("scheduler_config.json")?;
     let tokenizer = folder.component("tokenizer")?;
