@@ -4,9 +4,10 @@ use std::{path::Path, time::Instant};
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor};
 use t2v_denoiser::{Conditioning, Denoiser, UNet3d};
+use t2v_kernels::takes_half_weights;
 use t2v_text_encoder::ClipTextModel;
 use t2v_vae::AutoencoderKl;
-use t2v_weights::ModelFolder;
+use t2v_weights::{LoadOptions, ModelFolder, Network};
 
 /// Why a stage didn't run.
 pub type Error = Box<dyn std::error::Error>;
@@ -15,6 +16,7 @@ pub type Error = Box<dyn std::error::Error>;
 pub struct Stages {
     folder: ModelFolder,
     device: Device,
+    options: LoadOptions,
     text_encoder: Option<ClipTextModel>,
     denoiser: Option<UNet3d>,
     vae: Option<AutoencoderKl>,
@@ -26,9 +28,11 @@ impl Stages {
     /// # Errors
     /// A folder that is none of a model.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        let device = Device::flex();
         Ok(Self {
             folder: ModelFolder::open(folder)?,
-            device: Device::flex(),
+            options: LoadOptions::new(DType::F32, &device).keep_half(takes_half_weights(DType::F32, &device)),
+            device,
             text_encoder: None,
             denoiser: None,
             vae: None,
@@ -43,7 +47,7 @@ impl Stages {
     fn encode_text(&mut self) -> Result<f64, Error> {
         if self.text_encoder.is_none() {
             let component = self.folder.component("text_encoder")?;
-            self.text_encoder = Some(ClipTextModel::from_component(&component, DType::F32, &self.device)?);
+            self.text_encoder = Some(ClipTextModel::from_component(&component, &self.options)?);
         }
         let model = self.text_encoder.as_ref().ok_or("no text encoder")?;
         let tokens: Vec<i64> = (0..2 * 77).map(|i| 300 + i * 7).collect();
@@ -59,7 +63,7 @@ impl Stages {
     fn denoise(&mut self, clips: usize, frames: usize, size: usize) -> Result<f64, Error> {
         if self.denoiser.is_none() {
             let component = self.folder.component("unet")?;
-            self.denoiser = Some(UNet3d::from_component(&component, DType::F32, &self.device)?);
+            self.denoiser = Some(UNet3d::from_component(&component, &self.options)?);
         }
         let (latents, text) = (
             self.noise([clips, 4, frames, size / 8, size / 8]),
@@ -77,7 +81,7 @@ impl Stages {
     fn decode(&mut self, size: usize) -> Result<f64, Error> {
         if self.vae.is_none() {
             let component = self.folder.component("vae")?;
-            self.vae = Some(AutoencoderKl::from_component(&component, DType::F32, &self.device)?);
+            self.vae = Some(AutoencoderKl::from_component(&component, &self.options)?);
         }
         let latents = self.noise([1, 4, size / 8, size / 8]);
         let vae = self.vae.as_ref().ok_or("no autoencoder")?;

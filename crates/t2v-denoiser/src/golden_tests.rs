@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
 use t2v_kernels::{Activation, MultiHead};
 use t2v_test_support::Fixture;
-use t2v_weights::ModuleSnapshot;
+use t2v_weights::{LoadOptions, ModuleSnapshot, Network};
 
 use crate::{
     BlockConfig, Conditioning, Denoiser, DownBlock3d, MidBlock3d, TemporalConv, Transformer2d, TransformerTemporal,
@@ -195,7 +195,8 @@ fn whole_networks() {
     for (name, cases) in [("unet_a", vec!["", ".1"]), ("unet_b", vec![""])] {
         let golden = Golden::open(name);
         let config = golden.fixture.config();
-        let model = UNet3d::from_weights(config, &golden.fixture.weights(), DType::F32, &golden.device).unwrap();
+        let options = LoadOptions::new(DType::F32, &golden.device);
+        let model = UNet3d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
         for case in cases {
             let (_, timestep) = golden.fixture.values(&format!("input.timestep{case}"));
             let output = model.forward(

@@ -3,10 +3,10 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
-    tensor::{DType, Device, Tensor},
+    tensor::{Device, Tensor},
 };
-use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_frames, split_frames, takes_half_weights};
-use t2v_weights::{Component, Floats, Weights};
+use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_frames, split_frames};
+use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
     BlockConfig, Conditioning, Denoiser, DenoiserError, DownBlock3d, DownBlockType, MidBlock3d, TimestepEmbedding,
@@ -31,37 +31,15 @@ pub struct UNet3d {
     config: UNet3dConfig,
 }
 
-impl UNet3d {
-    /// Reads `config.json` and the weights of a model folder's `unet`.
-    ///
-    /// # Errors
-    /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
-    pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, DenoiserError> {
-        Self::from_weights(
-            UNet3dConfig::from_component(component)?,
-            &component.weights()?,
-            dtype,
-            device,
-        )
+impl Network for UNet3d {
+    type Config = UNet3dConfig;
+    type Error = DenoiserError;
+
+    fn read_config(component: &Component) -> Result<UNet3dConfig, DenoiserError> {
+        UNet3dConfig::from_component(component)
     }
 
-    /// A network with the given weights, in `dtype`.
-    ///
-    /// # Errors
-    /// As for [`from_component`](Self::from_component).
-    pub fn from_weights(
-        config: UNet3dConfig,
-        weights: &Weights,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self, DenoiserError> {
-        let mut model = Self::new(config, device)?;
-        let floats = Floats::from(dtype).keep_half(takes_half_weights(dtype, device));
-        weights.load(&mut model, &keys::unet_3d(), floats)?;
-        Ok(model)
-    }
-
-    fn new(config: UNet3dConfig, device: &Device) -> Result<Self, DenoiserError> {
+    fn init(config: UNet3dConfig, device: &Device) -> Result<Self, DenoiserError> {
         config.check()?;
         let channels = &config.block_out_channels;
         let block = BlockConfig {
@@ -98,6 +76,12 @@ impl UNet3d {
         })
     }
 
+    fn key_map() -> KeyMap {
+        keys::unet_3d()
+    }
+}
+
+impl UNet3d {
     /// The configuration the network was built from.
     #[must_use]
     pub fn config(&self) -> &UNet3dConfig {

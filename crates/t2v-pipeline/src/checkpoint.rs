@@ -9,6 +9,7 @@ use crate::{
     PipelineError, PromptTable,
     defaults::Defaults,
     family::{self, Family},
+    model::load_options,
 };
 
 /// A model folder of whatever family.
@@ -28,7 +29,7 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     /// Reads and checks every configuration.
     pub(crate) fn open(folder: &ModelFolder, name: &str, device: &Device) -> Result<Self, PipelineError> {
-        let family = family::open(folder, device)?;
+        let family = family::open(folder, &load_options(device))?;
         let scheduler = folder.component("scheduler")?;
         let scheduler_config = Value::Object(scheduler.json("scheduler_config.json")?);
         let scheduler_kind = match scheduler.entry() {

@@ -9,18 +9,18 @@ mod modelscope;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    tensor::{Device, Tensor},
+    tensor::Tensor,
 };
 use t2v_denoiser::{Conditioning, Denoiser};
 use t2v_schedulers::NoiseSource;
 use t2v_text_encoder::TextualInversion;
 use t2v_vae::{LatentCodec, Posterior};
-use t2v_weights::{ModelFolder, WeightsError};
+use t2v_weights::{LoadOptions, ModelFolder, WeightsError};
 
 use crate::{PipelineError, Report, TextToVideoRequest, ValidationError, defaults::Defaults, geometry::Geometry};
 
 /// Opens a folder of a family, with configurations that are read and checked.
-type Open = fn(&ModelFolder, &Device) -> Result<Box<dyn Family>, PipelineError>;
+type Open = fn(&ModelFolder, &LoadOptions) -> Result<Box<dyn Family>, PipelineError>;
 
 /// The pipeline classes of `model_index.json` and the families that they select.
 const FAMILIES: &[(&str, Open)] = &[
@@ -102,7 +102,7 @@ pub(crate) struct Loaded<T> {
 ///
 /// # Errors
 /// An unknown class; components that can't be used, or don't fit together.
-pub(crate) fn open(folder: &ModelFolder, device: &Device) -> Result<Box<dyn Family>, PipelineError> {
+pub(crate) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dyn Family>, PipelineError> {
     let class = folder.pipeline_class()?.unwrap_or_default();
     let found = FAMILIES.iter().find(|(known, _)| *known == class);
     let Some((_, open)) = found else {
@@ -116,7 +116,7 @@ pub(crate) fn open(folder: &ModelFolder, device: &Device) -> Result<Box<dyn Fami
         }
         .into());
     };
-    open(folder, device)
+    open(folder, options)
 }
 
 /// Bytes of a network's parameters.

@@ -3,10 +3,10 @@
 use burn::{
     module::{Module, Param},
     nn::{Embedding, EmbeddingConfig, Linear},
-    tensor::{DType, Device, Int, Tensor, TensorData},
+    tensor::{Device, Int, Tensor, TensorData},
 };
-use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add, takes_half_weights};
-use t2v_weights::{Component, Floats, KeyMap, Weights};
+use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add};
+use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{ClipTextConfig, TextEncoderError};
 
@@ -95,33 +95,18 @@ pub struct ClipTextModel {
     config: ClipTextConfig,
 }
 
-impl ClipTextModel {
-    /// Reads `config.json` and the weights of a model folder's `text_encoder`.
-    ///
-    /// # Errors
-    /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
-    pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, TextEncoderError> {
-        Self::from_weights(
-            ClipTextConfig::from_component(component)?,
-            &component.weights()?,
-            dtype,
-            device,
-        )
+impl Network for ClipTextModel {
+    type Config = ClipTextConfig;
+    type Error = TextEncoderError;
+
+    fn read_config(component: &Component) -> Result<ClipTextConfig, TextEncoderError> {
+        ClipTextConfig::from_component(component)
     }
 
-    /// An encoder with the given weights, in `dtype`.
-    ///
-    /// # Errors
-    /// As for [`from_component`](Self::from_component).
-    pub fn from_weights(
-        config: ClipTextConfig,
-        weights: &Weights,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self, TextEncoderError> {
+    fn init(config: ClipTextConfig, device: &Device) -> Result<Self, TextEncoderError> {
         config.check()?;
         let width = config.hidden_size;
-        let mut model = Self {
+        Ok(Self {
             embeddings: Embeddings {
                 token_embedding: EmbeddingConfig::new(config.vocab_size, width).init(device),
                 position_embedding: EmbeddingConfig::new(config.max_position_embeddings, width).init(device),
@@ -133,12 +118,15 @@ impl ClipTextModel {
             },
             final_layer_norm: LayerNorm::new(width, config.layer_norm_eps, device),
             config,
-        };
-        let floats = Floats::from(dtype).keep_half(takes_half_weights(dtype, device));
-        weights.load(&mut model, &keys(), floats)?;
-        Ok(model)
+        })
     }
 
+    fn key_map() -> KeyMap {
+        keys()
+    }
+}
+
+impl ClipTextModel {
     /// The type that it computes in: also that of the token embeddings, unless they are halves that were left so.
     fn dtype(&self) -> DType {
         self.final_layer_norm.dtype()

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device};
 use serde::Deserialize;
 use t2v_test_support::Fixture;
 use t2v_text_encoder::{ClipTextModel, ClipTokenizer, TextEncoderError};
-use t2v_weights::ModelFolder;
+use t2v_weights::{LoadOptions, ModelFolder, Network};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -56,7 +56,12 @@ fn encodes_as_transformers() {
     let device = Device::flex();
     for name in ["clip_quick_gelu", "clip_gelu"] {
         let fixture = Fixture::open(&format!("{FIXTURES}/{name}.safetensors"));
-        let model = ClipTextModel::from_weights(fixture.config(), &fixture.weights(), DType::F32, &device).unwrap();
+        let model = ClipTextModel::from_weights(
+            fixture.config(),
+            &fixture.weights(),
+            &LoadOptions::new(DType::F32, &device),
+        )
+        .unwrap();
         let ids = fixture.int_tensor("input.input_ids", &device);
         for (clip_skip, output) in [
             (0, "output.last_hidden_state"),

@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use t2v_test_support::Fixture;
 use t2v_text_encoder::{ClipTextModel, ClipTokenizer, TextualInversion, WeightedText, parse_weights};
-use t2v_weights::ModelFolder;
+use t2v_weights::{LoadOptions, ModelFolder, Network};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -30,7 +30,12 @@ fn tokenizer() -> ClipTokenizer {
 }
 
 fn model(fixture: &Fixture) -> ClipTextModel {
-    ClipTextModel::from_weights(fixture.config(), &fixture.weights(), DType::F32, &Device::flex()).unwrap()
+    ClipTextModel::from_weights(
+        fixture.config(),
+        &fixture.weights(),
+        &LoadOptions::new(DType::F32, &Device::flex()),
+    )
+    .unwrap()
 }
 
 fn embed(tokenizer: &ClipTokenizer, model: &ClipTextModel, prompt: &str) -> Tensor<3> {

@@ -3,10 +3,10 @@
 use burn::{
     module::Module,
     nn::conv::Conv2d,
-    tensor::{DType, Device, Tensor},
+    tensor::{Device, Tensor},
 };
-use t2v_kernels::{conv1x1, conv2d, takes_half_weights};
-use t2v_weights::{Component, Floats, Weights};
+use t2v_kernels::{conv1x1, conv2d};
+use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
     AutoencoderKlConfig, VaeError,
@@ -35,45 +35,33 @@ pub struct AutoencoderKl {
     config: AutoencoderKlConfig,
 }
 
-impl AutoencoderKl {
-    /// Reads `config.json` and the weights of a model folder's `vae`.
-    ///
-    /// # Errors
-    /// Files that are missing or damaged, a configuration of another class, weights that don't fit it.
-    pub fn from_component(component: &Component, dtype: DType, device: &Device) -> Result<Self, VaeError> {
-        Self::from_weights(
-            AutoencoderKlConfig::from_component(component)?,
-            &component.weights()?,
-            dtype,
-            device,
-        )
+impl Network for AutoencoderKl {
+    type Config = AutoencoderKlConfig;
+    type Error = VaeError;
+
+    fn read_config(component: &Component) -> Result<AutoencoderKlConfig, VaeError> {
+        AutoencoderKlConfig::from_component(component)
     }
 
-    /// An autoencoder with the given weights, in `dtype`.
-    ///
-    /// # Errors
-    /// As for [`from_component`](Self::from_component).
-    pub fn from_weights(
-        config: AutoencoderKlConfig,
-        weights: &Weights,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self, VaeError> {
+    fn init(config: AutoencoderKlConfig, device: &Device) -> Result<Self, VaeError> {
         config.check()?;
         let latent = config.latent_channels;
-        let mut model = Self {
+        Ok(Self {
             encoder: Encoder::new(&config, device),
             decoder: Decoder::new(&config, device),
             quant_conv: config.use_quant_conv.then(|| conv1x1(2 * latent, 2 * latent, device)),
             post_quant_conv: config.use_post_quant_conv.then(|| conv1x1(latent, latent, device)),
             tiled: false,
             config,
-        };
-        let floats = Floats::from(dtype).keep_half(takes_half_weights(dtype, device));
-        weights.load(&mut model, &keys::autoencoder_kl(), floats)?;
-        Ok(model)
+        })
     }
 
+    fn key_map() -> KeyMap {
+        keys::autoencoder_kl()
+    }
+}
+
+impl AutoencoderKl {
     /// The configuration it was built from.
     #[must_use]
     pub fn config(&self) -> &AutoencoderKlConfig {

@@ -6,6 +6,7 @@ use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
 use t2v_test_support::Fixture;
 use t2v_vae::AutoencoderKl;
+use t2v_weights::{LoadOptions, Network};
 
 fn each_frame(x: Tensor<4>, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
     Tensor::cat(
@@ -24,9 +25,13 @@ fn encodes_and_decodes_as_diffusers() {
         ));
         let call: Value = fixture.metadata("call");
         let tiled = call["use_tiling"].as_bool().unwrap();
-        let vae = AutoencoderKl::from_weights(fixture.config(), &fixture.weights(), DType::F32, &device)
-            .unwrap()
-            .with_tiling(tiled);
+        let vae = AutoencoderKl::from_weights(
+            fixture.config(),
+            &fixture.weights(),
+            &LoadOptions::new(DType::F32, &device),
+        )
+        .unwrap()
+        .with_tiling(tiled);
         let frames = fixture.tensor("input.frames", &device);
         fixture.assert_close("output.mean", each_frame(frames.clone(), |x| vae.encode_frame(x).mean));
         fixture.assert_close("output.std", each_frame(frames, |x| vae.encode_frame(x).std));
@@ -42,7 +47,12 @@ fn scaling_is_undone() {
         "{}/tests/fixtures/vae_b.safetensors",
         env!("CARGO_MANIFEST_DIR")
     ));
-    let vae = AutoencoderKl::from_weights(fixture.config(), &fixture.weights(), DType::F32, &device).unwrap();
+    let vae = AutoencoderKl::from_weights(
+        fixture.config(),
+        &fixture.weights(),
+        &LoadOptions::new(DType::F32, &device),
+    )
+    .unwrap();
     let latents = Tensor::<1>::from_floats([-1.0, 0.0, 2.0], &device);
     let scaled = vae.scale(latents.clone());
     // shift_factor 0.1, scaling_factor 0.5

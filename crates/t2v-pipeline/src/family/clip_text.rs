@@ -1,14 +1,14 @@
 //! Prompts through CLIP's text encoder: weighted, long, with learnt words, with layers left out.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use t2v_denoiser::Conditioning;
 use t2v_text_encoder::{
     Chunks, ClipTextConfig, ClipTextModel, ClipTokenizer, TextualInversion, WeightedText, parse_weights,
 };
-use t2v_weights::Component;
+use t2v_weights::{Component, LoadOptions, Network};
 
 use super::{TextConditioner, parameter_bytes};
-use crate::{PipelineError, Report, model::FLOAT};
+use crate::{PipelineError, Report};
 
 /// Most chunks of a long prompt: the denoiser's time and memory grow with them.
 const MAX_CHUNKS: usize = 32;
@@ -16,7 +16,7 @@ const MAX_CHUNKS: usize = 32;
 /// CLIP's tokenizer, and its text encoder while it is loaded.
 pub(super) struct ClipText {
     component: Component,
-    device: Device,
+    options: LoadOptions,
     tokenizer: ClipTokenizer,
     /// Learnt words that were added, each with its first token.
     textual_inversions: Vec<(TextualInversion, usize)>,
@@ -29,11 +29,11 @@ impl ClipText {
         tokenizer: Component,
         text_encoder: Component,
         config: &ClipTextConfig,
-        device: &Device,
+        options: &LoadOptions,
     ) -> Result<Self, PipelineError> {
         Ok(Self {
             component: text_encoder,
-            device: device.clone(),
+            options: options.clone(),
             tokenizer: ClipTokenizer::from_component(&tokenizer, config.max_position_embeddings)?,
             textual_inversions: Vec::new(),
             model: None,
@@ -45,7 +45,7 @@ impl ClipText {
         let model = match self.model.take() {
             Some(model) => model,
             None => {
-                let mut model = ClipTextModel::from_component(&self.component, FLOAT, &self.device)?;
+                let mut model = ClipTextModel::from_component(&self.component, &self.options)?;
                 for (word, first) in &self.textual_inversions {
                     word.write_to(&mut model, *first);
                 }

@@ -4,30 +4,29 @@
 //! autoencoder of images. Schedulers see frames as the batch: the order of the noise of stochastic solvers, and what is one
 //! sample to thresholding, follow from it.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use t2v_denoiser::{Denoiser, UNet3d, UNet3dConfig};
 use t2v_text_encoder::ClipTextConfig;
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
-use t2v_weights::ModelFolder;
+use t2v_weights::{LoadOptions, ModelFolder, Network};
 
 use super::{Family, Loaded, TextConditioner, clip_text::ClipText, parameter_bytes};
 use crate::{
-    PipelineError, TextToVideoRequest, ValidationError, defaults::Defaults, geometry::Geometry, model::FLOAT,
-    request::MAX_SIDE,
+    PipelineError, TextToVideoRequest, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_SIDE,
 };
 
 const MAX_FRAMES: usize = 128;
 
 struct ModelScope {
     folder: ModelFolder,
-    device: Device,
+    options: LoadOptions,
     text: ClipTextConfig,
     unet: UNet3dConfig,
     geometry: Geometry,
 }
 
 /// Reads the configurations and checks that they belong together.
-pub(super) fn open(folder: &ModelFolder, device: &Device) -> Result<Box<dyn Family>, PipelineError> {
+pub(super) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dyn Family>, PipelineError> {
     let text = ClipTextConfig::from_component(&folder.component("text_encoder")?)?;
     let unet = UNet3dConfig::from_component(&folder.component("unet")?)?;
     let vae = AutoencoderKlConfig::from_component(&folder.component("vae")?)?;
@@ -35,7 +34,7 @@ pub(super) fn open(folder: &ModelFolder, device: &Device) -> Result<Box<dyn Fami
     let factor = vae.scale_factor();
     Ok(Box::new(ModelScope {
         folder: folder.clone(),
-        device: device.clone(),
+        options: options.clone(),
         text,
         unet,
         geometry: Geometry {
@@ -114,12 +113,12 @@ impl Family for ModelScope {
             self.folder.component("tokenizer")?,
             self.folder.component("text_encoder")?,
             &self.text,
-            &self.device,
+            &self.options,
         )?))
     }
 
     fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError> {
-        let unet = UNet3d::from_component(&self.folder.component("unet")?, FLOAT, &self.device)?;
+        let unet = UNet3d::from_component(&self.folder.component("unet")?, &self.options)?;
         Ok(Loaded {
             bytes: parameter_bytes(&unet),
             network: Box::new(unet),
@@ -127,7 +126,7 @@ impl Family for ModelScope {
     }
 
     fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {
-        let vae = AutoencoderKl::from_component(&self.folder.component("vae")?, FLOAT, &self.device)?;
+        let vae = AutoencoderKl::from_component(&self.folder.component("vae")?, &self.options)?;
         Ok(Loaded {
             bytes: parameter_bytes(&vae),
             network: Box::new(vae),

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use t2v_hub::{Hub, HubModel};
-use t2v_kernels::takes_half_weights;
-use t2v_weights::{Floats, ModelFolder};
+use t2v_weights::ModelFolder;
 
-use crate::{PipelineError, family::NETWORKS};
+use crate::{PipelineError, family::NETWORKS, model::load_options};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,11 +114,12 @@ impl ModelSource {
 
 /// Bytes of a model's parameters once it is loaded.
 pub(super) fn parameter_bytes(folder: &ModelFolder, device: &Device) -> Result<u64, PipelineError> {
-    // As the networks load them: in single precision, and halves may stay as they are.
-    let floats = Floats::from(DType::F32).keep_half(takes_half_weights(DType::F32, device));
+    let floats = load_options(device).floats();
     let mut bytes = 0;
     for network in NETWORKS {
-        bytes += folder.component(network)?.weights()?.byte_len(floats)?;
+        if folder.entry(network)?.is_some() {
+            bytes += folder.component(network)?.weights()?.byte_len(floats)?;
+        }
     }
     Ok(bytes)
 }
