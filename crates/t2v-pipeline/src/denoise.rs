@@ -75,7 +75,7 @@ pub(crate) fn denoise(
             total,
             clean: newest,
         })?;
-        let input = scheduler.scale_model_input(latents.clone(), noise);
+        let input = scheduler.scale_model_input(latents.clone(), noise)?;
         let output = by_frame(model.predict(as_clip(input), timestep));
         let step = scheduler.step(output, latents, noise)?;
         latents = step.prev_sample;

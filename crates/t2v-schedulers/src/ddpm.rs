@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use crate::betas::{BetaOptions, DDPM_BETA_SCHEDULES};
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::float32::{exp, ln};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
@@ -64,7 +64,7 @@ impl Ddpm {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
             variance: reader.choice("variance_type", Variance::FixedSmall, VARIANCE_TYPES)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Leading, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             bounds: Bounds::read(&reader, true)?,
             alphas_cumprod: BetaOptions::read_among(&reader, DDPM_BETA_SCHEDULES)?.alphas_cumprod(),
             timesteps: Vec::new(),
@@ -153,6 +153,10 @@ impl Scheduler for Ddpm {
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
     }
 
     fn set_begin_index(&mut self, index: usize) {

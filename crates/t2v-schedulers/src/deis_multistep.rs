@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::update::update;
 use crate::betas::BetaOptions;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, SOLVER_ORDERS, STEPS_OFFSETS};
 use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType, epsilon_of};
 use crate::progress::Progress;
@@ -58,12 +58,12 @@ impl DeisMultistep {
         // Not an option of this scheduler.
         betas.rescale_zero_snr = false;
         Ok(Self {
-            order: reader.count("solver_order", 2, 1)?.min(3),
+            order: reader.count("solver_order", 2, SOLVER_ORDERS)?.min(3),
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES_AND_FLOW)?,
             threshold: DynamicThreshold::read(&reader)?,
             lower_order_final: reader.flag("lower_order_final", true)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             training: SolverSigmas::new(SigmaOptions::read(&reader)?, &betas.alphas_cumprod()),
             timesteps: Vec::new(),
             sigmas: Vec::new(),
@@ -138,7 +138,12 @@ impl Scheduler for DeisMultistep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
         self.progress.begin_at(index);
     }
 

@@ -130,7 +130,13 @@ impl Scheduler for DpmSolverSinglestep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
+        self.start = None;
         self.progress.begin_at(index);
     }
 

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::betas::BetaOptions;
 use crate::churn;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::float32;
+use crate::noise_levels::scaled;
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
 use crate::scheduler::{
@@ -64,7 +65,7 @@ impl EulerDiscrete {
             sigma_min: reader.optional_number("sigma_min")?,
             sigma_max: reader.optional_number("sigma_max")?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             final_sigma: reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?,
             continuous: continuous && prediction == PredictionType::Velocity,
             log_training: log_sigmas(&training),
@@ -200,16 +201,21 @@ impl Scheduler for EulerDiscrete {
         })
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        match self.current_sigma() {
-            Ok((sigma, _)) => sample / (sigma * sigma + 1.0).sqrt(),
-            // The step that follows reports the error.
-            Err(_) => sample,
-        }
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let (sigma, _) = self.current_sigma()?;
+        Ok(scaled(sample, sigma))
     }
 
     fn step(

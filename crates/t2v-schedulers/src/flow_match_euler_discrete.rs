@@ -58,6 +58,10 @@ impl Scheduler for FlowMatchEulerDiscrete {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
     }

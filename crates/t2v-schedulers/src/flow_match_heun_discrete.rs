@@ -10,7 +10,7 @@ use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
 use crate::churn;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::flow_matching::{even, mixed, shifted, timesteps, to_double};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
@@ -46,7 +46,7 @@ impl FlowMatchHeunDiscrete {
     pub(crate) fn from_config(config: &Value) -> Result<Self, SchedulerError> {
         let reader = ConfigReader::new(KIND, config)?;
         Ok(Self {
-            num_train_timesteps: reader.count("num_train_timesteps", 1000, 1)?,
+            num_train_timesteps: reader.count("num_train_timesteps", 1000, TRAIN_TIMESTEPS)?,
             shift: reader.number("shift", 1.0)?,
             options: StepOptions::default(),
             timesteps: Vec::new(),
@@ -99,6 +99,10 @@ impl Scheduler for FlowMatchHeunDiscrete {
 
     fn sigmas(&self) -> Vec<f64> {
         sigmas_of_calls(&self.sigmas, 1)
+    }
+
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
     }
 
     fn set_begin_index(&mut self, index: usize) {

@@ -4,7 +4,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::scheduler::{positive, unsupported};
 use crate::sigmas::{SigmaShape, interpolate, log_sigmas, sigma_to_t, sigma_to_t_torch, training_sigmas};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, leading, linspace_down, trailing};
@@ -38,7 +38,7 @@ impl NoiseLevels {
         Ok(Self {
             kind,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             shape: None,
             sigma_min: None,
             sigma_max: None,

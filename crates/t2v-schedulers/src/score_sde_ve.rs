@@ -6,10 +6,12 @@
 
 mod sampler;
 
+use std::ops::RangeInclusive;
+
 use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::float32::{exp, linspace};
 use crate::scheduler::{NoiseSource, positive};
 use crate::{SchedulerError, SchedulerKind};
@@ -17,6 +19,9 @@ use crate::{SchedulerError, SchedulerKind};
 pub(crate) use self::sampler::ScoreSdeVeSampler;
 
 const KIND: SchedulerKind = SchedulerKind::ScoreSdeVe;
+
+/// The range of `correct_steps`.
+const CORRECT_STEPS: RangeInclusive<usize> = 0..=100;
 
 /// The options of diffusers' `ScoreSdeVeScheduler`.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +42,7 @@ impl SdeVeOptions {
             sigma_min: reader.optional_number("sigma_min")?.unwrap_or(0.01),
             sigma_max: reader.optional_number("sigma_max")?.unwrap_or(1348.0),
             sampling_eps: reader.number("sampling_eps", 1e-5)?,
-            correct_steps: reader.count("correct_steps", 1, 0)?,
+            correct_steps: reader.count("correct_steps", 1, CORRECT_STEPS)?,
         };
         if options.sigma_min <= 0.0 {
             let reason = format!("is {}, expected a positive number", options.sigma_min);
@@ -95,7 +100,7 @@ impl ScoreSdeVe {
     /// A value of a wrong type, or out of its range: the levels must be positive and rise.
     pub fn from_config(config: &Value) -> Result<Self, SchedulerError> {
         let reader = ConfigReader::new(KIND, config)?;
-        let train = reader.count("num_train_timesteps", 2000, 1)?;
+        let train = reader.count("num_train_timesteps", 2000, TRAIN_TIMESTEPS)?;
         let mut scheduler = Self {
             options: SdeVeOptions::read(&reader)?,
             timesteps: Vec::new(),

@@ -92,10 +92,11 @@ impl Scheduler for UniPcMultistep {
     }
 
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
-        (self.timesteps, self.sigmas) = self.config.table(schedule)?;
+        let (timesteps, sigmas) = self.config.table(schedule)?;
         if let Some(predictor) = &mut self.config.predictor {
-            predictor.set_timesteps(self.timesteps.len())?;
+            predictor.set_timesteps(timesteps.len())?;
         }
+        (self.timesteps, self.sigmas) = (timesteps, sigmas);
         self.outputs.clear();
         self.last = None;
         self.progress.restart(self.timesteps.len());
@@ -116,7 +117,13 @@ impl Scheduler for UniPcMultistep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
+        self.last = None;
         self.progress.begin_at(index);
         if let Some(predictor) = &mut self.config.predictor {
             predictor.set_begin_index(index);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::KIND;
 use crate::SchedulerError;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::flow_matching::{Round, even, shifted, time_shifted, timesteps, to_double, to_single};
 use crate::scheduler::{Schedule, SchedulePoints, positive, unsupported};
 use crate::sigmas::SigmaShape;
@@ -42,7 +42,7 @@ impl Config {
         }
         let time_shifts = &[("exponential", TimeShift::Exponential), ("linear", TimeShift::Linear)];
         Ok(Self {
-            num_train_timesteps: reader.count("num_train_timesteps", 1000, 1)?,
+            num_train_timesteps: reader.count("num_train_timesteps", 1000, TRAIN_TIMESTEPS)?,
             shift: reader.number("shift", 1.0)?,
             dynamic_shifting: reader.flag("use_dynamic_shifting", false)?,
             time_shift: reader.choice("time_shift_type", TimeShift::Exponential, time_shifts)?,

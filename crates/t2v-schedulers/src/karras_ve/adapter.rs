@@ -146,19 +146,24 @@ impl Scheduler for KarrasVeAdapter {
         f64::from(self.max)
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         (self.sample_hat, self.first) = (None, None);
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, noise: &mut dyn NoiseSource) -> Tensor<5> {
-        let Ok(index) = self.progress.current() else {
-            // The step that follows reports the error.
-            return sample;
-        };
-        let (dtype, level) = (sample.dtype(), level_of_call(index));
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let level = level_of_call(self.progress.current()?);
+        let dtype = sample.dtype();
         if self.first.is_some() {
-            return scaled(sample, self.sigmas[level]);
+            return Ok(scaled(sample, self.sigmas[level]));
         }
         let (sigma, sigma_hat) = (self.sigmas[level], self.sigma_hat(level));
         let mut sample = sample.cast(DType::F32);
@@ -166,7 +171,7 @@ impl Scheduler for KarrasVeAdapter {
             sample = lift(sample, sigma, sigma_hat, self.config.s_noise, noise);
         }
         self.sample_hat = Some(sample.clone());
-        scaled(sample, sigma_hat).cast(dtype)
+        Ok(scaled(sample, sigma_hat).cast(dtype))
     }
 
     fn step(

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::update::BhVariant;
 use super::{KIND, VARIANTS};
 use crate::betas::BetaOptions;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, SOLVER_ORDERS, STEPS_OFFSETS};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
 use crate::scheduler::{Schedule, SchedulePoints, Scheduler, positive, unsupported};
 use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
@@ -40,21 +40,21 @@ impl Config {
         let alphas = BetaOptions::read(&reader)?.positive_alphas_cumprod();
         let config = Self {
             training: SolverSigmas::new(SigmaOptions::read(&reader)?, &alphas),
-            order: reader.count("solver_order", 2, 1)?,
+            order: reader.count("solver_order", 2, SOLVER_ORDERS)?,
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES_AND_FLOW)?,
             threshold: DynamicThreshold::read(&reader)?,
             predict_x0: reader.flag("predict_x0", true)?,
             variant: reader.choice("solver_type", BhVariant::Bh2, VARIANTS)?,
             lower_order_final: reader.flag("lower_order_final", true)?,
             disable_corrector: reader.optional_list("disable_corrector")?.unwrap_or_default(),
-            predictor: match config.get("solver_p") {
+            predictor: match reader.get("solver_p") {
                 None | Some(Value::Null) => None,
                 Some(nested) => Some(from_config(kind_of_config(nested)?, nested)?),
             },
             final_sigma: reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?,
             shift_terminal: reader.optional_number("shift_terminal")?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
         };
         config.check(&reader)?;
         Ok(config)
