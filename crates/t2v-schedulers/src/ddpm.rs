@@ -13,7 +13,7 @@ use crate::float32::{exp, ln};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
-use crate::scheduler::{positive, unsupported};
+use crate::scheduler::{checked_steps, unsupported};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 use crate::thresholding::Bounds;
 use crate::{SchedulerError, SchedulerKind};
@@ -77,7 +77,7 @@ impl Ddpm {
     }
 
     /// The standard deviation of a step's noise: a number, or a tensor if it is learned.
-    fn noisy(
+    fn with_variance(
         &self,
         mean: Tensor<5>,
         fresh: Tensor<5>,
@@ -122,7 +122,7 @@ pub(crate) fn explicit_timesteps(
     timesteps: &[f64],
     train: usize,
 ) -> Result<Vec<f64>, SchedulerError> {
-    positive(kind, timesteps.len())?;
+    checked_steps(kind, timesteps.len())?;
     let inside = timesteps.iter().all(|t| (0.0..train as f64).contains(t));
     if !inside || timesteps.windows(2).any(|pair| pair[1].trunc() >= pair[0].trunc()) {
         let reason = format!("must fall, from at most {} to at least 0", train - 1);
@@ -141,7 +141,7 @@ impl Scheduler for Ddpm {
         let train = self.alphas_cumprod.len();
         self.timesteps = match &schedule.points {
             SchedulePoints::Steps(steps) => {
-                let steps = positive(KIND, *steps)?;
+                let steps = checked_steps(KIND, *steps)?;
                 self.spacing.checked_timesteps(KIND, train, steps, self.steps_offset)?
             }
             SchedulePoints::Timesteps(timesteps) => explicit_timesteps(KIND, timesteps, train)?,
@@ -189,7 +189,7 @@ impl Scheduler for Ddpm {
         if self.timesteps[index] > 0.0 {
             let fresh = noise.normal(sample.dims(), &sample.device()).cast(sample.dtype());
             let posterior = previous_rest / rest * beta;
-            prev_sample = self.noisy(prev_sample, fresh, posterior, beta, learned);
+            prev_sample = self.with_variance(prev_sample, fresh, posterior, beta, learned);
         }
         self.progress.advance();
         Ok(StepOutput {

@@ -18,7 +18,7 @@ use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType, epsilon_of};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
-use crate::scheduler::{positive, unsupported};
+use crate::scheduler::{checked_steps, unsupported};
 use crate::solver_sigmas::{SigmaOptions, SolverSigmas, spaced};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 use crate::thresholding::DynamicThreshold;
@@ -78,9 +78,9 @@ impl DeisMultistep {
 
     /// The order of a step, for which there are `known` model outputs.
     fn order_at(&self, index: usize, known: usize) -> usize {
-        let left = self.timesteps.len() - index;
+        let remaining = self.timesteps.len() - index;
         match self.lower_order_final && self.timesteps.len() < SHORT_RUN {
-            true => known.min(left),
+            true => known.min(remaining),
             false => known,
         }
     }
@@ -111,7 +111,7 @@ impl Scheduler for DeisMultistep {
         let (training, options) = (&self.training, &self.training.options);
         let shift = options.shift(KIND, schedule.mu)?;
         let steps = match &schedule.points {
-            SchedulePoints::Steps(steps) => positive(KIND, *steps)?,
+            SchedulePoints::Steps(steps) => checked_steps(KIND, *steps)?,
             SchedulePoints::Timesteps(_) => return Err(unsupported(KIND, "timesteps", "cannot be given explicitly")),
             SchedulePoints::Sigmas(_) => return Err(unsupported(KIND, "sigmas", "cannot be given explicitly")),
         };
@@ -123,7 +123,7 @@ impl Scheduler for DeisMultistep {
         // Shaped and flow sigmas end twice in the same.
         let repeated = options.shape.is_some() || options.flow;
         let last = points.1.last().filter(|_| repeated).copied();
-        let last = last.unwrap_or(training.least());
+        let last = last.unwrap_or(training.sigma_min());
         (self.timesteps, self.sigmas) = training.table(KIND, points, last)?;
         self.outputs.clear();
         self.progress.restart(self.timesteps.len());
@@ -177,6 +177,6 @@ impl Scheduler for DeisMultistep {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

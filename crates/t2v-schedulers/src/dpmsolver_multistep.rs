@@ -147,6 +147,6 @@ impl Scheduler for DpmSolverMultistep {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

@@ -10,11 +10,11 @@ use crate::betas::BetaOptions;
 use crate::churn;
 use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::float32;
-use crate::noise_levels::scaled;
+use crate::noise_levels::{scaled, single_precision};
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
 use crate::scheduler::{
-    NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput, positive, unsupported,
+    NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput, checked_steps, unsupported,
 };
 use crate::sigmas::{
     FINAL_SIGMAS, FinalSigma, SigmaShape, interpolate, log_sigmas, sigma_to_t, sigma_to_t_f32, training_sigmas,
@@ -84,7 +84,7 @@ impl EulerDiscrete {
             TimestepSpacing::Leading => leading(steps, train / steps, self.steps_offset),
             TimestepSpacing::Trailing => trailing(train, train, steps),
         };
-        rounded(timesteps)
+        single_precision(timesteps)
     }
 
     /// The sigmas at timesteps, without the final one, and the timesteps, which may change with them.
@@ -117,7 +117,7 @@ impl EulerDiscrete {
     }
 
     fn check_explicit_timesteps(&self, count: usize) -> Result<(), SchedulerError> {
-        positive(KIND, count)?;
+        checked_steps(KIND, count)?;
         if let Some(shape) = self.shape {
             return Err(unsupported(
                 KIND,
@@ -141,11 +141,6 @@ impl EulerDiscrete {
     }
 }
 
-/// Timesteps in single precision.
-fn rounded(timesteps: Vec<f64>) -> Vec<f64> {
-    timesteps.into_iter().map(|t| f64::from(t as f32)).collect()
-}
-
 impl Scheduler for EulerDiscrete {
     fn kind(&self) -> SchedulerKind {
         KIND
@@ -154,13 +149,13 @@ impl Scheduler for EulerDiscrete {
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         schedule.no_mu(KIND)?;
         let (sigmas, mut timesteps) = match &schedule.points {
-            SchedulePoints::Steps(steps) => self.complete(self.spaced(positive(KIND, *steps)?)),
+            SchedulePoints::Steps(steps) => self.complete(self.spaced(checked_steps(KIND, *steps)?)),
             SchedulePoints::Timesteps(timesteps) => {
                 self.check_explicit_timesteps(timesteps.len())?;
-                self.complete(rounded(timesteps.clone()))
+                self.complete(single_precision(timesteps.clone()))
             }
             SchedulePoints::Sigmas(sigmas) => {
-                positive(KIND, sigmas.len().saturating_sub(1))?;
+                checked_steps(KIND, sigmas.len().saturating_sub(1))?;
                 let sigmas: Vec<f32> = sigmas.iter().map(|&sigma| sigma as f32).collect();
                 let levels = &sigmas[..sigmas.len() - 1];
                 let timesteps = levels.iter().map(|&sigma| sigma_to_t_f32(sigma, &self.log_training));
@@ -176,7 +171,7 @@ impl Scheduler for EulerDiscrete {
                 .collect();
         }
         self.progress.restart(timesteps.len());
-        self.timesteps = rounded(timesteps);
+        self.timesteps = single_precision(timesteps);
         self.sigmas = sigmas;
         Ok(())
     }
@@ -227,10 +222,10 @@ impl Scheduler for EulerDiscrete {
         let (sigma, next) = self.current_sigma()?;
         let dtype = model_output.dtype();
         let (model_output, mut sample) = (model_output.cast(DType::F32), sample.cast(DType::F32));
-        let lifted = churn::lifted(&self.options, sigma, self.timesteps.len());
-        let sigma_hat = lifted.unwrap_or(sigma);
-        if lifted.is_some() {
-            sample = churn::lift(sample, sigma, sigma_hat, self.options.s_noise, noise);
+        let churned = churn::sigma_hat(&self.options, sigma, self.timesteps.len());
+        let sigma_hat = churned.unwrap_or(sigma);
+        if churned.is_some() {
+            sample = churn::add(sample, sigma, sigma_hat, self.options.s_noise, noise);
         }
         let original = self
             .prediction

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::betas::{BetaOptions, BetaSchedule};
 use crate::config::ConfigReader;
-use crate::noise_levels::{NoiseLevels, scaled, single};
+use crate::noise_levels::{NoiseLevels, scaled, single_precision};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput, unsupported};
 use crate::thresholding::read_clip;
-use crate::two_calls::{level_of_call, sigmas_of_calls, twice_but_first};
+use crate::two_calls::{all_twice_but_the_first, level_of_call, sigmas_of_calls};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::HeunDiscrete;
@@ -77,7 +77,7 @@ impl Scheduler for HeunDiscrete {
             SchedulePoints::Timesteps(timesteps) => self.levels.by_timesteps(timesteps)?,
             SchedulePoints::Sigmas(_) => return Err(unsupported(KIND, "sigmas", "cannot be given explicitly")),
         };
-        self.timesteps = twice_but_first(&single(timesteps));
+        self.timesteps = all_twice_but_the_first(&single_precision(timesteps));
         self.sigmas = sigmas;
         self.first = None;
         self.progress.restart(self.timesteps.len());

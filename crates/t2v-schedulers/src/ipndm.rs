@@ -131,6 +131,6 @@ impl Scheduler for Ipndm {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.levels[self.progress.check(timestep_index)?];
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

@@ -16,7 +16,7 @@ use crate::noise_levels::{NoiseLevels, scaled};
 use crate::prediction::{NOISE_OR_VELOCITY, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
-use crate::spacing::whole;
+use crate::spacing::whole_timesteps;
 use crate::two_calls::{interleaved, level_of_call, sigmas_of_calls};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -72,7 +72,7 @@ impl Scheduler for Kdpm2Discrete {
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         let (mut starts, sigmas) = self.levels.by_steps(schedule.only_steps(KIND)?)?;
         if self.levels.is_karras() {
-            starts = whole(starts, true);
+            starts = whole_timesteps(starts, true);
         }
         self.sigmas = sigmas;
         let middles = (1..starts.len()).map(|level| self.levels.timestep_between(self.middle(level)));

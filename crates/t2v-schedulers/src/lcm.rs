@@ -14,7 +14,7 @@ use crate::ddpm::explicit_timesteps;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
-use crate::scheduler::{positive, unsupported};
+use crate::scheduler::{checked_steps, unsupported};
 use crate::thresholding::Bounds;
 use crate::{SchedulerError, SchedulerKind};
 
@@ -106,13 +106,13 @@ impl Scheduler for Lcm {
         }
         match &schedule.points {
             SchedulePoints::Steps(steps) => {
-                self.timesteps = self.picked(positive(KIND, *steps)?, grid_steps, strength)?;
+                self.timesteps = self.picked(checked_steps(KIND, *steps)?, grid_steps, strength)?;
                 self.steps = *steps;
             }
             SchedulePoints::Timesteps(timesteps) => {
                 let mut timesteps = explicit_timesteps(KIND, timesteps, self.alphas_cumprod.len())?;
                 self.steps = timesteps.len();
-                let kept = positive(KIND, (self.steps as f64 * strength) as usize)?;
+                let kept = checked_steps(KIND, (self.steps as f64 * strength) as usize)?;
                 timesteps.drain(..self.steps - kept);
                 self.timesteps = timesteps;
             }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::betas::{BETA_SCHEDULES, BetaOptions};
 use crate::config::ConfigReader;
-use crate::noise_levels::{NoiseLevels, scaled, single};
+use crate::noise_levels::{NoiseLevels, scaled, single_precision};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput, unsupported};
@@ -71,7 +71,7 @@ impl Scheduler for LmsDiscrete {
 
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         let (timesteps, sigmas) = self.levels.by_steps(schedule.only_steps(KIND)?)?;
-        (self.timesteps, self.sigmas) = (single(timesteps), sigmas);
+        (self.timesteps, self.sigmas) = (single_precision(timesteps), sigmas);
         self.derivatives.clear();
         self.progress.restart(self.timesteps.len());
         Ok(())

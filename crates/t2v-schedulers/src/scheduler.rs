@@ -20,6 +20,11 @@ pub trait Scheduler: Send + fmt::Debug {
     fn kind(&self) -> SchedulerKind;
 
     /// Computes the timesteps and forgets all state of an earlier run, the begin index too.
+    ///
+    /// # Errors
+    ///
+    /// No steps or more than 100,000, or points or a time shift that the scheduler or its configuration cannot take. The
+    /// message says which.
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError>;
 
     /// [`set_schedule`](Self::set_schedule) for a number of steps.
@@ -194,7 +199,7 @@ impl Schedule {
     pub(crate) fn only_steps(&self, kind: SchedulerKind) -> Result<usize, SchedulerError> {
         self.no_mu(kind)?;
         match &self.points {
-            SchedulePoints::Steps(steps) => positive(kind, *steps),
+            SchedulePoints::Steps(steps) => checked_steps(kind, *steps),
             SchedulePoints::Timesteps(_) => Err(unsupported(kind, "timesteps", "cannot be given explicitly")),
             SchedulePoints::Sigmas(_) => Err(unsupported(kind, "sigmas", "cannot be given explicitly")),
         }
@@ -210,7 +215,7 @@ impl Schedule {
 }
 
 /// Passes on a number of steps that is not 0, and for which there can be a table.
-pub(crate) fn positive(kind: SchedulerKind, steps: usize) -> Result<usize, SchedulerError> {
+pub(crate) fn checked_steps(kind: SchedulerKind, steps: usize) -> Result<usize, SchedulerError> {
     let reason = match steps {
         0 => "at least one step is needed".to_owned(),
         1..=MAX_TIMESTEPS => return Ok(steps),

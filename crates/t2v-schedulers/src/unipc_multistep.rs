@@ -65,9 +65,9 @@ impl UniPcMultistep {
 
     /// The order of a prediction, for which there are `known` model outputs.
     fn order_at(&self, index: usize, known: usize) -> usize {
-        let left = self.timesteps.len() - index;
+        let remaining = self.timesteps.len() - index;
         match self.config.lower_order_final {
-            true => known.min(left),
+            true => known.min(remaining),
             false => known,
         }
     }
@@ -170,7 +170,7 @@ impl Scheduler for UniPcMultistep {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }
 

@@ -21,8 +21,11 @@ fn last_sample(kind: SchedulerKind, config: &Value, steps: usize) -> Vec<f32> {
     let mut noise = TorchGenerator::new(3);
     let mut sample = noise.normal(SHAPE, &Device::flex()) * scheduler.init_noise_sigma();
     for t in scheduler.timesteps().to_vec() {
-        let output = fake_model(sample.clone(), t);
-        sample = scheduler.step(output, sample, &mut noise).unwrap().prev_sample;
+        let input = scheduler.scale_model_input(sample.clone(), &mut noise).unwrap();
+        sample = scheduler
+            .step(fake_model(input, t), sample, &mut noise)
+            .unwrap()
+            .prev_sample;
     }
     values(&sample)
 }
@@ -292,6 +295,30 @@ fn twenty_steps_of_karras_on_cosine_betas_are_fractional() {
     ];
     for (found, expected) in scheduler.timesteps().iter().zip(expected) {
         assert!((found - expected).abs() < 2e-3, "{found} {expected}");
+    }
+}
+
+/// What `docs/schedulers.md` says about `rescale_betas_zero_snr`; diffusers' classes, too, give NaN just there.
+#[test]
+fn noise_cannot_be_predicted_where_there_is_no_signal() {
+    for spacing in ["trailing", "linspace", "leading"] {
+        for prediction in ["epsilon", "v_prediction"] {
+            let config = json!({
+                "rescale_betas_zero_snr": true, "timestep_spacing": spacing, "prediction_type": prediction,
+                "clip_sample": false,
+            });
+            for &kind in SchedulerKind::ALL.iter().filter(|&&kind| kind != DdimInverse) {
+                let finite = last_sample(kind, &config, 7).iter().all(|value| value.is_finite());
+                let divides = match kind {
+                    Ddpm | Ddim => spacing != "leading",
+                    // The last training timestep is always on its grid.
+                    Lcm => true,
+                    _ => false,
+                };
+                let expected = !(divides && prediction == "epsilon");
+                assert_eq!(finite, expected, "{kind} {spacing} {prediction}");
+            }
+        }
     }
 }
 

@@ -171,6 +171,6 @@ impl Scheduler for IpndmForModel {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.levels[self.progress.check(timestep_index)?];
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

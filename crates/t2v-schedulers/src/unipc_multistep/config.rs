@@ -7,7 +7,7 @@ use super::{KIND, VARIANTS};
 use crate::betas::BetaOptions;
 use crate::config::{ConfigReader, SOLVER_ORDERS, STEPS_OFFSETS};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
-use crate::scheduler::{Schedule, SchedulePoints, Scheduler, positive, unsupported};
+use crate::scheduler::{Schedule, SchedulePoints, Scheduler, checked_steps, unsupported};
 use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
 use crate::solver_sigmas::{Points, SigmaOptions, SolverSigmas, TimeShift, spaced};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, linspace};
@@ -83,9 +83,9 @@ impl Config {
             return Err(unsupported(KIND, "mu", "must be given with `use_dynamic_shifting`"));
         }
         let points = match &schedule.points {
-            SchedulePoints::Steps(steps) => self.by_steps(positive(KIND, *steps)?, schedule.mu),
+            SchedulePoints::Steps(steps) => self.by_steps(checked_steps(KIND, *steps)?, schedule.mu),
             SchedulePoints::Sigmas(sigmas) => {
-                positive(KIND, sigmas.len())?;
+                checked_steps(KIND, sigmas.len())?;
                 self.check_explicit_sigmas()?;
                 self.by_flow(sigmas.clone(), schedule.mu)
             }
@@ -95,7 +95,7 @@ impl Config {
         let least = if interpolated { None } else { points.1.last().copied() };
         let last = match self.final_sigma {
             FinalSigma::Zero => 0.0,
-            FinalSigma::SigmaMin => least.unwrap_or(self.training.least()),
+            FinalSigma::SigmaMin => least.unwrap_or(self.training.sigma_min()),
         };
         self.training.table(KIND, points, last)
     }
