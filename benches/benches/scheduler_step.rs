@@ -47,6 +47,7 @@ fn time_steps(scheduler: &mut dyn Scheduler, count: u64, tensors: &[Tensor<5>; 3
         left -= 1;
         let begin = Instant::now();
         let input = scheduler.scale_model_input(x.clone(), &mut noise);
+        let input = input.expect("a step is left");
         let step = scheduler.step(output.clone(), x, &mut noise).expect("a step succeeds");
         time += begin.elapsed();
         black_box(input);

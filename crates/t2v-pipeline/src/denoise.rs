@@ -69,7 +69,7 @@ pub(crate) fn denoise(
             total,
             clean: newest,
         })?;
-        let input = scheduler.scale_model_input(samples.clone(), noise);
+        let input = scheduler.scale_model_input(samples.clone(), noise)?;
         let output = model.predict(family.as_clip(input), timestep);
         let step = scheduler.step(family.as_samples(output), samples, noise)?;
         samples = step.prev_sample;

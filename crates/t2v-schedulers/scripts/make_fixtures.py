@@ -66,7 +66,24 @@ def scheduler_of(run):
     if "steps" in schedule:
         schedule["num_inference_steps"] = schedule.pop("steps")
     scheduler.set_timesteps(**schedule)
+    timesteps = scheduler.timesteps
+    if timesteps.dtype == torch.int64 and hasattr(scheduler, "_sigma_to_t") and sum(timesteps == timesteps[0]) > 1:
+        scheduler.timesteps = fractional(scheduler)
     return scheduler
+
+
+def fractional(scheduler):
+    """The timesteps of a scheduler's sigmas before they are made whole numbers.
+
+    Where the first whole number comes twice, diffusers' `step` begins with the second one's sigma and ends in an
+    IndexError (https://github.com/huggingface/diffusers/issues/12771). These timesteps, and `set_begin_index`, are what it
+    should do.
+    """
+    sigmas = scheduler.sigmas[:-1].double()
+    if scheduler.config.use_flow_sigmas:
+        return sigmas * scheduler.config.num_train_timesteps
+    logs = numpy.log(numpy.array(((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod) ** 0.5))
+    return torch.from_numpy(numpy.array([scheduler._sigma_to_t(sigma, logs) for sigma in sigmas.numpy()]))
 
 
 def begin_at(scheduler, index):
@@ -239,6 +256,9 @@ def dpmsolver_multistep():
         flow | {"solver_order": 3, "algorithm_type": "sde-dpmsolver++"},
         flow | PLAIN | {"solver_order": 1},
         COSINE | {"use_karras_sigmas": True},
+        COSINE | {"use_exponential_sigmas": True},
+        COSINE | {"use_beta_sigmas": True},
+        COSINE | {"use_lu_lambdas": True},
         COSINE | {"lambda_min_clipped": -5.1},
         COSINE | {"lambda_min_clipped": -5.1, "timestep_spacing": "trailing"},
         SD | {"timestep_spacing": "trailing"},

@@ -10,7 +10,7 @@ import torch
 from diffusers.schedulers.deprecated import KarrasVeScheduler
 from make_fixtures import COSINE, SD, SHAPE, V, run_of, save, write
 
-FEW = [1, 1, 2, 2, 2]
+SMALL_SHAPE = [1, 1, 2, 2, 2]
 
 
 def sigma_family(name, shapes=True):
@@ -38,16 +38,16 @@ def sigma_family(name, shapes=True):
     return configs
 
 
-def write_few(file, name, configs, extra):
+def write_family(file, name, configs, extra):
     """Runs of small samples, one more of the usual size with a later beginning, and tables."""
-    runs = [run_of(name, config, steps, shape=FEW) for config in configs for steps in (1, 2, 9, 30)]
+    runs = [run_of(name, config, steps, shape=SMALL_SHAPE) for config in configs for steps in (1, 2, 9, 30)]
     begun = run_of(name, configs[1], 11, begin=4)
     write(file, runs + [begun] + extra, [(name, config) for config in configs])
 
 
 def euler_ancestral():
     name = "EulerAncestralDiscreteScheduler"
-    write_few("euler_ancestral_discrete", name, sigma_family(name, shapes=False), [run_of(name, SD, 20)])
+    write_family("euler_ancestral_discrete", name, sigma_family(name, shapes=False), [run_of(name, SD, 20)])
 
 
 def heun():
@@ -57,12 +57,12 @@ def heun():
         SD | {"clip_sample": True, "clip_sample_range": 0.7},
     ]
     times = [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]
-    write_few("heun_discrete", name, configs, [run_of(name, SD, schedule={"timesteps": times})])
+    write_family("heun_discrete", name, configs, [run_of(name, SD, schedule={"timesteps": times})])
 
 
 def kdpm2():
     name = "KDPM2DiscreteScheduler"
-    write_few("kdpm2_discrete", name, sigma_family(name), [run_of(name, SD, 20)])
+    write_family("kdpm2_discrete", name, sigma_family(name), [run_of(name, SD, 20)])
 
 
 def kdpm2_ancestral():
@@ -72,15 +72,15 @@ def kdpm2_ancestral():
     configs = [config for config in sigma_family(name) if config.get("beta_schedule") != "squaredcos_cap_v2"]
     bounds = {"use_karras_sigmas": True, "sigma_min": 0.5, "sigma_max": 50.0}
     configs.append(COSINE | V | bounds | {"num_train_timesteps": 700})
-    runs = [run_of(name, config, steps, shape=FEW) for config in configs for steps in (1, 9, 17, 30)]
+    runs = [run_of(name, config, steps, shape=SMALL_SHAPE) for config in configs for steps in (1, 9, 17, 30)]
     runs += [run_of(name, configs[1], 11, begin=4), run_of(name, SD, 20)]
     write("kdpm2_ancestral_discrete", runs, [])
 
 
 def lms():
     name = "LMSDiscreteScheduler"
-    orders = [run_of(name, SD, 12, shape=FEW, options={"order": order}) for order in (1, 2, 3, 5, 7)]
-    write_few("lms_discrete", name, sigma_family(name), orders)
+    orders = [run_of(name, SD, 12, shape=SMALL_SHAPE, options={"order": order}) for order in (1, 2, 3, 5, 7)]
+    write_family("lms_discrete", name, sigma_family(name), orders)
 
 
 def flow_match_euler():
@@ -96,30 +96,30 @@ def flow_match_euler():
         {"stochastic_sampling": True, "shift": 0.5},
     ]
     terminal = {"shift": 3.0, "shift_terminal": 0.1}
-    extra = [run_of(name, config, steps, shape=FEW)
+    extra = [run_of(name, config, steps, shape=SMALL_SHAPE)
              for config in (terminal, terminal | {"stochastic_sampling": True}) for steps in (2, 9, 30)]
     for steps in (1, 5, 30):
         for config in (dynamic, dynamic | {"time_shift_type": "linear"}, dynamic | {"invert_sigmas": True}):
-            extra.append(run_of(name, config, schedule={"steps": steps, "mu": 0.9}, shape=FEW))
+            extra.append(run_of(name, config, schedule={"steps": steps, "mu": 0.9}, shape=SMALL_SHAPE))
     sigmas = [1.0, 0.9, 0.7, 0.4, 0.15, 0.05]
     for config in ({"shift": 3.0}, terminal, {"invert_sigmas": True}, {"use_karras_sigmas": True}, {}):
-        extra.append(run_of(name, config, schedule={"sigmas": sigmas}, shape=FEW))
+        extra.append(run_of(name, config, schedule={"sigmas": sigmas}, shape=SMALL_SHAPE))
     extra += [
-        run_of(name, dynamic | {"shift_terminal": 0.02}, schedule={"sigmas": sigmas, "mu": 1.15}, shape=FEW),
-        run_of(name, {"shift": 3.0}, schedule={"timesteps": [1000, 800, 613.5, 300, 20]}, shape=FEW),
-        run_of(name, {"invert_sigmas": True}, schedule={"timesteps": [1000, 800, 613.5, 300, 20]}, shape=FEW),
-        run_of(name, {"shift": 3.0}, schedule={"steps": 7, "mu": 0.4}, shape=FEW),
+        run_of(name, dynamic | {"shift_terminal": 0.02}, schedule={"sigmas": sigmas, "mu": 1.15}, shape=SMALL_SHAPE),
+        run_of(name, {"shift": 3.0}, schedule={"timesteps": [1000, 800, 613.5, 300, 20]}, shape=SMALL_SHAPE),
+        run_of(name, {"invert_sigmas": True}, schedule={"timesteps": [1000, 800, 613.5, 300, 20]}, shape=SMALL_SHAPE),
+        run_of(name, {"shift": 3.0}, schedule={"steps": 7, "mu": 0.4}, shape=SMALL_SHAPE),
     ]
-    write_few("flow_match_euler_discrete", name, configs, extra)
+    write_family("flow_match_euler_discrete", name, configs, extra)
 
 
 def flow_match_heun():
     name = "FlowMatchHeunDiscreteScheduler"
     configs = [{}, {"shift": 3.0}, {"shift": 7.0, "num_train_timesteps": 500}, {"shift": 0.4}]
     churn = {"s_churn": 3.0, "s_tmin": 0.1, "s_tmax": 0.9, "s_noise": 1.003}
-    extra = [run_of(name, config, steps, shape=FEW, options=options) for config in configs[:2]
+    extra = [run_of(name, config, steps, shape=SMALL_SHAPE, options=options) for config in configs[:2]
              for steps in (1, 2, 9, 30) for options in (churn, {"s_churn": 40.0})]
-    write_few("flow_match_heun_discrete", name, configs, extra)
+    write_family("flow_match_heun_discrete", name, configs, extra)
 
 
 def karras_ve_network(kind, sample, sigma):

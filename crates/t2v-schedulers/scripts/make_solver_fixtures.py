@@ -79,6 +79,7 @@ def dpmsolver_singlestep():
         SD | PLAIN | {"lower_order_final": True, "algorithm_type": "deis", "solver_type": "bh1"},
         *(SD | shape for shape in SHAPES),
         SD | SHAPES[0] | RANGE,
+        COSINE | SHAPES[0],
         FLOW,
         FLOW | PLAIN | {"solver_order": 3, "algorithm_type": "sde-dpmsolver++"},
         COSINE | V | {"lambda_min_clipped": -5.1},
@@ -116,6 +117,7 @@ def unipc_multistep():
         *(SD | shape for shape in SHAPES),
         *(SD | shape | PLAIN for shape in SHAPES),
         SD | SHAPES[0] | RANGE,
+        COSINE | SHAPES[0],
         FLOW,
         FLOW | SHAPES[0],
         COSINE | V,
@@ -148,6 +150,7 @@ def deis_multistep():
         SD | {"solver_order": 4, "lower_order_final": False},
         *(SD | shape for shape in SHAPES),
         SD | SHAPES[0] | RANGE,
+        COSINE | SHAPES[0],
         FLOW | {"solver_order": 3},
         COSINE | V,
         SD | {"timestep_spacing": "trailing", "rescale_betas_zero_snr": True},
@@ -216,6 +219,23 @@ def score_model(x, sigma):
     return x * sigma / (sigma + 1)
 
 
+def other_classes():
+    """Each class from files that another class wrote, that name none, or that name one unknown to diffusers."""
+    solvers = "DDPM DDIM PNDM LMSDiscrete EulerDiscrete EulerAncestralDiscrete DPMSolverMultistep HeunDiscrete KDPM2Discrete"
+    solvers += " DPMSolverSinglestep KDPM2AncestralDiscrete UniPCMultistep DDIMInverse DEISMultistep LCM"
+    solvers += " FlowMatchEulerDiscrete FlowMatchHeunDiscrete"
+    zeroscope = SD | {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "skip_prk_steps": True}
+    defaults = SD | {"timestep_spacing": "leading", "set_alpha_to_one": True, "clip_sample": False}
+    configs = [
+        zeroscope | {"_class_name": "DDIMScheduler"},
+        SD | {"timestep_spacing": "trailing", "clip_sample": False},
+        defaults | {"_class_name": "LCMScheduler", "_use_default_values": list(defaults)},
+        zeroscope | {"_class_name": "SomebodysScheduler", "_use_default_values": ["steps_offset", "clip_sample"]},
+    ]
+    runs = [run_of(f"{name}Scheduler", config, 7, shape=[1, 1, 2, 2, 2]) for name in solvers.split() for config in configs]
+    write("other_classes", runs, [])
+
+
 def score_sde_ve():
     """The loop of diffusers' pipeline for this scheduler, at all of its calls."""
     configs = [
@@ -275,3 +295,4 @@ if __name__ == "__main__":
     ipndm()
     lcm()
     score_sde_ve()
+    other_classes()

@@ -7,7 +7,7 @@
 use std::f64::consts::FRAC_PI_2;
 
 use crate::SchedulerError;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::float32::{exp, linspace};
 
 /// How betas follow from `beta_start` and `beta_end`.
@@ -72,13 +72,14 @@ impl BetaOptions {
         schedules: &[(&str, BetaSchedule)],
     ) -> Result<Self, SchedulerError> {
         let options = Self {
-            num_train_timesteps: reader.count("num_train_timesteps", 1000, 1)?,
+            num_train_timesteps: reader.count("num_train_timesteps", 1000, TRAIN_TIMESTEPS)?,
             start: reader.number("beta_start", start)?,
             end: reader.number("beta_end", end)?,
             schedule: reader.choice("beta_schedule", BetaSchedule::Linear, schedules)?,
             trained: reader.optional_list("trained_betas")?,
             rescale_zero_snr: false,
         };
+        options.check_range(reader)?;
         let (wanted, trained) = (options.num_train_timesteps, options.trained.as_ref());
         match trained.map(Vec::len).filter(|&len| len != wanted) {
             None => Ok(options),
@@ -86,6 +87,30 @@ impl BetaOptions {
                 let reason = format!("has {len} values, `num_train_timesteps` wants {wanted}");
                 Err(reader.unsupported("trained_betas", reason))
             }
+        }
+    }
+
+    /// Refuses variances of noise beyond 0 to 1, which leave no square roots. Schedules by a formula ignore the ends.
+    fn check_range(&self, reader: &ConfigReader) -> Result<(), SchedulerError> {
+        let bad = |beta: &f64| !(0.0..=1.0).contains(beta);
+        if let Some(betas) = &self.trained {
+            return match betas.iter().map(|&beta| f64::from(beta)).find(bad) {
+                None => Ok(()),
+                Some(beta) => {
+                    Err(reader.unsupported("trained_betas", format!("has {beta}, expected values from 0 to 1")))
+                }
+            };
+        }
+        if !matches!(
+            self.schedule,
+            BetaSchedule::Linear | BetaSchedule::ScaledLinear | BetaSchedule::Sigmoid
+        ) {
+            return Ok(());
+        }
+        let ends = [("beta_start", self.start), ("beta_end", self.end)];
+        match ends.into_iter().find(|(_, beta)| bad(beta)) {
+            None => Ok(()),
+            Some((key, beta)) => Err(reader.unsupported(key, format!("is {beta}, expected 0 to 1"))),
         }
     }
 

@@ -12,14 +12,14 @@ pub(crate) fn gamma(s_churn: f64, steps: usize) -> f64 {
 }
 
 /// The noise level to which the options lift `sigma`; `steps` is diffusers' count of steps.
-pub(crate) fn lifted(options: &StepOptions, sigma: f32, steps: usize) -> Option<f32> {
+pub(crate) fn sigma_hat(options: &StepOptions, sigma: f32, steps: usize) -> Option<f32> {
     let inside = (options.s_tmin as f32..=options.s_tmax as f32).contains(&sigma);
     let gamma = if inside { gamma(options.s_churn, steps) } else { 0.0 };
     (gamma > 0.0).then_some(sigma * (gamma + 1.0) as f32)
 }
 
 /// Adds the noise between two levels, of standard deviation `s_noise` times the exact one.
-pub(crate) fn lift(
+pub(crate) fn add(
     sample: Tensor<5>,
     sigma: f32,
     sigma_hat: f32,

@@ -1,8 +1,22 @@
 //! Reads a `scheduler_config.json` as diffusers' `from_config` does: known keys are taken, others are ignored.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value};
 
 use crate::{SchedulerError, SchedulerKind};
+
+/// The most training timesteps, and the most steps of a run, for which there are tables: a hundred times diffusers' default.
+pub(crate) const MAX_TIMESTEPS: usize = 100_000;
+
+/// The range of `num_train_timesteps`.
+pub(crate) const TRAIN_TIMESTEPS: RangeInclusive<usize> = 1..=MAX_TIMESTEPS;
+
+/// The range of `steps_offset`.
+pub(crate) const STEPS_OFFSETS: RangeInclusive<usize> = 0..=MAX_TIMESTEPS;
+
+/// The range of `solver_order` of the solvers that take any order.
+pub(crate) const SOLVER_ORDERS: RangeInclusive<usize> = 1..=100;
 
 /// Reads the options of one scheduler from a JSON object.
 pub(crate) struct ConfigReader<'a> {
@@ -19,12 +33,21 @@ impl<'a> ConfigReader<'a> {
                 "expected a JSON object, found {config}"
             )));
         };
+        if let Some(class) = map
+            .get("_class_name")
+            .filter(|class| !class.is_string() && !class.is_array())
+        {
+            return Err(SchedulerError::Config(format!(
+                "`_class_name` is {class}, expected a string"
+            )));
+        }
         let defaulted = map.get("_use_default_values").and_then(Value::as_array);
         let defaulted = defaulted.into_iter().flatten().filter_map(Value::as_str).collect();
         Ok(Self { kind, map, defaulted })
     }
 
-    fn get(&self, key: &str) -> Option<&'a Value> {
+    /// The value of a key that was not a mere default of the class that wrote the file.
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|_| !self.defaulted.contains(&key))
     }
 
@@ -56,14 +79,20 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
-    /// A whole number that is at least `least`.
-    pub(crate) fn count(&self, key: &str, default: usize, least: usize) -> Result<usize, SchedulerError> {
+    /// A whole number within a range.
+    pub(crate) fn count(
+        &self,
+        key: &str,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> Result<usize, SchedulerError> {
         let Some(value) = self.get(key) else {
             return Ok(default);
         };
         let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
-        let count = count.filter(|&count| count >= least);
-        count.ok_or_else(|| self.bad(key, value, format!("a whole number of at least {least}")))
+        let count = count.filter(|count| range.contains(count));
+        let (least, most) = range.into_inner();
+        count.ok_or_else(|| self.bad(key, value, format!("a whole number from {least} to {most}")))
     }
 
     /// A number.

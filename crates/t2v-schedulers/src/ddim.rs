@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use crate::betas::BetaOptions;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::prediction::{PREDICTION_TYPES, PredictionType, epsilon_of};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
@@ -40,7 +40,7 @@ impl Ddim {
         Ok(Self {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Leading, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             bounds: Bounds::read(&reader, true)?,
             final_alpha: if set_alpha_to_one { 1.0 } else { alphas_cumprod[0] },
             alphas_cumprod,
@@ -83,6 +83,10 @@ impl Scheduler for Ddim {
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
     }
 
     fn set_begin_index(&mut self, index: usize) {

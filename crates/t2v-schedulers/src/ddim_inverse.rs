@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use crate::betas::BetaOptions;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::prediction::{PREDICTION_TYPES, PredictionType, epsilon_of};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
@@ -46,13 +46,13 @@ impl DdimInverse {
         let alphas_cumprod = BetaOptions::read(&reader)?.alphas_cumprod();
         let mut set_alpha_to_one = reader.flag("set_alpha_to_one", true)?;
         // The option's old name, which wins.
-        if config.get("set_alpha_to_zero").is_some_and(|value| !value.is_null()) {
+        if reader.get("set_alpha_to_zero").is_some_and(|value| !value.is_null()) {
             set_alpha_to_one = reader.flag("set_alpha_to_zero", set_alpha_to_one)?;
         }
         Ok(Self {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Leading, SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             bounds: Bounds::read_clip(&reader, true)?,
             initial_alpha: if set_alpha_to_one { 1.0 } else { alphas_cumprod[0] },
             alphas_cumprod,
@@ -89,6 +89,10 @@ impl Scheduler for DdimInverse {
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
     }
 
     fn set_begin_index(&mut self, index: usize) {

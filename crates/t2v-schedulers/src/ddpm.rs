@@ -8,12 +8,12 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use crate::betas::{BetaOptions, DDPM_BETA_SCHEDULES};
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::float32::{exp, ln};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
-use crate::scheduler::{positive, unsupported};
+use crate::scheduler::{checked_steps, unsupported};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 use crate::thresholding::Bounds;
 use crate::{SchedulerError, SchedulerKind};
@@ -64,7 +64,7 @@ impl Ddpm {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
             variance: reader.choice("variance_type", Variance::FixedSmall, VARIANCE_TYPES)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Leading, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             bounds: Bounds::read(&reader, true)?,
             alphas_cumprod: BetaOptions::read_among(&reader, DDPM_BETA_SCHEDULES)?.alphas_cumprod(),
             timesteps: Vec::new(),
@@ -77,7 +77,7 @@ impl Ddpm {
     }
 
     /// The standard deviation of a step's noise: a number, or a tensor if it is learned.
-    fn noisy(
+    fn with_variance(
         &self,
         mean: Tensor<5>,
         fresh: Tensor<5>,
@@ -122,7 +122,7 @@ pub(crate) fn explicit_timesteps(
     timesteps: &[f64],
     train: usize,
 ) -> Result<Vec<f64>, SchedulerError> {
-    positive(kind, timesteps.len())?;
+    checked_steps(kind, timesteps.len())?;
     let inside = timesteps.iter().all(|t| (0.0..train as f64).contains(t));
     if !inside || timesteps.windows(2).any(|pair| pair[1].trunc() >= pair[0].trunc()) {
         let reason = format!("must fall, from at most {} to at least 0", train - 1);
@@ -141,7 +141,7 @@ impl Scheduler for Ddpm {
         let train = self.alphas_cumprod.len();
         self.timesteps = match &schedule.points {
             SchedulePoints::Steps(steps) => {
-                let steps = positive(KIND, *steps)?;
+                let steps = checked_steps(KIND, *steps)?;
                 self.spacing.checked_timesteps(KIND, train, steps, self.steps_offset)?
             }
             SchedulePoints::Timesteps(timesteps) => explicit_timesteps(KIND, timesteps, train)?,
@@ -153,6 +153,10 @@ impl Scheduler for Ddpm {
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
     }
 
     fn set_begin_index(&mut self, index: usize) {
@@ -185,7 +189,7 @@ impl Scheduler for Ddpm {
         if self.timesteps[index] > 0.0 {
             let fresh = noise.normal(sample.dims(), &sample.device()).cast(sample.dtype());
             let posterior = previous_rest / rest * beta;
-            prev_sample = self.noisy(prev_sample, fresh, posterior, beta, learned);
+            prev_sample = self.with_variance(prev_sample, fresh, posterior, beta, learned);
         }
         self.progress.advance();
         Ok(StepOutput {

@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use self::update::update;
 use crate::betas::BetaOptions;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, SOLVER_ORDERS, STEPS_OFFSETS};
 use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType, epsilon_of};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
-use crate::scheduler::{positive, unsupported};
+use crate::scheduler::{checked_steps, unsupported};
 use crate::solver_sigmas::{SigmaOptions, SolverSigmas, spaced};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 use crate::thresholding::DynamicThreshold;
@@ -58,12 +58,12 @@ impl DeisMultistep {
         // Not an option of this scheduler.
         betas.rescale_zero_snr = false;
         Ok(Self {
-            order: reader.count("solver_order", 2, 1)?.min(3),
+            order: reader.count("solver_order", 2, SOLVER_ORDERS)?.min(3),
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES_AND_FLOW)?,
             threshold: DynamicThreshold::read(&reader)?,
             lower_order_final: reader.flag("lower_order_final", true)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             training: SolverSigmas::new(SigmaOptions::read(&reader)?, &betas.alphas_cumprod()),
             timesteps: Vec::new(),
             sigmas: Vec::new(),
@@ -78,9 +78,9 @@ impl DeisMultistep {
 
     /// The order of a step, for which there are `known` model outputs.
     fn order_at(&self, index: usize, known: usize) -> usize {
-        let left = self.timesteps.len() - index;
+        let remaining = self.timesteps.len() - index;
         match self.lower_order_final && self.timesteps.len() < SHORT_RUN {
-            true => known.min(left),
+            true => known.min(remaining),
             false => known,
         }
     }
@@ -111,7 +111,7 @@ impl Scheduler for DeisMultistep {
         let (training, options) = (&self.training, &self.training.options);
         let shift = options.shift(KIND, schedule.mu)?;
         let steps = match &schedule.points {
-            SchedulePoints::Steps(steps) => positive(KIND, *steps)?,
+            SchedulePoints::Steps(steps) => checked_steps(KIND, *steps)?,
             SchedulePoints::Timesteps(_) => return Err(unsupported(KIND, "timesteps", "cannot be given explicitly")),
             SchedulePoints::Sigmas(_) => return Err(unsupported(KIND, "sigmas", "cannot be given explicitly")),
         };
@@ -123,7 +123,7 @@ impl Scheduler for DeisMultistep {
         // Shaped and flow sigmas end twice in the same.
         let repeated = options.shape.is_some() || options.flow;
         let last = points.1.last().filter(|_| repeated).copied();
-        let last = last.unwrap_or(training.least());
+        let last = last.unwrap_or(training.sigma_min());
         (self.timesteps, self.sigmas) = training.table(KIND, points, last)?;
         self.outputs.clear();
         self.progress.restart(self.timesteps.len());
@@ -138,7 +138,12 @@ impl Scheduler for DeisMultistep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
         self.progress.begin_at(index);
     }
 
@@ -172,6 +177,6 @@ impl Scheduler for DeisMultistep {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

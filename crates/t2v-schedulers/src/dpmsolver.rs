@@ -112,7 +112,7 @@ impl Transition {
     }
 
     /// The growth of lambda from `early` to `late`, as a share of that in this step.
-    pub(crate) fn growth(&self, early: Level, late: Level) -> f32 {
+    pub(crate) fn step_ratio(&self, early: Level, late: Level) -> f32 {
         (late.lambda() - early.lambda()) / self.h
     }
 
@@ -137,7 +137,7 @@ impl Transition {
     }
 
     /// The coefficient of the estimate itself.
-    pub(crate) fn first(&self) -> f32 {
+    pub(crate) fn first_order(&self) -> f32 {
         let (Level { alpha, sigma }, h) = (self.target, self.h);
         match self.algorithm {
             Algorithm::DpmPlusPlus => -(alpha * (exp(-h) - 1.0)),
@@ -148,9 +148,9 @@ impl Transition {
     }
 
     /// The coefficient of the first difference in the second-order solvers.
-    pub(crate) fn second(&self, solver: SolverType) -> f32 {
+    pub(crate) fn second_order(&self, solver: SolverType) -> f32 {
         match solver {
-            SolverType::Midpoint => 0.5 * self.first(),
+            SolverType::Midpoint => 0.5 * self.first_order(),
             SolverType::Heun => self.slope(),
         }
     }

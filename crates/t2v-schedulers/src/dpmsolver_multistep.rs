@@ -93,7 +93,12 @@ impl Scheduler for DpmSolverMultistep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
         self.progress.begin_at(index);
     }
 
@@ -142,6 +147,6 @@ impl Scheduler for DpmSolverMultistep {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

@@ -20,7 +20,7 @@ use crate::float32::ln;
 use crate::level::Level;
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
-use crate::scheduler::{positive, unsupported};
+use crate::scheduler::{checked_steps, unsupported};
 use crate::sigmas::FinalSigma;
 use crate::solver_sigmas::{Points, SolverSigmas};
 use crate::spacing::linspace_down;
@@ -78,7 +78,7 @@ impl DpmSolverSinglestep {
             SchedulePoints::Timesteps(timesteps) => (timesteps.len(), Some(timesteps)),
             SchedulePoints::Sigmas(_) => return Err(unsupported(KIND, "sigmas", "cannot be given explicitly")),
         };
-        let steps = positive(KIND, steps)?;
+        let steps = checked_steps(KIND, steps)?;
         if let Some(shape) = options.shape {
             if explicit.is_some() {
                 let reason = format!("cannot be given with `{}`", shape.option());
@@ -112,7 +112,7 @@ impl Scheduler for DpmSolverSinglestep {
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         let last = match self.config.final_sigma {
             FinalSigma::Zero => 0.0,
-            FinalSigma::SigmaMin => self.training.least(),
+            FinalSigma::SigmaMin => self.training.sigma_min(),
         };
         (self.timesteps, self.sigmas) = self.training.table(KIND, self.points(schedule)?, last)?;
         self.orders = self.config.orders(self.timesteps.len());
@@ -130,7 +130,13 @@ impl Scheduler for DpmSolverSinglestep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
+        self.start = None;
         self.progress.begin_at(index);
     }
 
@@ -178,6 +184,6 @@ impl Scheduler for DpmSolverSinglestep {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

@@ -1,13 +1,14 @@
 //! The crate's error type.
 
 use crate::SchedulerKind;
+use crate::kind::nearest;
 
 /// What can go wrong with a scheduler. Each message names the name, option or value at fault.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchedulerError {
-    /// No scheduler has this name.
-    #[error("unknown scheduler `{name}`; known: {known}", known = SchedulerKind::list())]
+    /// No scheduler has this name. The message asks for the nearest one, by habitual names and by spelling.
+    #[error("unknown scheduler `{name}`{nearest} Known: {known}", nearest = nearest::sentence(name), known = SchedulerKind::list())]
     UnknownScheduler {
         /// The name as it was given.
         name: String,

@@ -65,16 +65,21 @@ impl Scheduler for EulerAncestralDiscrete {
         self.levels.init_noise_sigma(&self.sigmas)
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        match self.progress.current() {
-            Ok(index) => scaled(sample, self.sigmas[index]),
-            // The step that follows reports the error.
-            Err(_) => sample,
-        }
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let index = self.progress.current()?;
+        Ok(scaled(sample, self.sigmas[index]))
     }
 
     fn step(

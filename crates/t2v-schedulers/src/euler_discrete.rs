@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use crate::betas::BetaOptions;
 use crate::churn;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::float32;
+use crate::noise_levels::{scaled, single_precision};
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
 use crate::scheduler::{
-    NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput, positive, unsupported,
+    NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput, checked_steps, unsupported,
 };
 use crate::sigmas::{
     FINAL_SIGMAS, FinalSigma, SigmaShape, interpolate, log_sigmas, sigma_to_t, sigma_to_t_f32, training_sigmas,
@@ -64,7 +65,7 @@ impl EulerDiscrete {
             sigma_min: reader.optional_number("sigma_min")?,
             sigma_max: reader.optional_number("sigma_max")?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             final_sigma: reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?,
             continuous: continuous && prediction == PredictionType::Velocity,
             log_training: log_sigmas(&training),
@@ -83,7 +84,7 @@ impl EulerDiscrete {
             TimestepSpacing::Leading => leading(steps, train / steps, self.steps_offset),
             TimestepSpacing::Trailing => trailing(train, train, steps),
         };
-        rounded(timesteps)
+        single_precision(timesteps)
     }
 
     /// The sigmas at timesteps, without the final one, and the timesteps, which may change with them.
@@ -116,7 +117,7 @@ impl EulerDiscrete {
     }
 
     fn check_explicit_timesteps(&self, count: usize) -> Result<(), SchedulerError> {
-        positive(KIND, count)?;
+        checked_steps(KIND, count)?;
         if let Some(shape) = self.shape {
             return Err(unsupported(
                 KIND,
@@ -140,11 +141,6 @@ impl EulerDiscrete {
     }
 }
 
-/// Timesteps in single precision.
-fn rounded(timesteps: Vec<f64>) -> Vec<f64> {
-    timesteps.into_iter().map(|t| f64::from(t as f32)).collect()
-}
-
 impl Scheduler for EulerDiscrete {
     fn kind(&self) -> SchedulerKind {
         KIND
@@ -153,13 +149,13 @@ impl Scheduler for EulerDiscrete {
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         schedule.no_mu(KIND)?;
         let (sigmas, mut timesteps) = match &schedule.points {
-            SchedulePoints::Steps(steps) => self.complete(self.spaced(positive(KIND, *steps)?)),
+            SchedulePoints::Steps(steps) => self.complete(self.spaced(checked_steps(KIND, *steps)?)),
             SchedulePoints::Timesteps(timesteps) => {
                 self.check_explicit_timesteps(timesteps.len())?;
-                self.complete(rounded(timesteps.clone()))
+                self.complete(single_precision(timesteps.clone()))
             }
             SchedulePoints::Sigmas(sigmas) => {
-                positive(KIND, sigmas.len().saturating_sub(1))?;
+                checked_steps(KIND, sigmas.len().saturating_sub(1))?;
                 let sigmas: Vec<f32> = sigmas.iter().map(|&sigma| sigma as f32).collect();
                 let levels = &sigmas[..sigmas.len() - 1];
                 let timesteps = levels.iter().map(|&sigma| sigma_to_t_f32(sigma, &self.log_training));
@@ -175,7 +171,7 @@ impl Scheduler for EulerDiscrete {
                 .collect();
         }
         self.progress.restart(timesteps.len());
-        self.timesteps = rounded(timesteps);
+        self.timesteps = single_precision(timesteps);
         self.sigmas = sigmas;
         Ok(())
     }
@@ -200,16 +196,21 @@ impl Scheduler for EulerDiscrete {
         })
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        match self.current_sigma() {
-            Ok((sigma, _)) => sample / (sigma * sigma + 1.0).sqrt(),
-            // The step that follows reports the error.
-            Err(_) => sample,
-        }
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let (sigma, _) = self.current_sigma()?;
+        Ok(scaled(sample, sigma))
     }
 
     fn step(
@@ -221,10 +222,10 @@ impl Scheduler for EulerDiscrete {
         let (sigma, next) = self.current_sigma()?;
         let dtype = model_output.dtype();
         let (model_output, mut sample) = (model_output.cast(DType::F32), sample.cast(DType::F32));
-        let lifted = churn::lifted(&self.options, sigma, self.timesteps.len());
-        let sigma_hat = lifted.unwrap_or(sigma);
-        if lifted.is_some() {
-            sample = churn::lift(sample, sigma, sigma_hat, self.options.s_noise, noise);
+        let churned = churn::sigma_hat(&self.options, sigma, self.timesteps.len());
+        let sigma_hat = churned.unwrap_or(sigma);
+        if churned.is_some() {
+            sample = churn::add(sample, sigma, sigma_hat, self.options.s_noise, noise);
         }
         let original = self
             .prediction

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
 use self::table::Config;
-use crate::flow_matching::mixed;
+use crate::flow_matching::noised;
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
 use crate::{SchedulerError, SchedulerKind};
@@ -58,6 +58,10 @@ impl Scheduler for FlowMatchEulerDiscrete {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
     }
@@ -74,7 +78,7 @@ impl Scheduler for FlowMatchEulerDiscrete {
         let (model_output, sample) = (model_output.cast(DType::F32), sample.cast(DType::F32));
         let prev_sample = if self.config.stochastic_sampling {
             let fresh = noise.normal(sample.dims(), &sample.device()).cast(DType::F32);
-            mixed(sample - model_output * sigma, fresh, next)
+            noised(sample - model_output * sigma, fresh, next)
         } else {
             sample + model_output * (next - sigma)
         };
@@ -93,6 +97,6 @@ impl Scheduler for FlowMatchEulerDiscrete {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigmas[self.progress.check(timestep_index)?];
-        Ok(mixed(original, noise, sigma))
+        Ok(noised(original, noise, sigma))
     }
 }

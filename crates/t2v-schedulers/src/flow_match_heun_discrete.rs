@@ -10,11 +10,11 @@ use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
 use crate::churn;
-use crate::config::ConfigReader;
-use crate::flow_matching::{even, mixed, shifted, timesteps, to_double};
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
+use crate::flow_matching::{even_levels, noised, shifted, timesteps, to_double};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
-use crate::two_calls::{level_of_call, sigmas_of_calls, twice_but_first};
+use crate::two_calls::{all_twice_but_the_first, level_of_call, sigmas_of_calls};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::FlowMatchHeunDiscrete;
@@ -46,7 +46,7 @@ impl FlowMatchHeunDiscrete {
     pub(crate) fn from_config(config: &Value) -> Result<Self, SchedulerError> {
         let reader = ConfigReader::new(KIND, config)?;
         Ok(Self {
-            num_train_timesteps: reader.count("num_train_timesteps", 1000, 1)?,
+            num_train_timesteps: reader.count("num_train_timesteps", 1000, TRAIN_TIMESTEPS)?,
             shift: reader.number("shift", 1.0)?,
             options: StepOptions::default(),
             timesteps: Vec::new(),
@@ -58,9 +58,9 @@ impl FlowMatchHeunDiscrete {
 
     /// Adds the options' churn to a sample, and gives the level that it then has.
     fn churned(&self, sample: Tensor<5>, sigma: f32, noise: &mut dyn NoiseSource) -> (Tensor<5>, f32) {
-        match churn::lifted(&self.options, sigma, self.timesteps.len()) {
+        match churn::sigma_hat(&self.options, sigma, self.timesteps.len()) {
             Some(sigma_hat) => {
-                let sample = churn::lift(sample, sigma, sigma_hat, self.options.s_noise, noise);
+                let sample = churn::add(sample, sigma, sigma_hat, self.options.s_noise, noise);
                 (sample, sigma_hat)
             }
             None => (sample, sigma),
@@ -75,10 +75,10 @@ impl Scheduler for FlowMatchHeunDiscrete {
 
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         let steps = schedule.only_steps(KIND)?;
-        let levels = even(self.num_train_timesteps, self.shift, steps);
+        let levels = even_levels(self.num_train_timesteps, self.shift, steps);
         let sigmas = levels.iter().map(|&sigma| shifted(sigma, self.shift, to_double) as f32);
         self.sigmas = sigmas.collect();
-        self.timesteps = twice_but_first(&timesteps(&self.sigmas, self.num_train_timesteps));
+        self.timesteps = all_twice_but_the_first(&timesteps(&self.sigmas, self.num_train_timesteps));
         self.sigmas.push(0.0);
         self.first = None;
         self.progress.restart(self.timesteps.len());
@@ -99,6 +99,10 @@ impl Scheduler for FlowMatchHeunDiscrete {
 
     fn sigmas(&self) -> Vec<f64> {
         sigmas_of_calls(&self.sigmas, 1)
+    }
+
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
     }
 
     fn set_begin_index(&mut self, index: usize) {
@@ -152,6 +156,6 @@ impl Scheduler for FlowMatchHeunDiscrete {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigmas[level_of_call(self.progress.check(timestep_index)?)];
-        Ok(mixed(original, noise, sigma))
+        Ok(noised(original, noise, sigma))
     }
 }

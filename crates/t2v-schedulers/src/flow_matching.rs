@@ -34,7 +34,7 @@ pub(crate) fn time_shifted(sigma: f64, factor: f64, round: Round) -> f64 {
 }
 
 /// Even steps from the last training timestep's level to the first one's, which are shifted already.
-pub(crate) fn even(num_train: usize, shift: f64, steps: usize) -> Vec<f64> {
+pub(crate) fn even_levels(num_train: usize, shift: f64, steps: usize) -> Vec<f64> {
     let train = num_train as f64;
     let level = |timestep: f64| shifted(to_single(timestep / train), shift, to_single);
     let timesteps = linspace(level(train) * train, level(1.0) * train, steps);
@@ -48,7 +48,7 @@ pub(crate) fn timesteps(sigmas: &[f32], num_train: usize) -> Vec<f64> {
 }
 
 /// A sample between `original` and `noise`.
-pub(crate) fn mixed(original: Tensor<5>, noise: Tensor<5>, sigma: f32) -> Tensor<5> {
+pub(crate) fn noised(original: Tensor<5>, noise: Tensor<5>, sigma: f32) -> Tensor<5> {
     let noise = noise.cast(original.dtype());
     noise * sigma + original * (1.0 - sigma)
 }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn even_steps_go_from_one_to_the_first_timestep() {
-        let sigmas = even(1000, 1.0, 4);
+        let sigmas = even_levels(1000, 1.0, 4);
         assert_eq!(sigmas[0], 1.0);
         assert!((sigmas[3] - 0.001).abs() < 1e-9 && (sigmas[1] - 0.667).abs() < 1e-9);
     }

@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use crate::betas::{BetaOptions, BetaSchedule};
 use crate::config::ConfigReader;
-use crate::noise_levels::{NoiseLevels, scaled, single};
+use crate::noise_levels::{NoiseLevels, scaled, single_precision};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput, unsupported};
-use crate::two_calls::{level_of_call, sigmas_of_calls, twice_but_first};
+use crate::thresholding::read_clip;
+use crate::two_calls::{all_twice_but_the_first, level_of_call, sigmas_of_calls};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::HeunDiscrete;
@@ -52,10 +53,9 @@ impl HeunDiscrete {
         let reader = ConfigReader::new(KIND, config)?;
         let alphas = BetaOptions::read_plain(&reader, 0.00085, 0.012, BETA_SCHEDULES)?.alphas_cumprod();
         let levels = NoiseLevels::read(KIND, &reader, &alphas)?;
-        let clip_range = reader.number("clip_sample_range", 1.0)? as f32;
         Ok(Self {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
-            clip: reader.flag("clip_sample", false)?.then_some(clip_range),
+            clip: read_clip(&reader, false)?,
             sigmas: levels.training().to_vec(),
             levels,
             timesteps: Vec::new(),
@@ -77,7 +77,7 @@ impl Scheduler for HeunDiscrete {
             SchedulePoints::Timesteps(timesteps) => self.levels.by_timesteps(timesteps)?,
             SchedulePoints::Sigmas(_) => return Err(unsupported(KIND, "sigmas", "cannot be given explicitly")),
         };
-        self.timesteps = twice_but_first(&single(timesteps));
+        self.timesteps = all_twice_but_the_first(&single_precision(timesteps));
         self.sigmas = sigmas;
         self.first = None;
         self.progress.restart(self.timesteps.len());
@@ -100,17 +100,22 @@ impl Scheduler for HeunDiscrete {
         self.levels.init_noise_sigma(&self.sigmas)
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.first = None;
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        match self.progress.current() {
-            Ok(index) => scaled(sample, self.sigmas[level_of_call(index)]),
-            // The step that follows reports the error.
-            Err(_) => sample,
-        }
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let index = self.progress.current()?;
+        Ok(scaled(sample, self.sigmas[level_of_call(index)]))
     }
 
     fn step(

@@ -14,7 +14,7 @@ use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
 use crate::adams_bashforth::{MAX_ORDER, combine};
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::float32::linspace;
 use crate::level::Level;
 use crate::progress::Progress;
@@ -40,7 +40,7 @@ pub(crate) struct Ipndm {
 impl Ipndm {
     pub(crate) fn from_config(config: &Value) -> Result<Self, SchedulerError> {
         let reader = ConfigReader::new(KIND, config)?;
-        reader.count("num_train_timesteps", 1000, 1)?;
+        reader.count("num_train_timesteps", 1000, TRAIN_TIMESTEPS)?;
         let trained = reader.optional_list("trained_betas")?;
         let fits = |sigmas: &Vec<f32>| sigmas.len() >= 2 && sigmas.iter().all(|sigma| (0.0..=1.0).contains(sigma));
         if !trained.as_ref().is_none_or(fits) {
@@ -92,7 +92,12 @@ impl Scheduler for Ipndm {
         &self.timesteps
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
         self.progress.begin_at(index);
     }
 
@@ -126,6 +131,6 @@ impl Scheduler for Ipndm {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.levels[self.progress.check(timestep_index)?];
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

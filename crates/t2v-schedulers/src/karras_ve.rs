@@ -12,8 +12,8 @@ use serde_json::Value;
 
 pub(crate) use self::adapter::KarrasVeAdapter;
 use self::config::Config;
-use crate::churn::{gamma, lift};
-use crate::scheduler::{NoiseSource, positive};
+use crate::churn::{self, gamma};
+use crate::scheduler::{NoiseSource, checked_steps};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::KarrasVe;
@@ -66,7 +66,7 @@ impl KarrasVe {
 
     /// Computes the schedule. For one step, where diffusers divides 0 by 0, it is `sigma_max²`.
     pub fn set_timesteps(&mut self, num_inference_steps: usize) -> Result<(), SchedulerError> {
-        let last = positive(KIND, num_inference_steps)? - 1;
+        let last = checked_steps(KIND, num_inference_steps)? - 1;
         let (max, min) = (self.config.sigma_max.powi(2), self.config.sigma_min.powi(2));
         let ratio = (min / max) as f32;
         let level = |i: usize| {
@@ -109,7 +109,7 @@ impl KarrasVe {
         let churns = self.config.churns_at(sigma);
         let gamma = if churns { gamma(s_churn, steps) as f32 } else { 0.0 };
         let sigma_hat = sigma + gamma * sigma;
-        Ok((lift(sample, sigma, sigma_hat, s_noise, noise), sigma_hat))
+        Ok((churn::add(sample, sigma, sigma_hat, s_noise, noise), sigma_hat))
     }
 
     /// A step of Euler's method from `sigma_hat` to `sigma_prev`.

@@ -16,6 +16,7 @@ use crate::noise_levels::{NoiseLevels, scaled};
 use crate::prediction::{NOISE_OR_VELOCITY, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
+use crate::spacing::whole_timesteps;
 use crate::two_calls::{interleaved, level_of_call, sigmas_of_calls};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -96,7 +97,7 @@ impl Scheduler for Kdpm2AncestralDiscrete {
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         let (mut starts, sigmas) = self.levels.by_steps(schedule.only_steps(KIND)?)?;
         if self.levels.is_karras() {
-            starts.iter_mut().for_each(|t| *t = t.round_ties_even());
+            starts = whole_timesteps(starts, true);
         }
         self.sigmas = sigmas;
         let middles = (0..starts.len() - 1).map(|level| self.step_from(level).middle);
@@ -123,17 +124,22 @@ impl Scheduler for Kdpm2AncestralDiscrete {
         self.levels.init_noise_sigma(&self.sigmas)
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.first = None;
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        match self.progress.current() {
-            Ok(index) => scaled(sample, self.sigma_of_call(index)),
-            // The step that follows reports the error.
-            Err(_) => sample,
-        }
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let index = self.progress.current()?;
+        Ok(scaled(sample, self.sigma_of_call(index)))
     }
 
     fn step(

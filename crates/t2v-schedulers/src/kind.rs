@@ -1,5 +1,7 @@
 //! The schedulers' names.
 
+pub(crate) mod nearest;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -203,8 +205,11 @@ mod tests {
     #[test]
     fn other_names_are_errors_that_list_the_known_ones() {
         let error = "Eulr".parse::<SchedulerKind>().unwrap_err();
-        let expected = format!("unknown scheduler `Eulr`; known: {}", SchedulerKind::list());
+        let known = SchedulerKind::list();
+        let expected = format!("unknown scheduler `Eulr`: did you mean EulerDiscreteScheduler? Known: {known}");
         assert_eq!(error.to_string(), expected);
+        let error = "xyz".parse::<SchedulerKind>().unwrap_err();
+        assert_eq!(error.to_string(), format!("unknown scheduler `xyz`. Known: {known}"));
         assert!("Scheduler".parse::<SchedulerKind>().is_err() && "".parse::<SchedulerKind>().is_err());
         assert!(serde_json::from_str::<SchedulerKind>("\"nope\"").is_err());
     }

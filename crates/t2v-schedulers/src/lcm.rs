@@ -9,12 +9,12 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use crate::betas::{BETA_SCHEDULES, BetaOptions, BetaSchedule};
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::ddpm::explicit_timesteps;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
-use crate::scheduler::{positive, unsupported};
+use crate::scheduler::{checked_steps, unsupported};
 use crate::thresholding::Bounds;
 use crate::{SchedulerError, SchedulerKind};
 
@@ -50,7 +50,7 @@ impl Lcm {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
             bounds: Bounds::read(&reader, false)?,
             alphas_cumprod: betas.alphas_cumprod(),
-            original_inference_steps: reader.count("original_inference_steps", 50, 1)?,
+            original_inference_steps: reader.count("original_inference_steps", 50, TRAIN_TIMESTEPS)?,
             timestep_scaling: reader.number("timestep_scaling", 10.0)? as f32,
             steps: 0,
             timesteps: Vec::new(),
@@ -106,13 +106,13 @@ impl Scheduler for Lcm {
         }
         match &schedule.points {
             SchedulePoints::Steps(steps) => {
-                self.timesteps = self.picked(positive(KIND, *steps)?, grid_steps, strength)?;
+                self.timesteps = self.picked(checked_steps(KIND, *steps)?, grid_steps, strength)?;
                 self.steps = *steps;
             }
             SchedulePoints::Timesteps(timesteps) => {
                 let mut timesteps = explicit_timesteps(KIND, timesteps, self.alphas_cumprod.len())?;
                 self.steps = timesteps.len();
-                let kept = positive(KIND, (self.steps as f64 * strength) as usize)?;
+                let kept = checked_steps(KIND, (self.steps as f64 * strength) as usize)?;
                 timesteps.drain(..self.steps - kept);
                 self.timesteps = timesteps;
             }
@@ -124,6 +124,10 @@ impl Scheduler for Lcm {
 
     fn timesteps(&self) -> &[f64] {
         &self.timesteps
+    }
+
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
     }
 
     fn set_begin_index(&mut self, index: usize) {

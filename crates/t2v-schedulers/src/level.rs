@@ -32,7 +32,7 @@ impl Level {
     }
 
     /// `original` with this level's share of `noise`.
-    pub(crate) fn mix(self, original: Tensor<5>, noise: Tensor<5>) -> Tensor<5> {
+    pub(crate) fn add_noise(self, original: Tensor<5>, noise: Tensor<5>) -> Tensor<5> {
         let noise = noise.cast(original.dtype());
         original * self.alpha + noise * self.sigma
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::betas::{BETA_SCHEDULES, BetaOptions};
 use crate::config::ConfigReader;
-use crate::noise_levels::{NoiseLevels, scaled, single};
+use crate::noise_levels::{NoiseLevels, scaled, single_precision};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput, unsupported};
@@ -71,7 +71,7 @@ impl Scheduler for LmsDiscrete {
 
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         let (timesteps, sigmas) = self.levels.by_steps(schedule.only_steps(KIND)?)?;
-        (self.timesteps, self.sigmas) = (single(timesteps), sigmas);
+        (self.timesteps, self.sigmas) = (single_precision(timesteps), sigmas);
         self.derivatives.clear();
         self.progress.restart(self.timesteps.len());
         Ok(())
@@ -93,17 +93,22 @@ impl Scheduler for LmsDiscrete {
         self.levels.init_noise_sigma(&self.sigmas)
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.derivatives.clear();
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        match self.progress.current() {
-            Ok(index) => scaled(sample, self.sigmas[index]),
-            // The step that follows reports the error.
-            Err(_) => sample,
-        }
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let index = self.progress.current()?;
+        Ok(scaled(sample, self.sigmas[index]))
     }
 
     fn step(

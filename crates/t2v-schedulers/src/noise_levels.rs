@@ -4,8 +4,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::config::ConfigReader;
-use crate::scheduler::{positive, unsupported};
+use crate::config::{ConfigReader, STEPS_OFFSETS};
+use crate::scheduler::{checked_steps, unsupported};
 use crate::sigmas::{SigmaShape, interpolate, log_sigmas, sigma_to_t, sigma_to_t_torch, training_sigmas};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, leading, linspace_down, trailing};
 use crate::{SchedulerError, SchedulerKind};
@@ -38,7 +38,7 @@ impl NoiseLevels {
         Ok(Self {
             kind,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             shape: None,
             sigma_min: None,
             sigma_max: None,
@@ -81,7 +81,7 @@ impl NoiseLevels {
 
     /// The levels of a number of steps. Timesteps found from sigmas are not rounded.
     pub(crate) fn by_steps(&self, steps: usize) -> Result<Levels, SchedulerError> {
-        let steps = positive(self.kind, steps)?;
+        let steps = checked_steps(self.kind, steps)?;
         let train = self.training.len();
         let timesteps = match self.spacing {
             TimestepSpacing::Linspace => linspace_down(train as f64 - 1.0, steps),
@@ -93,7 +93,7 @@ impl NoiseLevels {
 
     /// The levels of explicit timesteps.
     pub(crate) fn by_timesteps(&self, timesteps: &[f64]) -> Result<Levels, SchedulerError> {
-        positive(self.kind, timesteps.len())?;
+        checked_steps(self.kind, timesteps.len())?;
         match self.shape {
             None => Ok(self.at(timesteps.to_vec())),
             Some(shape) => {
@@ -104,7 +104,7 @@ impl NoiseLevels {
     }
 
     fn at(&self, timesteps: Vec<f64>) -> Levels {
-        let mut timesteps = single(timesteps);
+        let mut timesteps = single_precision(timesteps);
         let mut sigmas: Vec<f64> = timesteps.iter().map(|&t| interpolate(t, &self.training)).collect();
         if let Some(shape) = self.shape {
             let max = self.sigma_max.unwrap_or(sigmas[0]);
@@ -135,7 +135,7 @@ impl NoiseLevels {
 }
 
 /// Timesteps rounded to single precision.
-pub(crate) fn single(timesteps: Vec<f64>) -> Vec<f64> {
+pub(crate) fn single_precision(timesteps: Vec<f64>) -> Vec<f64> {
     timesteps.into_iter().map(|t| f64::from(t as f32)).collect()
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::adams_bashforth::{MAX_ORDER, combine};
 use crate::betas::BetaOptions;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
@@ -67,7 +67,7 @@ impl Pndm {
         Ok(Self {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Leading, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             skip_runge_kutta: reader.flag("skip_prk_steps", false)?,
             final_alpha: if set_alpha_to_one { 1.0 } else { alphas_cumprod[0] },
             alphas_cumprod,
@@ -80,6 +80,13 @@ impl Pndm {
             start: None,
             progress: Progress::new(KIND),
         })
+    }
+
+    /// Forgets the run so far.
+    fn forget(&mut self) {
+        self.calls = 0;
+        self.outputs.clear();
+        (self.sum, self.start) = (None, None);
     }
 
     /// The calls of the steps from `spaced` timesteps: those of Runge-Kutta and all.
@@ -187,9 +194,7 @@ impl Scheduler for Pndm {
         let (runge_kutta, timesteps) = self.plan(&spaced);
         timesteps.iter().try_for_each(|&t| self.alpha(t).map(drop))?;
         (self.runge_kutta, self.timesteps) = (runge_kutta, timesteps);
-        self.calls = 0;
-        self.outputs.clear();
-        (self.sum, self.start) = (None, None);
+        self.forget();
         self.progress.restart(self.timesteps.len());
         Ok(())
     }
@@ -198,7 +203,12 @@ impl Scheduler for Pndm {
         &self.timesteps
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.forget();
         self.progress.begin_at(index);
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use burn::tensor::{Device, Tensor};
 
+use crate::config::MAX_TIMESTEPS;
 use crate::{SchedulerError, SchedulerKind};
 
 /// A diffusion sampler: it chooses the timesteps, and turns a model's outputs into less and less noisy samples.
@@ -19,6 +20,11 @@ pub trait Scheduler: Send + fmt::Debug {
     fn kind(&self) -> SchedulerKind;
 
     /// Computes the timesteps and forgets all state of an earlier run, the begin index too.
+    ///
+    /// # Errors
+    ///
+    /// No steps or more than 100,000, or points or a time shift that the scheduler or its configuration cannot take. The
+    /// message says which.
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError>;
 
     /// [`set_schedule`](Self::set_schedule) for a number of steps.
@@ -49,13 +55,31 @@ pub trait Scheduler: Send + fmt::Debug {
         1.0
     }
 
-    /// Starts at this entry of [`timesteps`](Self::timesteps) instead of the first, as image-to-video does.
+    /// Starts a new run at this entry of [`timesteps`](Self::timesteps) instead of the first, as image-to-video does. All
+    /// state of an earlier run is forgotten, so that a run depends on nothing but the configuration, the schedule, the
+    /// options of a step and this index.
     fn set_begin_index(&mut self, index: usize);
+
+    /// The entry of [`timesteps`](Self::timesteps) that the next call of the model belongs to.
+    ///
+    /// # Errors
+    ///
+    /// There are no timesteps yet, or none is left.
+    fn current_index(&self) -> Result<usize, SchedulerError>;
 
     /// The sample to feed to the model for the current call. A scheduler that adds noise before a call draws it here.
     /// Solvers that keep the variance feed the sample as it is.
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        sample
+    ///
+    /// # Errors
+    ///
+    /// Those of [`current_index`](Self::current_index).
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        self.current_index()?;
+        Ok(sample)
     }
 
     /// Turns the model's output for `sample` into the sample of the next timestep, and goes on to that.
@@ -175,7 +199,7 @@ impl Schedule {
     pub(crate) fn only_steps(&self, kind: SchedulerKind) -> Result<usize, SchedulerError> {
         self.no_mu(kind)?;
         match &self.points {
-            SchedulePoints::Steps(steps) => positive(kind, *steps),
+            SchedulePoints::Steps(steps) => checked_steps(kind, *steps),
             SchedulePoints::Timesteps(_) => Err(unsupported(kind, "timesteps", "cannot be given explicitly")),
             SchedulePoints::Sigmas(_) => Err(unsupported(kind, "sigmas", "cannot be given explicitly")),
         }
@@ -190,12 +214,14 @@ impl Schedule {
     }
 }
 
-/// Passes on a number of steps that is not 0.
-pub(crate) fn positive(kind: SchedulerKind, steps: usize) -> Result<usize, SchedulerError> {
-    let reason = "at least one step is needed".to_owned();
-    (steps > 0)
-        .then_some(steps)
-        .ok_or(SchedulerError::Schedule { kind, reason })
+/// Passes on a number of steps that is not 0, and for which there can be a table.
+pub(crate) fn checked_steps(kind: SchedulerKind, steps: usize) -> Result<usize, SchedulerError> {
+    let reason = match steps {
+        0 => "at least one step is needed".to_owned(),
+        1..=MAX_TIMESTEPS => return Ok(steps),
+        _ => format!("{steps} steps are more than {MAX_TIMESTEPS}, the most there can be"),
+    };
+    Err(SchedulerError::Schedule { kind, reason })
 }
 
 /// An error for something that a scheduler cannot honour.

@@ -6,17 +6,22 @@
 
 mod sampler;
 
+use std::ops::RangeInclusive;
+
 use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::float32::{exp, linspace};
-use crate::scheduler::{NoiseSource, positive};
+use crate::scheduler::{NoiseSource, checked_steps};
 use crate::{SchedulerError, SchedulerKind};
 
 pub(crate) use self::sampler::ScoreSdeVeSampler;
 
 const KIND: SchedulerKind = SchedulerKind::ScoreSdeVe;
+
+/// The range of `correct_steps`.
+const CORRECT_STEPS: RangeInclusive<usize> = 0..=100;
 
 /// The options of diffusers' `ScoreSdeVeScheduler`.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +42,7 @@ impl SdeVeOptions {
             sigma_min: reader.optional_number("sigma_min")?.unwrap_or(0.01),
             sigma_max: reader.optional_number("sigma_max")?.unwrap_or(1348.0),
             sampling_eps: reader.number("sampling_eps", 1e-5)?,
-            correct_steps: reader.count("correct_steps", 1, 0)?,
+            correct_steps: reader.count("correct_steps", 1, CORRECT_STEPS)?,
         };
         if options.sigma_min <= 0.0 {
             let reason = format!("is {}, expected a positive number", options.sigma_min);
@@ -95,7 +100,7 @@ impl ScoreSdeVe {
     /// A value of a wrong type, or out of its range: the levels must be positive and rise.
     pub fn from_config(config: &Value) -> Result<Self, SchedulerError> {
         let reader = ConfigReader::new(KIND, config)?;
-        let train = reader.count("num_train_timesteps", 2000, 1)?;
+        let train = reader.count("num_train_timesteps", 2000, TRAIN_TIMESTEPS)?;
         let mut scheduler = Self {
             options: SdeVeOptions::read(&reader)?,
             timesteps: Vec::new(),
@@ -111,10 +116,10 @@ impl ScoreSdeVe {
     ///
     /// # Errors
     ///
-    /// Zero steps.
+    /// No steps, or more than 100,000.
     pub fn set_timesteps(&mut self, steps: usize, sampling_eps: Option<f64>) -> Result<(), SchedulerError> {
         let last = sampling_eps.unwrap_or(self.options.sampling_eps);
-        let times = linspace(1.0, last, positive(KIND, steps)?);
+        let times = linspace(1.0, last, checked_steps(KIND, steps)?);
         self.timesteps = times.into_iter().map(f64::from).collect();
         Ok(())
     }
@@ -126,7 +131,7 @@ impl ScoreSdeVe {
     ///
     /// # Errors
     ///
-    /// Zero steps.
+    /// No steps, or more than 100,000.
     pub fn set_sigmas(
         &mut self,
         steps: usize,
@@ -136,7 +141,7 @@ impl ScoreSdeVe {
     ) -> Result<(), SchedulerError> {
         let min = sigma_min.unwrap_or(self.options.sigma_min);
         let max = sigma_max.unwrap_or(self.options.sigma_max);
-        let logs = linspace(min.ln(), max.ln(), positive(KIND, steps)?);
+        let logs = linspace(min.ln(), max.ln(), checked_steps(KIND, steps)?);
         self.discrete_sigmas = logs.into_iter().map(exp).collect();
         let sigmas = self.timesteps.iter().map(|&time| f64::from(sigma_at(time, min, max)));
         self.sigmas = sigmas.collect();
@@ -222,8 +227,8 @@ fn sigma_at(time: f64, min: f64, max: f64) -> f32 {
 }
 
 /// A step of Langevin dynamics (Algorithm 4). Its length follows from the ratio of the norms of noise and score, which are
-/// means over the batch, and is taken for `most` if it is greater; where the score is 0, there is no step.
-fn langevin(score: Tensor<5>, sample: Tensor<5>, noise: Tensor<5>, snr: f64, most: f32) -> Tensor<5> {
+/// means over the batch, and at most `max_ratio`; where the score is 0, there is no step.
+fn langevin(score: Tensor<5>, sample: Tensor<5>, noise: Tensor<5>, snr: f64, max_ratio: f32) -> Tensor<5> {
     let dtype = sample.dtype();
     let (score, noise) = (score.cast(DType::F32), noise.cast(DType::F32));
     let norm = |tensor: &Tensor<5>| {
@@ -232,12 +237,12 @@ fn langevin(score: Tensor<5>, sample: Tensor<5>, noise: Tensor<5>, snr: f64, mos
         squares.sum_dim(1).sqrt().mean()
     };
     let score_norm = norm(&score);
-    let still = score_norm.clone().equal_elem(0.0);
-    let ratio = (norm(&noise) / score_norm).clamp_max(most);
+    let no_score = score_norm.clone().equal_elem(0.0);
+    let ratio = (norm(&noise) / score_norm).clamp_max(max_ratio);
     let step = (ratio * snr).powi_scalar(2) * 2.0;
-    let step: Tensor<5> = step.mask_fill(still, 0.0).reshape([1, 1, 1, 1, 1]);
+    let step: Tensor<5> = step.mask_fill(no_score, 0.0).reshape([1, 1, 1, 1, 1]);
     let dims = sample.dims();
     let drift = score * step.clone().expand(dims);
-    let shake = noise * (step * 2.0).sqrt().expand(dims);
-    (sample.cast(DType::F32) + drift + shake).cast(dtype)
+    let diffusion = noise * (step * 2.0).sqrt().expand(dims);
+    (sample.cast(DType::F32) + drift + diffusion).cast(dtype)
 }

@@ -4,7 +4,7 @@
 use crate::config::ConfigReader;
 use crate::scheduler::unsupported;
 use crate::sigmas::{SigmaShape, flow, interpolate, log_sigmas, sigma_to_t, training_sigmas};
-use crate::spacing::{TimestepSpacing, leading, linspace_down, trailing};
+use crate::spacing::{TimestepSpacing, leading, linspace_down, trailing, whole_timesteps};
 use crate::{SchedulerError, SchedulerKind};
 
 /// The option `time_shift_type`: what the exponent `mu` does.
@@ -80,26 +80,25 @@ impl SolverSigmas {
     }
 
     /// The lowest level of training.
-    pub(crate) fn least(&self) -> f64 {
+    pub(crate) fn sigma_min(&self) -> f64 {
         f64::from(self.levels[0])
     }
 
     /// `steps` levels of a shape.
     pub(crate) fn shaped(&self, shape: SigmaShape, steps: usize) -> Vec<f64> {
-        let greatest = f64::from(self.levels[self.levels.len() - 1]);
+        let sigma_max = f64::from(self.levels[self.levels.len() - 1]);
         let (max, min) = (self.options.max, self.options.min);
-        shape.sigmas(max.unwrap_or(greatest), min.unwrap_or(self.least()), steps)
+        shape.sigmas(max.unwrap_or(sigma_max), min.unwrap_or(self.sigma_min()), steps)
     }
 
-    /// `steps` levels of a shape, and their timesteps, which are rounded for Karras' only.
+    /// `steps` levels of a shape, and their timesteps: Karras' are rounded, others cut.
     pub(crate) fn by_shape(&self, shape: SigmaShape, steps: usize) -> Points {
         let sigmas = self.shaped(shape, steps);
         let timesteps = sigmas.iter().map(|&sigma| sigma_to_t(sigma, &self.logs));
-        let round = |t: f64| match shape {
-            SigmaShape::Karras => t.round_ties_even(),
-            _ => t,
-        };
-        (timesteps.map(round).collect(), sigmas)
+        (
+            whole_timesteps(timesteps.collect(), shape == SigmaShape::Karras),
+            sigmas,
+        )
     }
 
     /// `steps` levels of a flow model, and their timesteps.
@@ -110,10 +109,11 @@ impl SolverSigmas {
 
     /// The timesteps of a flow's levels.
     pub(crate) fn times(&self, sigmas: &[f64]) -> Vec<f64> {
-        sigmas.iter().map(|sigma| sigma * self.train() as f64).collect()
+        let timesteps = sigmas.iter().map(|sigma| sigma * self.train() as f64);
+        whole_timesteps(timesteps.collect(), false)
     }
 
-    /// What a run works with: whole timesteps, and sigmas in single precision with the final one.
+    /// What a run works with: timesteps, and sigmas in single precision with the final one.
     pub(crate) fn table(
         &self,
         kind: SchedulerKind,
@@ -125,7 +125,6 @@ impl SolverSigmas {
             return Err(unsupported(kind, "use_flow_sigmas", reason));
         }
         sigmas.push(last);
-        let timesteps = timesteps.iter().map(|t| t.trunc()).collect();
         Ok((timesteps, sigmas.iter().map(|&sigma| sigma as f32).collect()))
     }
 

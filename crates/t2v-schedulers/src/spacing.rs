@@ -96,6 +96,20 @@ pub(crate) fn trailing(last: usize, num_train: usize, steps: usize) -> Vec<f64> 
     points.filter(|&t| t >= 0.0 || steps > num_train).collect()
 }
 
+/// Fractional timesteps as diffusers' tables of whole numbers have them: rounded, or cut.
+///
+/// Diffusers looks for its place in a run by the value of the first timestep, takes the second of two equal ones, and so
+/// ends in an index beyond its table where the first timestep comes twice. Then all stay fractional, which keeps apart
+/// what the noise levels keep apart. Later timesteps may be equal, as in diffusers.
+pub(crate) fn whole_timesteps(fractional: Vec<f64>, rounds: bool) -> Vec<f64> {
+    let whole = |t: &f64| if rounds { t.round_ties_even() } else { t.trunc() };
+    let timesteps: Vec<f64> = fractional.iter().map(whole).collect();
+    match timesteps.split_first() {
+        Some((first, rest)) if rest.contains(first) => fractional,
+        _ => timesteps,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +120,15 @@ mod tests {
         assert_eq!(trailing(1000, 1000, 4), [999.0, 749.0, 499.0, 249.0]);
         assert_eq!(linspace_down(999.0, 4), [999.0, 666.0, 333.0, 0.0]);
         assert_eq!(linspace_down(999.0, 1), [0.0]);
+    }
+
+    #[test]
+    fn timesteps_stay_fractional_where_the_first_would_come_twice() {
+        assert_eq!(whole_timesteps(vec![998.9, 998.2, 3.5], false), [998.9, 998.2, 3.5]);
+        assert_eq!(whole_timesteps(vec![998.9, 998.2, 3.5], true), [999.0, 998.0, 4.0]);
+        assert_eq!(whole_timesteps(vec![998.9, 1.7, 1.2], false), [998.0, 1.0, 1.0]);
+        assert_eq!(whole_timesteps(vec![999.4, 998.6], true), [999.4, 998.6]);
+        assert!(whole_timesteps(Vec::new(), true).is_empty());
     }
 
     #[test]

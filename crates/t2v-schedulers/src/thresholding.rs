@@ -60,10 +60,9 @@ impl Bounds {
 
     /// Reads `clip_sample` and `clip_sample_range` only.
     pub(crate) fn read_clip(reader: &ConfigReader, clip_default: bool) -> Result<Self, SchedulerError> {
-        let range = reader.number("clip_sample_range", 1.0)? as f32;
         Ok(Self {
             threshold: None,
-            clip: reader.flag("clip_sample", clip_default)?.then_some(range),
+            clip: read_clip(reader, clip_default)?,
         })
     }
 
@@ -75,6 +74,16 @@ impl Bounds {
             (None, None) => original,
         }
     }
+}
+
+/// The options `clip_sample` and `clip_sample_range`: the greatest absolute value, if there is one.
+pub(crate) fn read_clip(reader: &ConfigReader, default: bool) -> Result<Option<f32>, SchedulerError> {
+    let range = reader.number("clip_sample_range", 1.0)?;
+    let clips = reader.flag("clip_sample", default)?;
+    if clips && range < 0.0 {
+        return Err(reader.unsupported("clip_sample_range", format!("is {range}, expected at least 0")));
+    }
+    Ok(clips.then_some(range as f32))
 }
 
 /// A quantile of each row, `[rows, columns]` to `[rows, 1]`, by linear interpolation between the two nearest values.

@@ -10,15 +10,15 @@ pub(crate) fn level_of_call(call: usize) -> usize {
 }
 
 /// One value for each call: all values twice, but the first once.
-pub(crate) fn twice_but_first(values: &[f64]) -> Vec<f64> {
+pub(crate) fn all_twice_but_the_first(values: &[f64]) -> Vec<f64> {
     let doubled = values.iter().flat_map(|&value| [value, value]);
     doubled.skip(1).collect()
 }
 
-/// The sigmas as diffusers lists them: all twice, but the first once and the last `alone` not; then the last once more.
-pub(crate) fn sigmas_of_calls(sigmas: &[f32], alone: usize) -> Vec<f64> {
+/// The sigmas as diffusers lists them: all twice, but the first once and the last `uncounted` not; then the last once more.
+pub(crate) fn sigmas_of_calls(sigmas: &[f32], uncounted: usize) -> Vec<f64> {
     let sigmas: Vec<f64> = sigmas.iter().map(|&sigma| f64::from(sigma)).collect();
-    let mut listed = twice_but_first(&sigmas[..sigmas.len().saturating_sub(alone)]);
+    let mut listed = all_twice_but_the_first(&sigmas[..sigmas.len().saturating_sub(uncounted)]);
     listed.extend(sigmas.last());
     listed
 }
@@ -36,12 +36,12 @@ mod tests {
 
     #[test]
     fn calls_and_levels_correspond() {
-        assert_eq!(twice_but_first(&[3.0, 2.0, 1.0]), [3.0, 2.0, 2.0, 1.0, 1.0]);
+        assert_eq!(all_twice_but_the_first(&[3.0, 2.0, 1.0]), [3.0, 2.0, 2.0, 1.0, 1.0]);
         assert_eq!(
             interleaved(&[3.0, 2.0, 1.0], [2.5, 1.5].into_iter()),
             [3.0, 2.5, 2.0, 1.5, 1.0]
         );
         let levels: Vec<f64> = (0..5).map(|call| level_of_call(call) as f64).collect();
-        assert_eq!(levels, twice_but_first(&[0.0, 1.0, 2.0]));
+        assert_eq!(levels, all_twice_but_the_first(&[0.0, 1.0, 2.0]));
     }
 }

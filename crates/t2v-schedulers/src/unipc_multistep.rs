@@ -65,9 +65,9 @@ impl UniPcMultistep {
 
     /// The order of a prediction, for which there are `known` model outputs.
     fn order_at(&self, index: usize, known: usize) -> usize {
-        let left = self.timesteps.len() - index;
+        let remaining = self.timesteps.len() - index;
         match self.config.lower_order_final {
-            true => known.min(left),
+            true => known.min(remaining),
             false => known,
         }
     }
@@ -92,10 +92,11 @@ impl Scheduler for UniPcMultistep {
     }
 
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
-        (self.timesteps, self.sigmas) = self.config.table(schedule)?;
+        let (timesteps, sigmas) = self.config.table(schedule)?;
         if let Some(predictor) = &mut self.config.predictor {
-            predictor.set_timesteps(self.timesteps.len())?;
+            predictor.set_timesteps(timesteps.len())?;
         }
+        (self.timesteps, self.sigmas) = (timesteps, sigmas);
         self.outputs.clear();
         self.last = None;
         self.progress.restart(self.timesteps.len());
@@ -116,7 +117,13 @@ impl Scheduler for UniPcMultistep {
         self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
+        self.last = None;
         self.progress.begin_at(index);
         if let Some(predictor) = &mut self.config.predictor {
             predictor.set_begin_index(index);
@@ -163,7 +170,7 @@ impl Scheduler for UniPcMultistep {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }
 

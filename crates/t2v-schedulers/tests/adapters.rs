@@ -65,7 +65,7 @@ fn generate(kind: SchedulerKind, data: &Mixture, prediction: &str, steps: usize)
     let start = noise.normal(SHAPE, &Device::flex()) * scheduler.init_noise_sigma();
     let mut sample = start.clone();
     for t in scheduler.timesteps().to_vec() {
-        let input = scheduler.scale_model_input(sample.clone(), &mut noise);
+        let input = scheduler.scale_model_input(sample.clone(), &mut noise).unwrap();
         let output = data.predict(input, t, prediction);
         sample = scheduler.step(output, sample, &mut noise).unwrap().prev_sample;
     }

@@ -8,8 +8,8 @@ use burn::tensor::{DType, Device, Tensor};
 use common::{fake_model, values};
 use serde_json::{Value, json};
 use t2v_schedulers::{
-    NoiseSource, Schedule, Scheduler, SchedulerError, SchedulerKind, StepOptions, TorchGenerator, from_config,
-    kind_of_config,
+    NoiseSource, Schedule, Scheduler, SchedulerError, SchedulerKind, StepOptions, TorchGenerator, for_model,
+    from_config, kind_of_config,
 };
 
 const SHAPE: [usize; 5] = [1, 2, 2, 2, 2];
@@ -48,11 +48,19 @@ fn calls(scheduler: &dyn Scheduler, steps: usize) -> usize {
 }
 
 fn run(scheduler: &mut dyn Scheduler, dtype: DType) -> Vec<f32> {
+    let calls = 0..scheduler.timesteps().len();
+    run_calls(scheduler, dtype, calls)
+}
+
+/// The sample after some of the calls, from noise.
+fn run_calls(scheduler: &mut dyn Scheduler, dtype: DType, calls: std::ops::Range<usize>) -> Vec<f32> {
     let device = Device::flex();
     let mut noise = TorchGenerator::new(5);
     let mut sample = (noise.normal(SHAPE, &device) * scheduler.init_noise_sigma()).cast(dtype);
-    for t in scheduler.timesteps().to_vec() {
-        let input = scheduler.scale_model_input(sample.clone(), &mut noise);
+    for index in calls {
+        assert_eq!(scheduler.current_index(), Ok(index));
+        let t = scheduler.timesteps()[index];
+        let input = scheduler.scale_model_input(sample.clone(), &mut noise).unwrap();
         sample = scheduler
             .step(fake_model(input, t), sample, &mut noise)
             .unwrap()
@@ -109,6 +117,124 @@ fn setting_timesteps_anew_forgets_everything() {
     }
 }
 
+/// Configurations in which solvers keep more of a run than by default.
+fn with_history() -> [Value; 4] {
+    [
+        zeroscope(),
+        json!({"solver_order": 3, "skip_prk_steps": false, "timestep_spacing": "trailing"}),
+        json!({"solver_order": 3, "algorithm_type": "deis", "lower_order_final": false, "final_sigmas_type": "sigma_min"}),
+        json!({"solver_p": {"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3}, "correct_steps": 2}),
+    ]
+}
+
+#[test]
+fn a_begin_index_starts_a_new_run_and_forgets_the_one_before() {
+    for config in with_history() {
+        for &kind in SchedulerKind::ALL {
+            for make in [from_config, for_model] {
+                let mut scheduler = make(kind, &config).unwrap();
+                // A whole number of steps, from which solvers with several calls a step can begin.
+                let begin = scheduler.order() * 2;
+                scheduler.set_timesteps(7).unwrap();
+                let (all, what) = (scheduler.timesteps().len(), format!("{kind} {config}"));
+                let first = run(scheduler.as_mut(), DType::F32);
+                scheduler.set_begin_index(0);
+                assert_eq!(
+                    run(scheduler.as_mut(), DType::F32),
+                    first,
+                    "{what}: again from the start"
+                );
+                for broken_off_after in 1..=3 {
+                    scheduler.set_begin_index(0);
+                    run_calls(scheduler.as_mut(), DType::F32, 0..broken_off_after);
+                    scheduler.set_begin_index(0);
+                    assert_eq!(
+                        run(scheduler.as_mut(), DType::F32),
+                        first,
+                        "{what}: after {broken_off_after} calls"
+                    );
+                }
+                scheduler.set_begin_index(begin);
+                let late = run_calls(scheduler.as_mut(), DType::F32, begin..all);
+                scheduler.set_timesteps(7).unwrap();
+                scheduler.set_begin_index(begin);
+                assert_eq!(
+                    run_calls(scheduler.as_mut(), DType::F32, begin..all),
+                    late,
+                    "{what}: from later on"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_class_asked_for_wins_over_the_one_in_the_file() {
+    let named = |class: Value| {
+        let mut config = zeroscope();
+        config["_class_name"] = class;
+        config
+    };
+    let mut unnamed = zeroscope();
+    unnamed.as_object_mut().unwrap().remove("_class_name");
+    for &kind in SchedulerKind::ALL {
+        let result = |config: &Value| {
+            let mut scheduler = from_config(kind, config).unwrap();
+            assert_eq!(scheduler.kind(), kind);
+            scheduler.set_timesteps(5).unwrap();
+            (scheduler.timesteps().to_vec(), run(scheduler.as_mut(), DType::F32))
+        };
+        let expected = result(&unnamed);
+        for class in [
+            json!("DDIMScheduler"),
+            json!("SomebodysScheduler"),
+            json!(["mine", "MyScheduler"]),
+        ] {
+            assert_eq!(result(&named(class)), expected, "{kind}");
+        }
+        for class in [json!(3), json!(null), json!({})] {
+            let error = from_config(kind, &named(class)).unwrap_err().to_string();
+            assert!(error.contains("`_class_name`"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn values_that_were_mere_defaults_give_way_to_those_of_the_class_asked_for() {
+    use SchedulerKind::{DdimInverse, UniPcMultistep};
+    // Diffusers writes all options of the class, and which of them were its own defaults.
+    let config = json!({
+        "_class_name": "LCMScheduler", "_use_default_values": ["beta_start", "beta_end", "beta_schedule", "num_train_timesteps",
+        "solver_order", "sigma_min", "sigma_max", "trained_betas", "set_alpha_to_zero", "solver_p"],
+        "beta_start": 0.3, "beta_end": 0.4, "beta_schedule": "scaled_linear", "num_train_timesteps": 7, "solver_order": 3,
+        "sigma_min": 5.0, "sigma_max": 6.0, "trained_betas": [0.1, 0.2], "set_alpha_to_zero": false,
+        "solver_p": {"_class_name": "DDIMScheduler"},
+    });
+    for &kind in SchedulerKind::ALL {
+        let [mut found, mut expected] = [&config, &json!({})].map(|config| from_config(kind, config).unwrap());
+        found.set_timesteps(5).unwrap();
+        expected.set_timesteps(5).unwrap();
+        assert_eq!(
+            run(found.as_mut(), DType::F32),
+            run(expected.as_mut(), DType::F32),
+            "{kind}"
+        );
+    }
+    for (kind, option) in [
+        (DdimInverse, json!({"set_alpha_to_zero": false})),
+        (UniPcMultistep, json!({"solver_p": {"_class_name": "DDIMScheduler"}})),
+    ] {
+        let [mut found, mut expected] = [&option, &json!({})].map(|config| from_config(kind, config).unwrap());
+        found.set_timesteps(5).unwrap();
+        expected.set_timesteps(5).unwrap();
+        assert_ne!(
+            run(found.as_mut(), DType::F32),
+            run(expected.as_mut(), DType::F32),
+            "{kind}"
+        );
+    }
+}
+
 #[test]
 fn half_precision_stays_half_precision() {
     for mut scheduler in all() {
@@ -151,15 +277,23 @@ fn too_many_steps_and_missing_timesteps_are_errors() {
         let missing = SchedulerError::NoTimesteps { kind };
         assert_eq!(scheduler.step(x.clone(), x.clone(), &mut noise).unwrap_err(), missing);
         assert_eq!(scheduler.add_noise(x.clone(), x.clone(), 0).unwrap_err(), missing);
-        let _ = scheduler.scale_model_input(x.clone(), &mut noise);
-        assert!(matches!(
-            scheduler.set_timesteps(0),
-            Err(SchedulerError::Schedule { .. })
-        ));
+        assert_eq!(scheduler.current_index().unwrap_err(), missing);
+        assert_eq!(scheduler.scale_model_input(x.clone(), &mut noise).unwrap_err(), missing);
+        for steps in [0, 100_001, usize::MAX] {
+            let error = scheduler.set_timesteps(steps).unwrap_err();
+            // LCM has a grid, and others no more steps than training timesteps.
+            let unsupported = matches!(error, SchedulerError::Unsupported { .. }) && kind == SchedulerKind::Lcm;
+            assert!(
+                matches!(error, SchedulerError::Schedule { .. }) || unsupported,
+                "{error}"
+            );
+        }
         scheduler.set_timesteps(2).unwrap();
         run(scheduler.as_mut(), DType::F32);
         let len = scheduler.timesteps().len();
         let beyond = SchedulerError::IndexOutOfRange { kind, index: len, len };
+        assert_eq!(scheduler.current_index().unwrap_err(), beyond);
+        assert_eq!(scheduler.scale_model_input(x.clone(), &mut noise).unwrap_err(), beyond);
         assert_eq!(scheduler.step(x.clone(), x.clone(), &mut noise).unwrap_err(), beyond);
         assert_eq!(scheduler.add_noise(x.clone(), x.clone(), len).unwrap_err(), beyond);
     }
@@ -190,7 +324,7 @@ fn wrong_options_are_errors_that_name_them() {
         (
             Ddim,
             json!({"num_train_timesteps": 0}),
-            ["num_train_timesteps", "at least 1"],
+            ["num_train_timesteps", "from 1 to 100000"],
         ),
         (
             Ddim,

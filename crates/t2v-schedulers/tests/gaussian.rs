@@ -119,7 +119,7 @@ fn run(kind: SchedulerKind, steps: usize, noise: Tensor<5>) -> (Tensor<5>, Level
     let mut x = noise * scheduler.init_noise_sigma();
     let timesteps = scheduler.timesteps().to_vec();
     for &t in &timesteps {
-        let input = scheduler.scale_model_input(x.clone(), &mut source);
+        let input = scheduler.scale_model_input(x.clone(), &mut source).unwrap();
         x = scheduler
             .step(model(kind, input, t), x, &mut source)
             .unwrap()

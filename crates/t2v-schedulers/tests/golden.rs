@@ -125,7 +125,7 @@ fn check_trajectory(
     assert_close(&values(&sample), &samples[0], 0.0, &what);
     let mut scale = 0f32;
     for (step, t) in timesteps.into_iter().enumerate() {
-        let input = scheduler.scale_model_input(sample.clone(), noise);
+        let input = scheduler.scale_model_input(sample.clone(), noise).unwrap();
         let mut output = fake_model(input, t);
         if learned {
             output = Tensor::cat(vec![output.clone(), output.abs() * 0.3], 1);
@@ -319,6 +319,12 @@ fn ipndm() {
 #[test]
 fn lcm() {
     check_file("lcm");
+}
+
+/// Classes made from the files of others, as by a `model_index.json` that names another class than the file.
+#[test]
+fn other_classes() {
+    check_file("other_classes");
 }
 
 /// Compares trajectories of random configurations, which `scripts/make_sweep.py` and `make_sigma_sweep.py` write.

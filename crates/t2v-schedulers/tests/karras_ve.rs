@@ -159,7 +159,7 @@ impl Exact {
         let mut noise = TorchGenerator::new(steps as u64);
         let mut x = noise.normal([1, 1, 1, 40, 50], &Device::flex()) * scheduler.init_noise_sigma();
         for t in scheduler.timesteps().to_vec() {
-            let output = self.output(scheduler.scale_model_input(x.clone(), &mut noise), t);
+            let output = self.output(scheduler.scale_model_input(x.clone(), &mut noise).unwrap(), t);
             x = scheduler.step(output, x, &mut noise).unwrap().prev_sample;
         }
         values(&x).into_iter().map(f64::from).collect()

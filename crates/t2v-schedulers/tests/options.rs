@@ -8,7 +8,8 @@ use burn::tensor::{Device, Tensor};
 use common::{assert_close, fake_model, peak, tensor, values};
 use serde_json::{Value, json};
 use t2v_schedulers::SchedulerKind::{
-    Ddim, DdimInverse, Ddpm, DeisMultistep, DpmSolverSinglestep, Ipndm, Lcm, Pndm, ScoreSdeVe, UniPcMultistep,
+    Ddim, DdimInverse, Ddpm, DeisMultistep, DpmSolverMultistep, DpmSolverSinglestep, Ipndm, Kdpm2AncestralDiscrete,
+    Kdpm2Discrete, Lcm, Pndm, ScoreSdeVe, UniPcMultistep,
 };
 use t2v_schedulers::{NoiseSource, Schedule, SchedulerKind, TorchGenerator, for_model, from_config};
 
@@ -20,8 +21,11 @@ fn last_sample(kind: SchedulerKind, config: &Value, steps: usize) -> Vec<f32> {
     let mut noise = TorchGenerator::new(3);
     let mut sample = noise.normal(SHAPE, &Device::flex()) * scheduler.init_noise_sigma();
     for t in scheduler.timesteps().to_vec() {
-        let output = fake_model(sample.clone(), t);
-        sample = scheduler.step(output, sample, &mut noise).unwrap().prev_sample;
+        let input = scheduler.scale_model_input(sample.clone(), &mut noise).unwrap();
+        sample = scheduler
+            .step(fake_model(input, t), sample, &mut noise)
+            .unwrap()
+            .prev_sample;
     }
     values(&sample)
 }
@@ -53,7 +57,7 @@ fn wrong_options_are_errors_that_name_them() {
         (
             DpmSolverSinglestep,
             json!({"solver_order": 4}),
-            ["solver_order", "1, 2 or 3"],
+            ["solver_order", "from 1 to 3"],
         ),
         (
             DpmSolverSinglestep,
@@ -108,12 +112,12 @@ fn wrong_options_are_errors_that_name_them() {
         (
             ScoreSdeVe,
             json!({"correct_steps": -1}),
-            ["correct_steps", "at least 0"],
+            ["correct_steps", "from 0 to 100"],
         ),
         (
             Lcm,
             json!({"original_inference_steps": 0}),
-            ["original_inference_steps", "at least 1"],
+            ["original_inference_steps", "from 1 to"],
         ),
     ] {
         let text = from_config(kind, &config).unwrap_err().to_string();
@@ -232,6 +236,90 @@ fn an_inversion_by_clean_samples_starts_from_a_finite_noise() {
     let config = json!({"prediction_type": "sample", "clip_sample": false});
     let found = last_sample(DdimInverse, &config, 5);
     assert!(found.iter().all(|value| value.is_finite()), "{found:?}");
+}
+
+/// Diffusers' class with whole timesteps ends in an IndexError where the first of them comes twice, but for KDPM2, which
+/// ends in NaN (https://github.com/huggingface/diffusers/issues/12771).
+#[test]
+fn the_first_timestep_never_comes_twice() {
+    let cosine = |shape: &str| json!({"beta_schedule": "squaredcos_cap_v2", shape: true});
+    let mut sd = cosine("use_beta_sigmas");
+    (sd["beta_schedule"], sd["beta_start"], sd["beta_end"]) = (json!("scaled_linear"), json!(0.00085), json!(0.012));
+    // From how many steps on the first would come twice: of the multistep DPM-Solver, of the others.
+    for (config, multistep, others) in [
+        (cosine("use_karras_sigmas"), 4, 6),
+        (cosine("use_exponential_sigmas"), 6, 6),
+        (cosine("use_beta_sigmas"), 3, 3),
+        (sd, 32, 32),
+    ] {
+        for kind in [DpmSolverMultistep, DpmSolverSinglestep, DeisMultistep, UniPcMultistep] {
+            let least = if kind == DpmSolverMultistep { multistep } else { others };
+            for steps in 1..=60 {
+                let mut scheduler = from_config(kind, &config).unwrap();
+                scheduler.set_timesteps(steps).unwrap();
+                let (timesteps, what) = (scheduler.timesteps(), format!("{kind} {config} {steps}"));
+                let whole = timesteps.iter().all(|t| t.fract() == 0.0);
+                assert_eq!(whole, steps < least, "{what}: {timesteps:?}");
+                assert_eq!(
+                    timesteps.iter().filter(|&&t| t == timesteps[0]).count(),
+                    1,
+                    "{what}: {timesteps:?}"
+                );
+                assert!(whole || timesteps.is_sorted_by(|a, b| a > b), "{what}: {timesteps:?}");
+                let last = last_sample(kind, &config, steps);
+                assert!(last.iter().all(|value| value.is_finite()), "{what}: {last:?}");
+            }
+        }
+    }
+    for kind in [Kdpm2Discrete, Kdpm2AncestralDiscrete] {
+        let mut scheduler = from_config(kind, &cosine("use_karras_sigmas")).unwrap();
+        for steps in 1..=60 {
+            scheduler.set_timesteps(steps).unwrap();
+            let starts: Vec<f64> = scheduler.timesteps().iter().step_by(2).copied().collect();
+            assert!(starts.len() < 2 || starts[0] > starts[1], "{kind} {steps}: {starts:?}");
+        }
+    }
+}
+
+/// The values of the issue.
+#[test]
+fn twenty_steps_of_karras_on_cosine_betas_are_fractional() {
+    let mut scheduler = from_config(
+        DpmSolverMultistep,
+        &json!({"beta_schedule": "squaredcos_cap_v2", "use_karras_sigmas": true}),
+    )
+    .unwrap();
+    scheduler.set_timesteps(20).unwrap();
+    let expected = [
+        998.999, 998.903, 998.802, 998.696, 998.583, 998.464, 998.338, 998.203, 998.059,
+    ];
+    for (found, expected) in scheduler.timesteps().iter().zip(expected) {
+        assert!((found - expected).abs() < 2e-3, "{found} {expected}");
+    }
+}
+
+/// What `docs/schedulers.md` says about `rescale_betas_zero_snr`; diffusers' classes, too, give NaN just there.
+#[test]
+fn noise_cannot_be_predicted_where_there_is_no_signal() {
+    for spacing in ["trailing", "linspace", "leading"] {
+        for prediction in ["epsilon", "v_prediction"] {
+            let config = json!({
+                "rescale_betas_zero_snr": true, "timestep_spacing": spacing, "prediction_type": prediction,
+                "clip_sample": false,
+            });
+            for &kind in SchedulerKind::ALL.iter().filter(|&&kind| kind != DdimInverse) {
+                let finite = last_sample(kind, &config, 7).iter().all(|value| value.is_finite());
+                let divides = match kind {
+                    Ddpm | Ddim => spacing != "leading",
+                    // The last training timestep is always on its grid.
+                    Lcm => true,
+                    _ => false,
+                };
+                let expected = !(divides && prediction == "epsilon");
+                assert_eq!(finite, expected, "{kind} {spacing} {prediction}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use burn::{
     module::{Module, Param},
     nn::{Embedding, EmbeddingConfig, Linear},
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add};
 use t2v_weights::{Component, KeyMap, Network};

@@ -103,7 +103,7 @@ fn by_steps(
     let timesteps = scheduler.timesteps().to_vec();
     let mut sample = ramp() * scheduler.init_noise_sigma();
     for &t in &timesteps {
-        let input = scheduler.scale_model_input(sample.clone(), noise);
+        let input = scheduler.scale_model_input(sample.clone(), noise)?;
         sample = scheduler.step(model(input, t), sample, noise)?.prev_sample;
     }
     let (kind, sigmas) = (scheduler.kind(), scheduler.sigmas());

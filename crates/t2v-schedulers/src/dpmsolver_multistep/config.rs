@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::KIND;
 use crate::SchedulerError;
 use crate::betas::{BetaOptions, BetaSchedule};
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::dpmsolver::{Algorithm, SOLVER_TYPES, SolverType, VARIANCE_TYPES};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
 use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
@@ -53,7 +53,7 @@ impl Config {
         reader.choice("time_shift_type", (), &[("exponential", ())])?;
         let config = Self {
             betas: BetaOptions::read(&reader)?,
-            order: reader.count("solver_order", 2, 1)?,
+            order: reader.count("solver_order", 2, 1..=3)?,
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES_AND_FLOW)?,
             threshold: DynamicThreshold::read(&reader)?,
             algorithm: reader.choice("algorithm_type", Algorithm::DpmPlusPlus, ALGORITHMS)?,
@@ -73,7 +73,7 @@ impl Config {
                 .optional_choice("variance_type", VARIANCE_TYPES)?
                 .unwrap_or(false),
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
         };
         config.check(&reader)?;
         Ok(config)
@@ -81,10 +81,6 @@ impl Config {
 
     /// Refuses combinations for which there is no formula.
     fn check(&self, reader: &ConfigReader) -> Result<(), SchedulerError> {
-        if self.order > 3 {
-            let reason = format!("is {}, expected 1, 2 or 3", self.order);
-            return Err(reader.unsupported("solver_order", reason));
-        }
         if self.order == 3 && self.algorithm == Algorithm::SdeDpm {
             let reason = "is 3, \"sde-dpmsolver\" has orders 1 and 2 only";
             return Err(reader.unsupported("solver_order", reason));

@@ -4,9 +4,9 @@ use super::KIND;
 use super::config::Config;
 use crate::SchedulerError;
 use crate::float32::ln;
-use crate::scheduler::{Schedule, SchedulePoints, positive, unsupported};
+use crate::scheduler::{Schedule, SchedulePoints, checked_steps, unsupported};
 use crate::sigmas::{SigmaShape, flow, interpolate, log_sigmas, lu, sigma_to_t, training_sigmas};
-use crate::spacing::{TimestepSpacing, leading, linspace_down, trailing};
+use crate::spacing::{TimestepSpacing, leading, linspace_down, trailing, whole_timesteps};
 
 /// Timesteps, and one more sigma than these.
 pub(super) type Table = (Vec<f64>, Vec<f32>);
@@ -45,9 +45,9 @@ impl Training {
     pub(super) fn table(&self, config: &Config, schedule: &Schedule) -> Result<Table, SchedulerError> {
         let shift = shift(config, schedule)?;
         let (timesteps, mut sigmas) = match &schedule.points {
-            SchedulePoints::Steps(steps) => self.by_steps(config, positive(KIND, *steps)?, shift),
+            SchedulePoints::Steps(steps) => self.by_steps(config, checked_steps(KIND, *steps)?, shift),
             SchedulePoints::Timesteps(timesteps) => {
-                positive(KIND, timesteps.len())?;
+                checked_steps(KIND, timesteps.len())?;
                 refuse_timesteps(config)?;
                 self.interpolated(timesteps.clone())
             }
@@ -56,7 +56,6 @@ impl Training {
             }
         };
         sigmas.push(config.final_sigma.value(&self.sigmas));
-        let timesteps = timesteps.iter().map(|t| t.trunc()).collect();
         Ok((timesteps, sigmas.iter().map(|&sigma| sigma as f32).collect()))
     }
 
@@ -78,7 +77,8 @@ impl Training {
         if config.flow_sigmas {
             let train = self.sigmas.len();
             let sigmas = flow(train, shift, steps);
-            return (sigmas.iter().map(|sigma| sigma * train as f64).collect(), sigmas);
+            let timesteps = sigmas.iter().map(|sigma| sigma * train as f64).collect();
+            return (whole_timesteps(timesteps, false), sigmas);
         }
         self.interpolated(self.spaced(config, steps))
     }
@@ -102,10 +102,7 @@ impl Training {
     /// Adds the timesteps of sigmas.
     fn with_timesteps(&self, sigmas: Vec<f64>, rounds: bool) -> (Vec<f64>, Vec<f64>) {
         let timesteps = sigmas.iter().map(|&sigma| sigma_to_t(sigma, &self.log_sigmas));
-        let timesteps = timesteps
-            .map(|t| if rounds { t.round_ties_even() } else { t })
-            .collect();
-        (timesteps, sigmas)
+        (whole_timesteps(timesteps.collect(), rounds), sigmas)
     }
 }
 

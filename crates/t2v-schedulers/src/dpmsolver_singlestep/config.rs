@@ -40,7 +40,7 @@ impl Config {
         betas.rescale_zero_snr = false;
         let variance = reader.optional_choice("variance_type", VARIANCE_TYPES)?;
         let config = Self {
-            order: reader.count("solver_order", 2, 1)?,
+            order: reader.count("solver_order", 2, 1..=3)?,
             conversion: Conversion {
                 algorithm: reader.choice("algorithm_type", Algorithm::DpmPlusPlus, ALGORITHMS)?,
                 prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES_AND_FLOW)?,
@@ -58,10 +58,6 @@ impl Config {
 
     /// Refuses combinations for which there is no formula.
     fn check(&self, reader: &ConfigReader) -> Result<(), SchedulerError> {
-        if self.order > 3 {
-            let reason = format!("is {}, expected 1, 2 or 3", self.order);
-            return Err(reader.unsupported("solver_order", reason));
-        }
         if self.conversion.algorithm.predicts_original() {
             return Ok(());
         }

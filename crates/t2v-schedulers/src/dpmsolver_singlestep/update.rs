@@ -22,23 +22,26 @@ impl Step<'_> {
         let base = self.levels[first];
         let step = Transition::new(self.algorithm, base, self.target);
         let slope = |i: usize| {
-            let growth = step.growth(base, self.levels[i]);
-            (outputs[i].clone() - outputs[first].clone()) * (1.0 / growth)
+            let ratio = step.step_ratio(base, self.levels[i]);
+            (outputs[i].clone() - outputs[first].clone()) * (1.0 / ratio)
         };
-        let mut next = start * step.sample() + outputs[first].clone() * step.first();
+        let mut next = start * step.sample() + outputs[first].clone() * step.first_order();
         if first == 1 {
-            next = next + slope(0) * step.second(self.solver);
+            next = next + slope(0) * step.second_order(self.solver);
         }
         if first == 2 {
             next = next
                 + match self.solver {
                     SolverType::Midpoint => slope(0) * step.slope(),
                     SolverType::Heun => {
-                        let (r0, r1) = (step.growth(base, self.levels[0]), step.growth(base, self.levels[1]));
+                        let (r0, r1) = (
+                            step.step_ratio(base, self.levels[0]),
+                            step.step_ratio(base, self.levels[1]),
+                        );
                         let (near, far) = (slope(1), slope(0));
-                        let bend = (far.clone() - near.clone()) * 2.0 / (r0 - r1);
+                        let second_difference = (far.clone() - near.clone()) * 2.0 / (r0 - r1);
                         let straight = (near * r0 - far * r1) / (r0 - r1);
-                        straight * step.slope() + bend * step.curvature()
+                        straight * step.slope() + second_difference * step.curvature()
                     }
                 };
         }

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::KIND;
 use crate::SchedulerError;
-use crate::config::ConfigReader;
-use crate::flow_matching::{Round, even, shifted, time_shifted, timesteps, to_double, to_single};
-use crate::scheduler::{Schedule, SchedulePoints, positive, unsupported};
+use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
+use crate::flow_matching::{Round, even_levels, shifted, time_shifted, timesteps, to_double, to_single};
+use crate::scheduler::{Schedule, SchedulePoints, checked_steps, unsupported};
 use crate::sigmas::SigmaShape;
 
 /// The option `time_shift_type`: what `mu` is.
@@ -42,7 +42,7 @@ impl Config {
         }
         let time_shifts = &[("exponential", TimeShift::Exponential), ("linear", TimeShift::Linear)];
         Ok(Self {
-            num_train_timesteps: reader.count("num_train_timesteps", 1000, 1)?,
+            num_train_timesteps: reader.count("num_train_timesteps", 1000, TRAIN_TIMESTEPS)?,
             shift: reader.number("shift", 1.0)?,
             dynamic_shifting: reader.flag("use_dynamic_shifting", false)?,
             time_shift: reader.choice("time_shift_type", TimeShift::Exponential, time_shifts)?,
@@ -61,7 +61,11 @@ impl Config {
         let (sigmas, round, given) = match &schedule.points {
             SchedulePoints::Steps(steps) => {
                 let shift = if self.dynamic_shifting { 1.0 } else { self.shift };
-                (even(train, shift, positive(KIND, *steps)?), to_double as Round, None)
+                (
+                    even_levels(train, shift, checked_steps(KIND, *steps)?),
+                    to_double as Round,
+                    None,
+                )
             }
             SchedulePoints::Timesteps(timesteps) => {
                 let timesteps: Vec<f64> = timesteps.iter().copied().map(to_single).collect();
@@ -73,7 +77,7 @@ impl Config {
                 (sigmas, to_single as Round, None)
             }
         };
-        positive(KIND, sigmas.len())?;
+        checked_steps(KIND, sigmas.len())?;
         let sigmas = self.stretched(self.shifted(sigmas, schedule.mu, round)?, round);
         let mut sigmas: Vec<f32> = self.shaped(sigmas).iter().map(|&sigma| sigma as f32).collect();
         if let Some(sigma) = sigmas.iter().find(|sigma| !sigma.is_finite()) {

@@ -27,7 +27,7 @@ use crate::SchedulerError;
 use crate::SchedulerKind;
 use crate::adams_bashforth::MAX_ORDER;
 use crate::betas::BetaOptions;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
@@ -62,7 +62,7 @@ impl IpndmForModel {
         Ok(Self {
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Leading, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             final_alpha: if set_alpha_to_one { 1.0 } else { alphas_cumprod[0] },
             alphas_cumprod,
             levels: Vec::new(),
@@ -126,7 +126,12 @@ impl Scheduler for IpndmForModel {
         &self.timesteps
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
+        self.outputs.clear();
         self.progress.begin_at(index);
     }
 
@@ -166,6 +171,6 @@ impl Scheduler for IpndmForModel {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.levels[self.progress.check(timestep_index)?];
-        Ok(level.mix(original, noise))
+        Ok(level.add_noise(original, noise))
     }
 }

@@ -25,7 +25,7 @@ use serde_json::Value;
 use super::KIND;
 use super::config::Config;
 use crate::betas::BetaOptions;
-use crate::churn::{gamma, lift};
+use crate::churn::{self, gamma};
 use crate::config::ConfigReader;
 use crate::noise_levels::scaled;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
@@ -117,8 +117,8 @@ impl Scheduler for KarrasVeAdapter {
 
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         let last = schedule.only_steps(KIND)? - 1;
-        let fall = f64::from(self.min / self.max);
-        let level = |i: usize| (f64::from(self.max) * fall.powf(i as f64 / last.max(1) as f64)) as f32;
+        let sigma_ratio = f64::from(self.min / self.max);
+        let level = |i: usize| (f64::from(self.max) * sigma_ratio.powf(i as f64 / last.max(1) as f64)) as f32;
         self.sigmas = (0..=last).map(level).chain([0.0]).collect();
         let timestep = |sigma| sigma_to_t_f32(sigma, &self.log_training);
         let starts: Vec<f64> = (0..=last).map(|i| timestep(self.sigma_hat(i))).collect();
@@ -146,27 +146,32 @@ impl Scheduler for KarrasVeAdapter {
         f64::from(self.max)
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         (self.sample_hat, self.first) = (None, None);
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, noise: &mut dyn NoiseSource) -> Tensor<5> {
-        let Ok(index) = self.progress.current() else {
-            // The step that follows reports the error.
-            return sample;
-        };
-        let (dtype, level) = (sample.dtype(), level_of_call(index));
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let level = level_of_call(self.progress.current()?);
+        let dtype = sample.dtype();
         if self.first.is_some() {
-            return scaled(sample, self.sigmas[level]);
+            return Ok(scaled(sample, self.sigmas[level]));
         }
         let (sigma, sigma_hat) = (self.sigmas[level], self.sigma_hat(level));
         let mut sample = sample.cast(DType::F32);
         if sigma_hat > sigma {
-            sample = lift(sample, sigma, sigma_hat, self.config.s_noise, noise);
+            sample = churn::add(sample, sigma, sigma_hat, self.config.s_noise, noise);
         }
         self.sample_hat = Some(sample.clone());
-        scaled(sample, sigma_hat).cast(dtype)
+        Ok(scaled(sample, sigma_hat).cast(dtype))
     }
 
     fn step(

@@ -45,8 +45,8 @@ impl ScoreSdeVeSampler {
         let training = training_sigmas(&BetaOptions::read(&reader)?.positive_alphas_cumprod());
         let (least, greatest) = (f64::from(training[0]), f64::from(training[training.len() - 1]));
         let mut options = SdeVeOptions::read(&reader)?;
-        options.sigma_min = options.sigma_min.clamp(least, greatest);
-        options.sigma_max = options.sigma_max.clamp(least, greatest);
+        options.sigma_min = options.sigma_min.max(least).min(greatest);
+        options.sigma_max = options.sigma_max.max(least).min(greatest);
         Ok(Self {
             options,
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?,
@@ -103,16 +103,21 @@ impl Scheduler for ScoreSdeVeSampler {
         self.options.sigma_max
     }
 
+    fn current_index(&self) -> Result<usize, SchedulerError> {
+        self.progress.current()
+    }
+
     fn set_begin_index(&mut self, index: usize) {
         self.progress.begin_at(index);
     }
 
-    fn scale_model_input(&mut self, sample: Tensor<5>, _noise: &mut dyn NoiseSource) -> Tensor<5> {
-        match self.progress.current() {
-            Ok(index) => sample * Level::of_sigma(self.sigma(index), false).alpha,
-            // The step that follows reports the error.
-            Err(_) => sample,
-        }
+    fn scale_model_input(
+        &mut self,
+        sample: Tensor<5>,
+        _noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let index = self.progress.current()?;
+        Ok(sample * Level::of_sigma(self.sigma(index), false).alpha)
     }
 
     fn step(

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::update::BhVariant;
 use super::{KIND, VARIANTS};
 use crate::betas::BetaOptions;
-use crate::config::ConfigReader;
+use crate::config::{ConfigReader, SOLVER_ORDERS, STEPS_OFFSETS};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
-use crate::scheduler::{Schedule, SchedulePoints, Scheduler, positive, unsupported};
+use crate::scheduler::{Schedule, SchedulePoints, Scheduler, checked_steps, unsupported};
 use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
 use crate::solver_sigmas::{Points, SigmaOptions, SolverSigmas, TimeShift, spaced};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, linspace};
@@ -40,21 +40,21 @@ impl Config {
         let alphas = BetaOptions::read(&reader)?.positive_alphas_cumprod();
         let config = Self {
             training: SolverSigmas::new(SigmaOptions::read(&reader)?, &alphas),
-            order: reader.count("solver_order", 2, 1)?,
+            order: reader.count("solver_order", 2, SOLVER_ORDERS)?,
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES_AND_FLOW)?,
             threshold: DynamicThreshold::read(&reader)?,
             predict_x0: reader.flag("predict_x0", true)?,
             variant: reader.choice("solver_type", BhVariant::Bh2, VARIANTS)?,
             lower_order_final: reader.flag("lower_order_final", true)?,
             disable_corrector: reader.optional_list("disable_corrector")?.unwrap_or_default(),
-            predictor: match config.get("solver_p") {
+            predictor: match reader.get("solver_p") {
                 None | Some(Value::Null) => None,
                 Some(nested) => Some(from_config(kind_of_config(nested)?, nested)?),
             },
             final_sigma: reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?,
             shift_terminal: reader.optional_number("shift_terminal")?,
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, 0)?,
+            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
         };
         config.check(&reader)?;
         Ok(config)
@@ -83,9 +83,9 @@ impl Config {
             return Err(unsupported(KIND, "mu", "must be given with `use_dynamic_shifting`"));
         }
         let points = match &schedule.points {
-            SchedulePoints::Steps(steps) => self.by_steps(positive(KIND, *steps)?, schedule.mu),
+            SchedulePoints::Steps(steps) => self.by_steps(checked_steps(KIND, *steps)?, schedule.mu),
             SchedulePoints::Sigmas(sigmas) => {
-                positive(KIND, sigmas.len())?;
+                checked_steps(KIND, sigmas.len())?;
                 self.check_explicit_sigmas()?;
                 self.by_flow(sigmas.clone(), schedule.mu)
             }
@@ -95,7 +95,7 @@ impl Config {
         let least = if interpolated { None } else { points.1.last().copied() };
         let last = match self.final_sigma {
             FinalSigma::Zero => 0.0,
-            FinalSigma::SigmaMin => least.unwrap_or(self.training.least()),
+            FinalSigma::SigmaMin => least.unwrap_or(self.training.sigma_min()),
         };
         self.training.table(KIND, points, last)
     }
