@@ -18,8 +18,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::{Dtype, SafeTensors};
 use t2v_examples::program;
+use t2v_media::{MediaError, open_picture, picture_files};
 use t2v_mp4::{DEFAULT_KEYFRAME_INTERVAL, DEFAULT_QUALITY, FrameRate, Metadata, OutputFormat, VideoSpec, Writer};
-use t2v_pipeline::{PipelineError, open_picture, picture_files};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -89,9 +89,9 @@ fn from_folder(args: &Args, folder: &Path) -> Result<(), Error> {
 }
 
 /// The error as one of pictures that are not to start a generation from.
-fn cannot_read(error: PipelineError) -> String {
+fn cannot_read(error: MediaError) -> String {
     match error {
-        PipelineError::InitMedia { path, reason } => format!("cannot read {path:?}: {reason}"),
+        MediaError::Unusable { path, reason } => format!("cannot read {path:?}: {reason}"),
         other => other.to_string(),
     }
 }

@@ -16,14 +16,8 @@ pub fn save_frames(video: &Video, path: &Path) -> Result<(), Box<dyn Error>> {
     let bytes: Vec<u8> = video.frames().iter().flat_map(|v| v.to_le_bytes()).collect();
     let shape = vec![video.num_frames(), video.height(), video.width(), 3];
     let view = TensorView::new(Dtype::F32, shape, &bytes)?;
-    let partial = path.with_extension("safetensors.partial");
-    let written = safetensors::serialize_to_file([("frames", view)], None, &partial)
-        .map_err(|error| error.to_string())
-        .and_then(|()| std::fs::rename(&partial, path).map_err(|error| error.to_string()));
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&partial);
-        format!("cannot write `{}`: {error}", path.display()).into()
-    })
+    let file = safetensors::serialize([("frames", view)], None)?;
+    Ok(t2v_mp4::write_file(path, &file)?)
 }
 
 /// Reads what [`save_frames`] wrote: values, and frames, height and width.

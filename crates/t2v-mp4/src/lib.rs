@@ -110,6 +110,7 @@ pub use error::{Mp4Error, Result};
 pub use format::OutputFormat;
 pub use limits::ReadLimits;
 pub use metadata::Metadata;
+pub use output::write_file;
 pub use rate::FrameRate;
 pub use read::{read_metadata, read_metadata_from};
 pub use reader::{Clip, Reader, read_frames};

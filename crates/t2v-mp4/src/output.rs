@@ -13,6 +13,16 @@ use crate::error::{Mp4Error, Result};
 /// A spool keeps so many bytes in memory before it becomes a file.
 const SPOOL_IN_MEMORY: usize = 8 << 20;
 
+/// Writes a file, complete or not at all: under a temporary name beside it, which is renamed at the end.
+///
+/// # Errors
+/// A path that can't be written to; no file is left then.
+pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let mut output = Output::create(path.as_ref())?;
+    output.write(bytes)?;
+    output.persist()
+}
+
 /// What can be written to at any place.
 pub(crate) trait WriteSeek: Write + Seek + Send {}
 

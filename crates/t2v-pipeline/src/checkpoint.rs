@@ -1,15 +1,15 @@
 //! What a model folder says of itself: read and checked when it is opened, and never changed.
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use serde_json::Value;
+use t2v_kernels::takes_half_weights;
 use t2v_schedulers::{Scheduler, SchedulerKind};
-use t2v_weights::ModelFolder;
+use t2v_weights::{LoadOptions, ModelFolder};
 
 use crate::{
     PipelineError, PromptTable,
     defaults::Defaults,
     family::{self, Family},
-    model::load_options,
 };
 
 /// A model folder of whatever family.
@@ -62,4 +62,11 @@ impl Checkpoint {
     pub(crate) fn scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
         Ok(t2v_schedulers::for_model(kind, &self.scheduler_config)?)
     }
+}
+
+/// How networks are loaded on a device: in single precision, and large weights that are stored in half precision stay so where
+/// the operators widen them.
+pub(crate) fn load_options(device: &Device) -> LoadOptions {
+    let dtype = DType::F32;
+    LoadOptions::new(dtype, device).keep_half(takes_half_weights(dtype, device))
 }

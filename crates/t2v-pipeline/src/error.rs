@@ -1,5 +1,7 @@
 //! What can go wrong between a request and its video.
 
+use t2v_media::MediaError;
+
 use crate::ValidationError;
 
 /// Why there is no video.
@@ -27,13 +29,8 @@ pub enum PipelineError {
     #[error(transparent)]
     Hub(#[from] t2v_hub::HubError),
     /// Pictures to start from can't be used.
-    #[error("cannot use `{path}` to start from: {reason}")]
-    InitMedia {
-        /// The file or folder.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    InitMedia(#[from] MediaError),
     /// Latents can't be written or read.
     #[error("cannot use `{path}` for latents: {reason}")]
     Latents {
@@ -106,7 +103,10 @@ impl PipelineError {
     #[must_use]
     pub fn public_message(&self) -> String {
         match self {
-            Self::InitMedia { reason, .. } => format!("the pictures to start from cannot be used: {reason}"),
+            Self::InitMedia(MediaError::Unusable { reason, .. }) => {
+                format!("the pictures to start from cannot be used: {reason}")
+            }
+            Self::InitMedia(_) => "the pictures to start from cannot be read".into(),
             Self::Latents { .. } => "the latents cannot be written or read".into(),
             Self::Panicked(_) => "the generation failed by a fault of this program".into(),
             Self::Mp4(_) => "the video cannot be read or written".into(),

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::{PipelineError, Report, output::write_whole};
+use crate::{PipelineError, Report};
 
 const TENSOR: &str = "latents";
 const REPORT: &str = "report";
@@ -68,7 +68,7 @@ impl Latents {
         let report = serde_json::to_string(&self.report).map_err(|e| fault(e.to_string()))?;
         let metadata = HashMap::from([(REPORT.to_owned(), report)]);
         let file = safetensors::serialize([(TENSOR, view)], Some(metadata)).map_err(|e| fault(e.to_string()))?;
-        write_whole(path, &file).map_err(|e| fault(e.to_string()))
+        t2v_mp4::write_file(path, &file).map_err(|e| fault(e.to_string()))
     }
 
     /// Reads what [`save`](Self::save) wrote.

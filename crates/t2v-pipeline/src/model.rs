@@ -5,12 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use t2v_denoiser::Denoiser;
-use t2v_kernels::takes_half_weights;
 use t2v_text_encoder::TextualInversion;
 use t2v_vae::LatentCodec;
-use t2v_weights::LoadOptions;
 
 use crate::{
     PipelineError,
@@ -28,13 +26,6 @@ pub enum MemoryMode {
     Resident,
     /// Only the component at work: the peak is about that of the largest, and each generation loads anew.
     Sequential,
-}
-
-/// How networks are loaded on a device: in single precision, and large weights that are stored in half precision stay so where
-/// the operators widen them.
-pub(crate) fn load_options(device: &Device) -> LoadOptions {
-    let dtype = DType::F32;
-    LoadOptions::new(dtype, device).keep_half(takes_half_weights(dtype, device))
 }
 
 /// What a generation needs a network for.

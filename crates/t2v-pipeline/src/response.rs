@@ -164,7 +164,7 @@ impl From<&PipelineError> for TextToVideoResponse {
         match error {
             PipelineError::Request(faults) => faults.into(),
             PipelineError::UnknownModel { .. } => Self::error("Model id not found"),
-            PipelineError::InitMedia { .. } => Self::error(error.public_message()),
+            PipelineError::InitMedia(_) => Self::error(error.public_message()),
             other => Self::failed(None, other.public_message()),
         }
     }
@@ -217,10 +217,11 @@ mod tests {
             t2v_denoiser::DenoiserError::from(weights()).into(),
             t2v_vae::VaeError::from(weights()).into(),
             t2v_hub::HubError::from(weights()).into(),
-            PipelineError::InitMedia {
+            t2v_media::MediaError::Unusable {
                 path: path(),
                 reason: "it is empty".into(),
-            },
+            }
+            .into(),
             PipelineError::Latents {
                 path: path(),
                 reason: path(),

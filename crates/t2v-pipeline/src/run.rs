@@ -13,6 +13,7 @@ use crate::{
     denoise::{Guided, denoise},
     enhance::complete_prompts,
     family::Family,
+    init_clip::init_clip,
     model::{Model, Network},
     monitor::Monitor,
     plan::Plan,
@@ -180,7 +181,7 @@ impl<'a> Run<'a> {
         self.load(Network::Codec)?;
         self.monitor.begin(Stage::Encoding);
         let [_, height, width] = plan.clip();
-        let clip = init.clip(width, height, self.model.device());
+        let clip = init_clip(init, width, height, self.model.device());
         let geometry = self.family().geometry().clone();
         let frames = clip.dims()[2];
         let (mut means, mut stds, mut done) = (Vec::new(), Vec::new(), 0);

@@ -29,12 +29,7 @@ struct Panel<'a> {
 pub(crate) fn save(traces: &[Trace], path: &Path) -> Result<(), Error> {
     let mut svg = String::new();
     draw(&panels(traces), &mut svg)?;
-    let partial = path.with_extension("svg.partial");
-    let written = std::fs::write(&partial, svg).and_then(|()| std::fs::rename(&partial, path));
-    written.map_err(|e| {
-        let _ = std::fs::remove_file(&partial);
-        format!("cannot write `{}`: {e}", path.display()).into()
-    })
+    Ok(t2v_mp4::write_file(path, svg.as_bytes())?)
 }
 
 fn panels(traces: &[Trace]) -> Vec<Panel<'_>> {

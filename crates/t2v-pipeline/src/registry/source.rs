@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use t2v_hub::{Hub, HubModel};
 use t2v_weights::ModelFolder;
 
-use crate::{PipelineError, family::NETWORKS, model::load_options};
+use crate::{PipelineError, checkpoint::load_options, family::NETWORKS};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,12 +9,12 @@ use std::{
 use image::{AnimationDecoder, DynamicImage, ImageDecoder, Limits, RgbImage, codecs::gif::GifDecoder};
 use t2v_mp4::ReadLimits;
 
-use super::{
-    fault,
+use crate::{
+    MediaError,
+    error::fault,
     limits::{self, MAX_CLIP, MAX_FRAMES, MAX_SIDE},
     pictures::{open_picture, picture_files, picture_size},
 };
-use crate::PipelineError;
 
 /// What a file is, by its first bytes.
 enum Kind {
@@ -25,7 +25,7 @@ enum Kind {
 }
 
 /// The frames of a video: one or more, all of one size.
-pub(super) fn open(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
+pub(crate) fn open(path: &Path) -> Result<Vec<RgbImage>, MediaError> {
     if path.is_dir() {
         return read_folder(path);
     }
@@ -41,7 +41,7 @@ pub(super) fn open(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
     }
 }
 
-fn kind(path: &Path) -> Result<Kind, PipelineError> {
+fn kind(path: &Path) -> Result<Kind, MediaError> {
     let mut start = Vec::new();
     let file = File::open(path).map_err(|e| fault(path, e))?;
     file.take(64).read_to_end(&mut start).map_err(|e| fault(path, e))?;
@@ -58,7 +58,7 @@ fn kind(path: &Path) -> Result<Kind, PipelineError> {
     })
 }
 
-fn read_folder(folder: &Path) -> Result<Vec<RgbImage>, PipelineError> {
+fn read_folder(folder: &Path) -> Result<Vec<RgbImage>, MediaError> {
     let files = picture_files(folder)?;
     let Some(first) = files.first() else {
         return Err(fault(folder, "there are no pictures in it"));
@@ -82,7 +82,7 @@ fn name(file: &Path) -> String {
     format!("{:?}", file.file_name().unwrap_or_default())
 }
 
-fn read_mp4(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
+fn read_mp4(path: &Path) -> Result<Vec<RgbImage>, MediaError> {
     let limits = ReadLimits::default()
         .with_frames(MAX_FRAMES as u32)
         .with_side(MAX_SIDE)
@@ -94,7 +94,7 @@ fn read_mp4(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
     frames.ok_or_else(|| fault(path, "a frame is incomplete"))
 }
 
-fn read_gif(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
+fn read_gif(path: &Path) -> Result<Vec<RgbImage>, MediaError> {
     let count = count_gif_frames(path)?;
     let mut decoder = GifDecoder::new(open_file(path)?).map_err(|e| fault(path, e))?;
     let size = decoder.dimensions();
@@ -109,7 +109,7 @@ fn read_gif(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
         let picture = frame.map_err(|e| fault(path, e))?.into_buffer();
         Ok(DynamicImage::ImageRgba8(picture).into_rgb8())
     });
-    let frames = frames.collect::<Result<Vec<RgbImage>, PipelineError>>()?;
+    let frames = frames.collect::<Result<Vec<RgbImage>, MediaError>>()?;
     match frames.is_empty() {
         true => Err(fault(path, "it has no frames")),
         false => Ok(frames),
@@ -117,7 +117,7 @@ fn read_gif(path: &Path) -> Result<Vec<RgbImage>, PipelineError> {
 }
 
 /// Counts without decoding.
-fn count_gif_frames(path: &Path) -> Result<usize, PipelineError> {
+fn count_gif_frames(path: &Path) -> Result<usize, MediaError> {
     let mut options = gif::DecodeOptions::new();
     options.skip_frame_decoding(true);
     let mut decoder = options.read_info(open_file(path)?).map_err(|e| fault(path, e))?;
@@ -128,7 +128,7 @@ fn count_gif_frames(path: &Path) -> Result<usize, PipelineError> {
     Ok(count)
 }
 
-fn open_file(path: &Path) -> Result<BufReader<File>, PipelineError> {
+fn open_file(path: &Path) -> Result<BufReader<File>, MediaError> {
     File::open(path).map(BufReader::new).map_err(|e| fault(path, e))
 }
 

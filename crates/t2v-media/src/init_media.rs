@@ -1,19 +1,10 @@
 //! Pictures to start from: an image, a folder of pictures, a GIF, an MP4.
 
-mod clips;
-mod limits;
-mod pictures;
-#[cfg(test)]
-mod tests;
-
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use image::{RgbImage, imageops::FilterType};
+use image::RgbImage;
 
-use crate::PipelineError;
-
-pub use pictures::{open_picture, picture_files};
+use crate::{MediaError, clips, limits, open_picture};
 
 /// Pictures that denoising starts from; `strength` says how much of them is replaced.
 #[derive(Debug, Clone)]
@@ -30,7 +21,7 @@ impl InitMedia {
     ///
     /// # Errors
     /// The file is missing, has a side of more than 8192 pixels, or is no picture.
-    pub fn open_image(path: impl AsRef<Path>) -> Result<Self, PipelineError> {
+    pub fn open_image(path: impl AsRef<Path>) -> Result<Self, MediaError> {
         open_picture(path).map(Self::Image)
     }
 
@@ -41,7 +32,7 @@ impl InitMedia {
     /// # Errors
     /// Nothing of the kind at `path`, frames of different sizes, more than 128 of them, or pixels of more than 2 GiB in all,
     /// which is found out before they are decoded.
-    pub fn open_video(path: impl AsRef<Path>) -> Result<Self, PipelineError> {
+    pub fn open_video(path: impl AsRef<Path>) -> Result<Self, MediaError> {
         clips::open(path.as_ref()).map(Self::Video)
     }
 
@@ -49,7 +40,7 @@ impl InitMedia {
     ///
     /// # Errors
     /// There are none or too many, one of them is empty, or their sizes differ.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let frames = self.pictures();
         let Some(first) = frames.first() else {
             return Err("The init video has no frames.".into());
@@ -82,7 +73,8 @@ impl InitMedia {
     }
 
     /// The picture, or the frames.
-    pub(crate) fn pictures(&self) -> &[RgbImage] {
+    #[must_use]
+    pub fn pictures(&self) -> &[RgbImage] {
         match self {
             Self::Image(picture) => std::slice::from_ref(picture),
             Self::Video(frames) => frames,
@@ -90,40 +82,11 @@ impl InitMedia {
     }
 
     /// How many frames the result has, where the pictures decide it.
-    pub(crate) fn num_frames(&self) -> Option<u32> {
+    #[must_use]
+    pub fn num_frames(&self) -> Option<u32> {
         match self {
             Self::Image(_) => None,
             Self::Video(frames) => u32::try_from(frames.len()).ok(),
         }
-    }
-
-    /// The pictures at `width` x `height` as a clip, `[1, 3, pictures, height, width]` in -1..1.
-    pub(crate) fn clip(&self, width: usize, height: usize, device: &Device) -> Tensor<5> {
-        let frames = self
-            .pictures()
-            .iter()
-            .map(|picture| tensor(picture, width, height, device));
-        Tensor::stack(frames.collect(), 2)
-    }
-}
-
-fn tensor(picture: &RgbImage, width: usize, height: usize, device: &Device) -> Tensor<4> {
-    let size = (width as u32, height as u32);
-    let resized;
-    let picture = if picture.dimensions() == size {
-        picture
-    } else {
-        resized = image::imageops::resize(picture, size.0, size.1, FilterType::Lanczos3);
-        &resized
-    };
-    let values: Vec<f32> = picture.as_raw().iter().map(|v| f32::from(*v) / 255.0).collect();
-    let data = TensorData::new(values, [1, height, width, 3]);
-    Tensor::<4>::from_data(data, device).permute([0, 3, 1, 2]) * 2.0 - 1.0
-}
-
-fn fault(path: &Path, reason: impl ToString) -> PipelineError {
-    PipelineError::InitMedia {
-        path: path.display().to_string(),
-        reason: reason.to_string(),
     }
 }

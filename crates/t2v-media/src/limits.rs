@@ -1,16 +1,16 @@
 //! How large pictures to start from may be: larger ones are refused before they are decoded.
 
 /// The longest side, in pixels.
-pub(super) const MAX_SIDE: u32 = 8192;
+pub(crate) const MAX_SIDE: u32 = 8192;
 /// The most frames of a video.
-pub(super) const MAX_FRAMES: usize = 128;
+pub(crate) const MAX_FRAMES: usize = 128;
 /// The most bytes of all frames of a video together, as RGB8.
-pub(super) const MAX_CLIP: u64 = 2 << 30;
+pub(crate) const MAX_CLIP: u64 = 2 << 30;
 /// The most bytes that a picture may take in the format that it is decoded to.
 const MAX_PICTURE: u64 = 512 << 20;
 
 /// What is too large about a picture, as a clause. `bytes` is what it takes while it is decoded.
-pub(super) fn check_picture((width, height): (u32, u32), bytes: u64) -> Result<(), String> {
+pub(crate) fn check_picture((width, height): (u32, u32), bytes: u64) -> Result<(), String> {
     if width.max(height) > MAX_SIDE {
         return Err(format!(
             "it has {width}x{height} pixels, and a side may have at most {MAX_SIDE}"
@@ -26,7 +26,7 @@ pub(super) fn check_picture((width, height): (u32, u32), bytes: u64) -> Result<(
 }
 
 /// What is too large about a video of so many frames, as a clause.
-pub(super) fn check_clip(frames: usize, (width, height): (u32, u32)) -> Result<(), String> {
+pub(crate) fn check_clip(frames: usize, (width, height): (u32, u32)) -> Result<(), String> {
     if frames > MAX_FRAMES {
         return Err(format!("it has {frames} frames, and at most {MAX_FRAMES} are allowed"));
     }

@@ -7,14 +7,13 @@ use image::{
     metadata::Orientation::{self, NoTransforms, Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH},
 };
 
-use super::{fault, limits};
-use crate::PipelineError;
+use crate::{MediaError, error::fault, limits};
 
 /// Reads a picture, turned and mirrored as it says that it is to be shown (EXIF).
 ///
 /// # Errors
 /// The file is missing, has a side of more than 8192 pixels, or is no PNG, JPEG, WebP, GIF, BMP or TIFF picture.
-pub fn open_picture(path: impl AsRef<Path>) -> Result<RgbImage, PipelineError> {
+pub fn open_picture(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
     let path = path.as_ref();
     let (decoder, orientation) = decoder(path)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| fault(path, e))?;
@@ -23,7 +22,7 @@ pub fn open_picture(path: impl AsRef<Path>) -> Result<RgbImage, PipelineError> {
 }
 
 /// Width and height as shown, of which nothing but the file's header is read.
-pub(super) fn picture_size(path: &Path) -> Result<(u32, u32), PipelineError> {
+pub(crate) fn picture_size(path: &Path) -> Result<(u32, u32), MediaError> {
     let (decoder, orientation) = decoder(path)?;
     let (width, height) = decoder.dimensions();
     Ok(match orientation {
@@ -33,7 +32,7 @@ pub(super) fn picture_size(path: &Path) -> Result<(u32, u32), PipelineError> {
 }
 
 /// A decoder of a picture that is not too large.
-fn decoder(path: &Path) -> Result<(impl ImageDecoder, Orientation), PipelineError> {
+fn decoder(path: &Path) -> Result<(impl ImageDecoder, Orientation), MediaError> {
     let mut reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(|e| fault(path, e))?;
@@ -52,7 +51,7 @@ fn decoder(path: &Path) -> Result<(impl ImageDecoder, Orientation), PipelineErro
 ///
 /// # Errors
 /// There is no such folder, or it can't be read.
-pub fn picture_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, PipelineError> {
+pub fn picture_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, MediaError> {
     let folder = folder.as_ref();
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|e| fault(folder, e))? {

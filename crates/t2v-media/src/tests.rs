@@ -5,7 +5,7 @@ use image::{
     codecs::{gif::GifEncoder, jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder},
 };
 
-use super::*;
+use crate::{InitMedia, limits, open_picture, picture_files, pictures};
 
 /// 24x16 pixels: left half red, right half blue.
 fn halves() -> RgbImage {
