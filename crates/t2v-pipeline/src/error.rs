@@ -1,6 +1,7 @@
 //! What can go wrong between a request and its video.
 
 use t2v_media::MediaError;
+use t2v_prompts::PromptError;
 
 use crate::ValidationError;
 
@@ -51,17 +52,9 @@ pub enum PipelineError {
     /// A bug: the generation's thread panicked. The pipeline can still be used.
     #[error("the generation panicked: {0}")]
     Panicked(String),
-    /// A table that completes prompts can't be used.
-    #[error("the prompt table `{file}` cannot be used: {reason}")]
-    PromptTable {
-        /// The file.
-        file: String,
-        /// The key at fault, and what would be right.
-        reason: String,
-    },
-    /// An enhancer could not complete a prompt.
-    #[error("the prompt could not be completed: {0}")]
-    Enhancer(String),
+    /// A prompt can't be completed.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
     /// The generation was cancelled.
     #[error("the generation was cancelled")]
     Cancelled,
@@ -110,7 +103,8 @@ impl PipelineError {
             Self::Latents { .. } => "the latents cannot be written or read".into(),
             Self::Panicked(_) => "the generation failed by a fault of this program".into(),
             Self::Mp4(_) => "the video cannot be read or written".into(),
-            Self::PromptTable { .. }
+            Self::Prompt(PromptError::Enhancer(_)) => self.to_string(),
+            Self::Prompt(_)
             | Self::Hub(_)
             | Self::Weights(_)
             | Self::TextEncoder(_)
@@ -121,7 +115,6 @@ impl PipelineError {
             | Self::Checkpoint(_)
             | Self::UnknownModel { .. }
             | Self::NotFinite { .. }
-            | Self::Enhancer(_)
             | Self::Cancelled
             | Self::Scheduler(_) => self.to_string(),
         }

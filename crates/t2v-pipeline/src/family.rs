@@ -13,7 +13,7 @@ use burn::{
 };
 use t2v_denoiser::{Conditioning, Denoiser};
 use t2v_schedulers::NoiseSource;
-use t2v_text_encoder::TextualInversion;
+use t2v_text_encoder::{TextEncoderError, TextualInversion};
 use t2v_vae::{LatentCodec, Posterior};
 use t2v_weights::{LoadOptions, ModelFolder, WeightsError};
 
@@ -76,7 +76,7 @@ pub(crate) trait TextConditioner: Send {
     fn encode(&mut self, report: &mut Report) -> Result<Conditioning, PipelineError>;
 
     /// Whether all of a prompt counts.
-    fn fits(&self, text: &str) -> Result<bool, PipelineError>;
+    fn fits(&self, text: &str) -> Result<bool, TextEncoderError>;
 
     /// Adds a learnt word.
     fn add_textual_inversion(&mut self, word: &TextualInversion) -> Result<(), PipelineError>;

@@ -49,7 +49,6 @@ mod video;
 
 pub use burn::tensor::Device;
 pub use device::DeviceName;
-pub use enhance::{Gpt2Enhancer, Prompt, PromptContext, PromptEnhancer, PromptTable};
 pub use error::PipelineError;
 pub use job::{Job, JobEvent};
 pub use latents::Latents;
@@ -65,6 +64,7 @@ pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoRespon
 pub use t2v_hub::{Hub, HubModel};
 pub use t2v_media::InitMedia;
 pub use t2v_mp4::{FrameRate, OutputFormat};
+pub use t2v_prompts::{Gpt2Enhancer, Prompt, PromptContext, PromptEnhancer, PromptError, PromptTable};
 pub use t2v_schedulers::SchedulerKind;
 pub use t2v_text_encoder::TextualInversion;
 #[cfg(feature = "webhook")]

@@ -226,10 +226,11 @@ mod tests {
                 path: path(),
                 reason: path(),
             },
-            PipelineError::PromptTable {
+            t2v_prompts::PromptError::Table {
                 file: path(),
                 reason: String::new(),
-            },
+            }
+            .into(),
             PipelineError::Panicked(path()),
         ];
         for error in errors {

@@ -10,8 +10,8 @@ use std::{
 
 use safetensors::tensor::{Dtype, TensorView};
 use t2v_pipeline::{
-    Device, GenerateOptions, Gpt2Enhancer, Pipeline, PipelineError, Prompt, PromptContext, PromptEnhancer, PromptTable,
-    TextToVideoRequest, TextualInversion, Video,
+    Device, GenerateOptions, Gpt2Enhancer, Pipeline, PipelineError, Prompt, PromptContext, PromptEnhancer, PromptError,
+    PromptTable, TextToVideoRequest, TextualInversion, Video,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -93,9 +93,9 @@ fn long_prompts_may_be_completed_beyond_the_text_encoder() {
 struct Seeded;
 
 impl PromptEnhancer for Seeded {
-    fn enhance(&self, prompt: &Prompt, context: &PromptContext<'_>) -> Result<Prompt, PipelineError> {
+    fn enhance(&self, prompt: &Prompt, context: &PromptContext<'_>) -> Result<Prompt, PromptError> {
         if prompt.prompt.is_empty() {
-            return Err(PipelineError::Enhancer("it is empty".into()));
+            return Err(PromptError::Enhancer("it is empty".into()));
         }
         assert!(context.fits("a").unwrap() && !context.fits(&"a ".repeat(99)).unwrap());
         Ok(Prompt::new(format!("{} {}", prompt.prompt, context.seed())).with_negative_prompt("x"))

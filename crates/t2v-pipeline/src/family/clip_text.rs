@@ -3,7 +3,8 @@
 use burn::tensor::Tensor;
 use t2v_denoiser::Conditioning;
 use t2v_text_encoder::{
-    Chunks, ClipTextConfig, ClipTextModel, ClipTokenizer, TextualInversion, WeightedText, parse_weights,
+    Chunks, ClipTextConfig, ClipTextModel, ClipTokenizer, TextEncoderError, TextualInversion, WeightedText,
+    parse_weights,
 };
 use t2v_weights::{Component, LoadOptions, Network};
 
@@ -97,7 +98,7 @@ impl TextConditioner for ClipText {
         Ok(Conditioning::new(Tensor::cat(vec![negative, positive], 0)))
     }
 
-    fn fits(&self, text: &str) -> Result<bool, PipelineError> {
+    fn fits(&self, text: &str) -> Result<bool, TextEncoderError> {
         Ok(self.tokenizer.count(text)? <= self.tokenizer.room())
     }
 

@@ -1,6 +1,6 @@
 //! What tables make of prompts.
 
-use super::PromptTable;
+use crate::PromptTable;
 
 const TABLE: &str = r#"{
     "slots": [
@@ -122,13 +122,12 @@ fn tables_with_faults_are_refused_by_name() {
     }
 }
 
-#[cfg(feature = "embedded")]
 mod tiny_world {
     use t2v_text_encoder::ClipTokenizer;
     use t2v_weights::ModelFolder;
 
     use super::*;
-    use crate::enhance::phrases::Words;
+    use crate::phrases::Words;
 
     fn folder() -> ModelFolder {
         ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES).unwrap()

@@ -5,8 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use t2v_text_encoder::{Gpt2, Sampling};
 
-use super::{Prompt, PromptContext, PromptEnhancer};
-use crate::PipelineError;
+use crate::{Prompt, PromptContext, PromptEnhancer, PromptError};
 
 /// Continues prompts with a GPT-2 model from a local folder of transformers, such as one that was trained on prompts.
 ///
@@ -14,10 +13,8 @@ use crate::PipelineError;
 /// does not fit the text encoder the end is left out, word by word. The negative prompt is left as it is.
 ///
 /// ```no_run
-/// use t2v_pipeline::{Device, GenerateOptions, Gpt2Enhancer};
-///
-/// # fn main() -> Result<(), t2v_pipeline::PipelineError> {
-/// let options = GenerateOptions::default().with_enhancer(Gpt2Enhancer::open("models/prompt-gpt2", &Device::flex())?);
+/// # fn open(device: &burn::tensor::Device) -> Result<(), t2v_prompts::PromptError> {
+/// let enhancer = t2v_prompts::Gpt2Enhancer::open("models/prompt-gpt2", device)?.with_temperature(0.6);
 /// # Ok(())
 /// # }
 /// ```
@@ -32,7 +29,7 @@ impl Gpt2Enhancer {
     ///
     /// # Errors
     /// A folder or file that is missing, damaged or of another kind.
-    pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, PipelineError> {
+    pub fn open(folder: impl AsRef<Path>, device: &Device) -> Result<Self, PromptError> {
         Ok(Self {
             model: Gpt2::open(folder, device)?,
             sampling: Sampling::default(),
@@ -62,7 +59,7 @@ impl Gpt2Enhancer {
 }
 
 impl PromptEnhancer for Gpt2Enhancer {
-    fn enhance(&self, prompt: &Prompt, context: &PromptContext<'_>) -> Result<Prompt, PipelineError> {
+    fn enhance(&self, prompt: &Prompt, context: &PromptContext<'_>) -> Result<Prompt, PromptError> {
         let mut sampling = self.sampling;
         sampling.seed = context.seed().into();
         let text = prompt.prompt.trim_end();

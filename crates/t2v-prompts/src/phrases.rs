@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 /// A prompt and where its words are.
-pub(super) struct Words {
+pub(crate) struct Words {
     words: Vec<(String, Range<usize>)>,
 }
 
 impl Words {
     /// Letters, digits and apostrophes make words; all else separates them.
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let mut words: Vec<(String, Range<usize>)> = Vec::new();
         for (at, c) in text.char_indices() {
             if !(c.is_alphanumeric() || c == '\'') {
@@ -26,23 +26,23 @@ impl Words {
         Self { words }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.words.len()
     }
 
     /// The word's place in the text.
-    pub(super) fn range(&self, index: usize) -> Range<usize> {
+    pub(crate) fn range(&self, index: usize) -> Range<usize> {
         self.words[index].1.clone()
     }
 
     /// The word before the one at `index`, and its place.
-    pub(super) fn before(&self, index: usize) -> Option<(&str, Range<usize>)> {
+    pub(crate) fn before(&self, index: usize) -> Option<(&str, Range<usize>)> {
         let (word, range) = self.words.get(index.checked_sub(1)?)?;
         Some((word, range.clone()))
     }
 
     /// Whether the words of `phrase` begin at `index`.
-    pub(super) fn has_at(&self, phrase: &Words, index: usize) -> bool {
+    pub(crate) fn has_at(&self, phrase: &Words, index: usize) -> bool {
         let Some(rest) = self.words.get(index..index + phrase.len()) else {
             return false;
         };
@@ -50,7 +50,7 @@ impl Words {
     }
 
     /// Whether the words of `phrase` are anywhere in the text, one after the other.
-    pub(super) fn contains(&self, phrase: &Words) -> bool {
+    pub(crate) fn contains(&self, phrase: &Words) -> bool {
         (0..self.len()).any(|index| self.has_at(phrase, index))
     }
 }

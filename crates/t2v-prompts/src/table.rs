@@ -5,8 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use t2v_weights::ModelFolder;
 
-use super::{Prompt, PromptContext, PromptEnhancer, phrases::Words};
-use crate::PipelineError;
+use crate::{Prompt, PromptContext, PromptEnhancer, PromptError, phrases::Words};
 
 /// The file of a model folder that completes prompts in that model's words, an extension of the diffusers layout.
 const FILE: &str = "t2v_prompts.json";
@@ -21,7 +20,7 @@ const BUILT_IN: &str = include_str!("prompts.json");
 /// encoder. Which term depends on the prompt alone, and a term that the prompt has already is never taken.
 ///
 /// ```
-/// let table = t2v_pipeline::PromptTable::from_json(
+/// let table = t2v_prompts::PromptTable::from_json(
 ///     r#"{
 ///         "negative_prompt": "blurry",
 ///         "slots": [
@@ -31,7 +30,7 @@ const BUILT_IN: &str = include_str!("prompts.json");
 ///         ]
 ///     }"#,
 /// )?;
-/// # Ok::<(), t2v_pipeline::PipelineError>(())
+/// # Ok::<(), t2v_prompts::PromptError>(())
 /// ```
 ///
 /// | key of a slot | meaning | if absent |
@@ -86,7 +85,7 @@ impl PromptTable {
     ///
     /// # Errors
     /// None: the table is a part of this crate.
-    pub fn built_in() -> Result<Self, PipelineError> {
+    pub fn built_in() -> Result<Self, PromptError> {
         Self::from_json(BUILT_IN)
     }
 
@@ -94,7 +93,7 @@ impl PromptTable {
     ///
     /// # Errors
     /// Text that is no table, or a slot whose anchor or terms can't be used.
-    pub fn from_json(json: &str) -> Result<Self, PipelineError> {
+    pub fn from_json(json: &str) -> Result<Self, PromptError> {
         Self::parse("the table", json)
     }
 
@@ -102,7 +101,7 @@ impl PromptTable {
     ///
     /// # Errors
     /// The file can't be read, or as for [`from_json`](Self::from_json).
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, PipelineError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, PromptError> {
         let file = path.as_ref().display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&file, &text),
@@ -110,13 +109,13 @@ impl PromptTable {
         }
     }
 
-    fn parse(file: &str, json: &str) -> Result<Self, PipelineError> {
+    fn parse(file: &str, json: &str) -> Result<Self, PromptError> {
         let table: Self = serde_json::from_str(json).map_err(|e| fault(file, e))?;
         table.checked().map_err(|e| fault(file, e))
     }
 
     /// The table that a checkpoint brings, where it brings one.
-    pub(crate) fn read(folder: &ModelFolder) -> Result<Option<Self>, PipelineError> {
+    pub fn read(folder: &ModelFolder) -> Result<Option<Self>, PromptError> {
         let Some(table) = folder.optional_config::<Self>(FILE)? else {
             return Ok(None);
         };
@@ -151,7 +150,7 @@ impl PromptTable {
 
 impl PromptEnhancer for PromptTable {
     /// Completes the prompt slot by slot; an empty prompt asks for nothing and is left alone.
-    fn enhance(&self, prompt: &Prompt, context: &PromptContext<'_>) -> Result<Prompt, PipelineError> {
+    fn enhance(&self, prompt: &Prompt, context: &PromptContext<'_>) -> Result<Prompt, PromptError> {
         let mut enhanced = prompt.clone();
         if enhanced.negative_prompt.is_none() {
             enhanced.negative_prompt = self.fitting_negative_prompt(context)?;
@@ -163,7 +162,7 @@ impl PromptEnhancer for PromptTable {
 
 impl PromptTable {
     /// As many of the negative prompt's parts, from comma to comma, as the text encoder takes.
-    fn fitting_negative_prompt(&self, context: &PromptContext<'_>) -> Result<Option<String>, PipelineError> {
+    fn fitting_negative_prompt(&self, context: &PromptContext<'_>) -> Result<Option<String>, PromptError> {
         let Some(mut text) = self.negative_prompt.as_deref() else {
             return Ok(None);
         };
@@ -180,8 +179,8 @@ impl PromptTable {
     pub(super) fn completed(
         &self,
         prompt: &str,
-        fits: impl Fn(&str) -> Result<bool, PipelineError>,
-    ) -> Result<String, PipelineError> {
+        fits: impl Fn(&str) -> Result<bool, PromptError>,
+    ) -> Result<String, PromptError> {
         let mut text = prompt.to_string();
         if Words::new(prompt).len() == 0 {
             return Ok(text);
@@ -244,8 +243,8 @@ impl PromptTable {
     }
 }
 
-fn fault(file: &str, reason: impl ToString) -> PipelineError {
-    PipelineError::PromptTable {
+fn fault(file: &str, reason: impl ToString) -> PromptError {
+    PromptError::Table {
         file: file.into(),
         reason: reason.to_string(),
     }
