@@ -9,24 +9,13 @@ use std::{
 
 use serde_json::{Value, json};
 use t2v_pipeline::{Device, Pipeline, PipelineError, TextToVideoRequest};
+use t2v_test_support::copy_folder;
 use tempfile::TempDir;
 
 /// A copy of a good checkpoint to damage.
 fn checkpoint() -> TempDir {
-    fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let path = entry.unwrap().path();
-            let target = to.join(path.file_name().unwrap());
-            if path.is_dir() {
-                copy(&path, &target)
-            } else {
-                fs::copy(&path, &target).map(|_| ()).unwrap()
-            }
-        }
-    }
     let folder = tempfile::tempdir().unwrap();
-    copy(
+    copy_folder(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a"),
         folder.path(),
     );

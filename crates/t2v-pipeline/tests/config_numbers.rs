@@ -11,6 +11,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use t2v_pipeline::{Device, Pipeline, TextToVideoRequest};
+use t2v_test_support::copy_folder;
 use tempfile::TempDir;
 
 /// Files, and what a message about one of their numbers may call it, besides the key and the file.
@@ -26,21 +27,9 @@ const NUMBERS: [u64; 5] = [0, 1, 3, 1_000_000_000, 1 << 63];
 const RESULTS: [&str; 2] = ["finite", "NaN"];
 
 fn checkpoint() -> TempDir {
-    fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let path = entry.unwrap().path();
-            let target = to.join(path.file_name().unwrap());
-            if path.is_dir() {
-                copy(&path, &target)
-            } else {
-                fs::copy(&path, &target).map(|_| ()).unwrap()
-            }
-        }
-    }
     let folder = tempfile::tempdir().unwrap();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a");
-    copy(&fixture, folder.path());
+    copy_folder(&fixture, folder.path());
     folder
 }
 

@@ -4,7 +4,7 @@
 //! in its metadata: `config` holds the parameters of the module, `call` the arguments that are no tensors. Everything
 //! here panics where a fixture is not as a test expects it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs, path::Path};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
 use safetensors::{SafeTensors, tensor::TensorView};
@@ -113,5 +113,22 @@ impl Fixture {
         actual
             .into_data()
             .assert_approx_eq::<f32>(&expected, Tolerance::rel_abs(1e-4, 1e-4));
+    }
+}
+
+/// Copies a folder and all that is in it, to be changed by a test.
+///
+/// # Panics
+/// It can't be copied.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            fs::copy(&path, &target).map(drop).unwrap();
+        }
     }
 }
