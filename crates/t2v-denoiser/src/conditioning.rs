@@ -33,6 +33,8 @@ impl Conditioning {
     #[must_use]
     pub fn last(&self) -> Self {
         let batch = self.batch();
-        Self::new(self.text.clone().slice_dim(0, batch - 1..batch))
+        Self {
+            text: self.text.clone().slice_dim(0, batch - 1..batch),
+        }
     }
 }

@@ -45,7 +45,7 @@ impl Checkpoint {
             scheduler_config,
             scheduler_kind,
         };
-        // Its options are checked by whoever makes it.
+        // Made once, so that a configuration which is no scheduler's fails here.
         checkpoint.scheduler(checkpoint.scheduler_kind(None)?)?;
         Ok(checkpoint)
     }

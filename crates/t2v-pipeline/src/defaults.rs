@@ -75,7 +75,7 @@ impl Defaults {
         };
         request.validate()?;
         let mut faults = ValidationError::default();
-        geometry.check_frames(self.num_frames as usize, &mut faults);
+        geometry.check_frames("num_frames", self.num_frames as usize, &mut faults);
         for (field, side) in [("width", self.width), ("height", self.height)] {
             if let Some(side) = side {
                 geometry.check_side(field, side as usize, &mut faults);

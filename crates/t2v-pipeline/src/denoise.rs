@@ -40,7 +40,8 @@ impl Guided<'_> {
 pub(crate) struct Call<'a> {
     pub(crate) done: usize,
     pub(crate) total: usize,
-    /// The newest estimate of the clean latents, [as samples](Family::as_samples); before the first call there is none.
+    /// The newest estimate of the clean latents, [as samples](Family::as_samples), or the latest latents of a scheduler that
+    /// estimates none; before the first call there is none.
     pub(crate) clean: Option<&'a Tensor<5>>,
 }
 
@@ -63,11 +64,10 @@ pub(crate) fn denoise(
     let mut clean = None;
     check_finite(&samples, || "the latents before the first model call".to_owned())?;
     for (done, timestep) in timesteps.into_iter().enumerate() {
-        let newest = clean.as_ref();
         on_call(Call {
             done,
             total,
-            clean: newest,
+            clean: clean.as_ref(),
         })?;
         let input = scheduler.scale_model_input(samples.clone(), noise)?;
         let output = model.predict(family.as_clip(input), timestep);
@@ -81,11 +81,10 @@ pub(crate) fn denoise(
         })?;
         clean = step.pred_original_sample.or_else(|| Some(samples.clone()));
     }
-    let newest = clean.as_ref();
     on_call(Call {
         done: total,
         total,
-        clean: newest,
+        clean: clean.as_ref(),
     })?;
     Ok(samples)
 }

@@ -17,7 +17,7 @@ use t2v_text_encoder::{TextEncoderError, TextualInversion};
 use t2v_vae::{LatentCodec, Posterior};
 use t2v_weights::{LoadOptions, ModelFolder, WeightsError};
 
-use crate::{PipelineError, Report, TextToVideoRequest, ValidationError, defaults::Defaults, geometry::Geometry};
+use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
 
 /// Opens a folder of a family, with configurations that are read and checked.
 type Open = fn(&ModelFolder, &LoadOptions) -> Result<Box<dyn Family>, PipelineError>;
@@ -29,8 +29,9 @@ const FAMILIES: &[(&str, Open)] = &[
     ("VideoToVideoSDPipeline", modelscope::open),
 ];
 
-/// The components of all families that have weights, by their names in `model_index.json`.
-pub(crate) const NETWORKS: [&str; 3] = ["text_encoder", "unet", "vae"];
+/// The components of any family that have weights, by their names in `model_index.json`: of those that a folder lists, all
+/// are loaded.
+pub(crate) const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
 
 /// A model of some family: its configurations, and how to load its networks. Read once and never changed.
 pub(crate) trait Family: Send + Sync {
@@ -56,8 +57,14 @@ pub(crate) trait Family: Send + Sync {
         mean.clone() + std * noise.normal(mean.dims(), &mean.device())
     }
 
-    /// Adds what a request asks for that no model of this configuration can do, but sizes.
-    fn check(&self, request: &TextToVideoRequest, faults: &mut ValidationError);
+    /// Noise for the latents of given pictures, which are `samples`, [as samples](Self::as_samples).
+    fn noise_for(&self, samples: &Tensor<5>, noise: &mut dyn NoiseSource) -> Tensor<5> {
+        noise.normal(samples.dims(), &samples.device())
+    }
+
+    /// Adds what a generation would need that this model can't do, but sizes. `plan` has every value as it would be used; it
+    /// has a strength where there are pictures to start from.
+    fn check(&self, plan: &Report, faults: &mut ValidationError);
 
     /// The way from prompts to conditioning, with nothing loaded yet but vocabularies.
     fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError>;
@@ -111,7 +118,7 @@ pub(crate) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dy
             file: format!("{}/model_index.json", folder.name()),
             reason: format!(
                 "the pipeline `{class}` of `_class_name` is not supported; {} are",
-                known.join(" and ")
+                known.join(", ")
             ),
         }
         .into());

@@ -3,7 +3,7 @@
 use crate::ValidationError;
 
 /// The sizes of clips and of their latents.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
     /// Channels of the latents.
     pub(crate) channels: usize,
@@ -50,12 +50,12 @@ impl Geometry {
         faults.add(field, fault);
     }
 
-    /// Adds what is wrong with a number of frames, if anything.
-    pub(crate) fn check_frames(&self, frames: usize, faults: &mut ValidationError) {
+    /// Adds what is wrong with a number of frames, if anything; `field` says where it is from.
+    pub(crate) fn check_frames(&self, field: &str, frames: usize, faults: &mut ValidationError) {
         let (factor, most) = (self.temporal_factor, self.max_frames);
-        let field = "num_frames";
+        let spoken = field.replace('_', " ");
         if frames == 0 || frames > most {
-            let fault = format!("The num frames must be between 1 and {most} with this model, not {frames}.");
+            let fault = format!("The {spoken} must be between 1 and {most} frames with this model, not {frames}.");
             faults.add(field, fault);
         } else if !(frames - 1).is_multiple_of(factor) {
             let below = (frames - 1) / factor * factor + 1;
@@ -64,7 +64,7 @@ impl Geometry {
                 _ => below.to_string(),
             };
             let fault =
-                format!("The num frames must be {factor}k + 1 with this model, such as {nearest}, not {frames}.");
+                format!("The {spoken} must be {factor}k + 1 frames with this model, such as {nearest}, not {frames}.");
             faults.add(field, fault);
         }
     }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn faults_name_the_nearest_sizes() {
-        let frames = |factor, count| fault(|faults| geometry(factor).check_frames(count, faults));
+        let frames = |factor, count| fault(|faults| geometry(factor).check_frames("num_frames", count, faults));
         for (factor, count) in [(1, 1), (1, 82), (4, 1), (4, 5), (4, 81)] {
             assert_eq!(frames(factor, count), "");
         }

@@ -28,15 +28,15 @@ pub enum MemoryMode {
     Sequential,
 }
 
-/// What a generation needs a network for.
+/// What a generation uses a network as.
 #[derive(Clone, Copy)]
-pub(crate) enum Network {
+pub(crate) enum Slot {
     TextConditioner,
     Denoiser,
     Codec,
 }
 
-impl Network {
+impl Slot {
     const ALL: [Self; 3] = [Self::TextConditioner, Self::Denoiser, Self::Codec];
 }
 
@@ -88,26 +88,26 @@ impl Model {
 
     /// Loads every network that is not in memory yet.
     pub(crate) fn preload(&mut self) -> Result<(), PipelineError> {
-        for network in Network::ALL {
-            self.load(network)?;
+        for slot in Slot::ALL {
+            self.load(slot)?;
             self.release();
         }
         Ok(())
     }
 
-    pub(crate) fn is_loaded(&self, network: Network) -> bool {
-        match network {
-            Network::TextConditioner => self.text.loaded_bytes() > 0,
-            Network::Denoiser => self.denoiser.is_some(),
-            Network::Codec => self.codec.is_some(),
+    pub(crate) fn is_loaded(&self, slot: Slot) -> bool {
+        match slot {
+            Slot::TextConditioner => self.text.loaded_bytes() > 0,
+            Slot::Denoiser => self.denoiser.is_some(),
+            Slot::Codec => self.codec.is_some(),
         }
     }
 
-    pub(crate) fn load(&mut self, network: Network) -> Result<(), PipelineError> {
-        match network {
-            Network::TextConditioner => self.text.load()?,
-            Network::Denoiser => self.denoiser().map(drop)?,
-            Network::Codec => self.codec().map(drop)?,
+    pub(crate) fn load(&mut self, slot: Slot) -> Result<(), PipelineError> {
+        match slot {
+            Slot::TextConditioner => self.text.load()?,
+            Slot::Denoiser => self.denoiser().map(drop)?,
+            Slot::Codec => self.codec().map(drop)?,
         }
         self.count();
         Ok(())

@@ -13,7 +13,6 @@ use crate::{
 pub(crate) struct Plan {
     pub(crate) scheduler: SchedulerKind,
     pub(crate) enhance_prompt: Option<bool>,
-    strength: f64,
     /// Everything else, as far as it is known before the generation.
     pub(crate) report: Report,
 }
@@ -40,24 +39,25 @@ impl Plan {
             scheduler: scheduler.to_string(),
             strength: init.map(|_| strength),
             vae_tiling: request.vae_tiling.unwrap_or(vae_tiling),
-            ..report(checkpoint, request)
+            ..requested(checkpoint, request)
         };
-        checkpoint.family.check(request, &mut faults);
+        checkpoint.family.check(&report, &mut faults);
         match init.map(InitMedia::check) {
             Some(Err(fault)) => faults.add("init", fault),
-            _ => checkpoint
-                .family
-                .geometry()
-                .check_frames(report.num_frames as usize, &mut faults),
+            _ => {
+                let field = if num_frames.is_some() { "init" } else { "num_frames" };
+                let geometry = checkpoint.family.geometry();
+                geometry.check_frames(field, report.num_frames as usize, &mut faults);
+            }
         }
         let steps = report.num_inference_steps as usize;
+        check_scheduler(checkpoint, scheduler, steps, &mut faults);
         check_start(scheduler, steps, report.strength, &mut faults);
         ValidationError::of(faults)?;
         report.init = init.map(InitReport::of);
         Ok(Self {
             scheduler,
             enhance_prompt: request.enhance_prompt,
-            strength,
             report,
         })
     }
@@ -69,7 +69,7 @@ impl Plan {
 
     /// Steps that are run on init media.
     pub(crate) fn kept_steps(&self) -> usize {
-        kept_steps(self.steps(), self.strength)
+        kept_steps(self.steps(), self.report.strength.unwrap_or(1.0))
     }
 
     /// Frames, height and width of the clip.
@@ -79,7 +79,7 @@ impl Plan {
 }
 
 /// What the request says, or else the checkpoint, of what depends on nothing else.
-fn report(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
+fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
     let defaults = &checkpoint.defaults;
     Report {
         model_id: checkpoint.name.clone(),
@@ -93,6 +93,15 @@ fn report(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
         prompt_weighting: request.prompt_weighting.unwrap_or_default(),
         long_prompts: request.long_prompts.unwrap_or_default(),
         ..Report::default()
+    }
+}
+
+/// Adds why a scheduler can't be had with the checkpoint's settings, or not with so many steps.
+fn check_scheduler(checkpoint: &Checkpoint, kind: SchedulerKind, steps: usize, faults: &mut ValidationError) {
+    let made = checkpoint.scheduler(kind);
+    let set = made.and_then(|mut scheduler| Ok(scheduler.set_timesteps(steps)?));
+    if let Err(error) = set {
+        faults.add("scheduler", format!("The scheduler is not usable: {error}."));
     }
 }
 

@@ -5,7 +5,7 @@ use image::{Rgb, RgbImage};
 use t2v_schedulers::TorchGenerator;
 use t2v_vae::LatentCodec;
 
-/// The projection is fitted on this many colours, each decoded from `SIDE` by `SIDE` equal latents.
+/// The projection is fitted on at least this many colours, each decoded from `SIDE` by `SIDE` equal latents.
 const COLOURS: usize = 64;
 const SIDE: usize = 2;
 /// Keeps the fit determined where a channel has no effect.
@@ -19,7 +19,7 @@ pub struct Preview {
     pub done: usize,
     /// Model calls in all.
     pub total: usize,
-    /// One small picture a frame: a pixel for each cell of the latents.
+    /// One small picture a frame of the latents, a pixel for each of their cells.
     pub frames: Vec<RgbImage>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct LatentToRgb {
 impl LatentToRgb {
     /// Decodes random even latents and fits their mean colours.
     pub(crate) fn fit(codec: &dyn LatentCodec, channels: usize, device: &Device) -> Self {
-        let values = TorchGenerator::new(0).randn(COLOURS * channels);
+        let values = TorchGenerator::new(0).randn(COLOURS.max(4 * channels) * channels);
         let mut fit = vec![LeastSquares::new(channels + 1); 3];
         for latents in values.chunks_exact(channels) {
             let data = TensorData::new(latents.to_vec(), [1, channels, 1, 1, 1]);

@@ -150,7 +150,7 @@ impl ModelRegistry {
         self.source(id)?;
         self.loaded.get_or_load(id, || {
             let folder = self.source(id)?.open(&self.hub)?;
-            let bytes = source::parameter_bytes(&folder, &self.device)?;
+            let bytes = source::weight_bytes(&folder, &self.device)?;
             Ok((bytes, move || Pipeline::open(folder, id, &self.device)))
         })
     }

@@ -53,7 +53,7 @@ pub struct TextToVideoRequest {
     pub track_id: Option<Value>,
     /// Whether a server may pass the request on; the library does not look at it.
     pub loadbalancer: Option<bool>,
-    /// Frames of the video, 1 to 128.
+    /// Frames of the video: from 1 to as many as the model can do (128 for ModelScope).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_frames: Option<u32>,
     /// Last layers of the text encoder to leave out for the prompt (not for the negative prompt, as in diffusers), 0 to 8 and

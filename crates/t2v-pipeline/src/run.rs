@@ -14,7 +14,7 @@ use crate::{
     enhance::complete_prompts,
     family::Family,
     init_clip::init_clip,
-    model::{Model, Network},
+    model::{Model, Slot},
     monitor::Monitor,
     plan::Plan,
     preview::LatentToRgb,
@@ -23,15 +23,13 @@ use crate::{
 /// A generation under way.
 pub(crate) struct Run<'a> {
     model: &'a mut Model,
-    init: Option<InitMedia>,
     monitor: Monitor<'a>,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(model: &'a mut Model, mut options: GenerateOptions<'a>) -> Self {
+    pub(crate) fn new(model: &'a mut Model, options: GenerateOptions<'a>) -> Self {
         Self {
             model,
-            init: options.init.take(),
             monitor: Monitor::new(options),
         }
     }
@@ -42,7 +40,7 @@ impl<'a> Run<'a> {
         let conditioning = self.condition(&mut plan)?;
         let projection = self.projection()?;
         let mut generator = TorchGenerator::new(u64::from(plan.report.seed));
-        let start = match (self.init.take(), plan.scheduler) {
+        let start = match (self.monitor.options.init.take(), plan.scheduler) {
             (Some(init), SchedulerKind::DdimInverse) => self.invert(&init, &plan, &conditioning)?,
             (Some(init), _) => self.start_from(&init, &plan, &mut generator)?,
             (None, _) => self.start_from_noise(&plan, &mut generator)?,
@@ -66,21 +64,21 @@ impl<'a> Run<'a> {
     }
 
     /// Loads a network, which is a stage of its own where it takes time.
-    fn load(&mut self, network: Network) -> Result<(), PipelineError> {
-        if self.model.is_loaded(network) {
+    fn load(&mut self, slot: Slot) -> Result<(), PipelineError> {
+        if self.model.is_loaded(slot) {
             return Ok(());
         }
         self.model.release();
         self.monitor.begin(Stage::Loading);
         self.monitor.advance(0, 1)?;
-        self.model.load(network)?;
+        self.model.load(slot)?;
         self.monitor.advance(1, 1)?;
         self.monitor.end();
         Ok(())
     }
 
     fn condition(&mut self, plan: &mut Plan) -> Result<Conditioning, PipelineError> {
-        self.load(Network::TextConditioner)?;
+        self.load(Slot::TextConditioner)?;
         self.monitor.begin(Stage::TextEncoding);
         let given = self.monitor.options.enhancer.as_deref();
         let own = self.model.checkpoint.prompt_table.as_ref();
@@ -95,7 +93,7 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         if self.model.latent_to_rgb.is_none() {
-            self.load(Network::Codec)?;
+            self.load(Slot::Codec)?;
             let (device, channels) = (self.model.device().clone(), self.family().geometry().channels);
             self.model.latent_to_rgb = Some(LatentToRgb::fit(self.model.codec()?, channels, &device));
         }
@@ -127,7 +125,7 @@ impl<'a> Run<'a> {
         let posterior = self.encode(init, plan)?;
         let samples = self.family().sample_posterior(posterior, generator);
         let samples = self.model.codec()?.normalize(samples);
-        let noise = generator.normal(samples.dims(), self.model.device());
+        let noise = self.family().noise_for(&samples, generator);
         let begin = (plan.steps() - plan.kept_steps()) * scheduler.order();
         scheduler.set_begin_index(begin);
         let samples = scheduler.add_noise(samples, noise, begin)?;
@@ -153,7 +151,7 @@ impl<'a> Run<'a> {
         let begin = steps - kept;
         down.set_begin_index(begin);
 
-        self.load(Network::Denoiser)?;
+        self.load(Slot::Denoiser)?;
         self.monitor.begin(Stage::Inversion);
         let checkpoint = Arc::clone(&self.model.checkpoint);
         let guided = Guided {
@@ -178,11 +176,15 @@ impl<'a> Run<'a> {
 
     /// Distribution of the latents of the given pictures, as long as the video.
     fn encode(&mut self, init: &InitMedia, plan: &Plan) -> Result<Posterior<5>, PipelineError> {
-        self.load(Network::Codec)?;
+        self.load(Slot::Codec)?;
         self.monitor.begin(Stage::Encoding);
-        let [_, height, width] = plan.clip();
-        let clip = init_clip(init, width, height, self.model.device());
-        let geometry = self.family().geometry().clone();
+        let [frames, height, width] = plan.clip();
+        let mut clip = init_clip(init, width, height, self.model.device());
+        let geometry = *self.family().geometry();
+        if geometry.temporal_factor > 1 && clip.dims()[2] == 1 {
+            // Only where frames are encoded one by one are the latents of a still clip those of one picture.
+            clip = clip.repeat_dim(2, frames);
+        }
         let frames = clip.dims()[2];
         let (mut means, mut stds, mut done) = (Vec::new(), Vec::new(), 0);
         self.monitor.advance(done, frames)?;
@@ -210,7 +212,7 @@ impl<'a> Run<'a> {
         projection: Option<&LatentToRgb>,
         generator: &mut TorchGenerator,
     ) -> Result<Tensor<5>, PipelineError> {
-        self.load(Network::Denoiser)?;
+        self.load(Slot::Denoiser)?;
         self.monitor.begin(Stage::Denoising);
         let checkpoint = Arc::clone(&self.model.checkpoint);
         let guided = Guided {
@@ -243,11 +245,11 @@ impl<'a> Run<'a> {
     /// The frames of latents, chunk by chunk of what the autoencoder decodes at once.
     pub(crate) fn decode(mut self, latents: &Latents) -> Result<Video, PipelineError> {
         self.model.set_vae_tiling(latents.report().vae_tiling);
-        self.load(Network::Codec)?;
+        self.load(Slot::Codec)?;
         self.monitor.begin(Stage::Decoding);
         let clip = latents.tensor(self.model.device());
         let [_, _, latent_frames, height, width] = latents.shape();
-        let geometry = self.family().geometry().clone();
+        let geometry = *self.family().geometry();
         let [width, height] = [width, height].map(|side| side * geometry.spatial_factor);
         let (total, mut done) = (geometry.frames(latent_frames), 0);
         let (mut report, mut frames) = (latents.report().clone(), Vec::new());
@@ -260,10 +262,14 @@ impl<'a> Run<'a> {
                 }
                 advanced => advanced?,
             }
-            let Some(chunk) = chunks.next() else { break };
-            done += chunk.dims()[2];
+            let Some(chunk) = chunks.next() else {
+                return Err(PipelineError::Checkpoint(format!(
+                    "the autoencoder gives {done} frames instead of {total}"
+                )));
+            };
             append_rgb(chunk, &mut frames)
-                .map_err(|()| PipelineError::not_finite(format!("the values of frame {done} of {total}")))?;
+                .map_err(|i| PipelineError::not_finite(format!("the values of frame {} of {total}", done + i + 1)))?;
+            done = frames.len() / (width * height * 3);
         }
         drop(chunks);
         if done == total {
@@ -292,12 +298,13 @@ struct Start {
 /// Appends frames of -1..1, `[1, 3, frames, height, width]`, as RGB values in 0..1, row by row.
 ///
 /// # Errors
-/// They have a value that is not finite.
-fn append_rgb(chunk: Tensor<5>, values: &mut Vec<f32>) -> Result<(), ()> {
+/// The frame, counted from 0, that has a value which is not finite.
+fn append_rgb(chunk: Tensor<5>, values: &mut Vec<f32>) -> Result<(), usize> {
+    let [_, channels, _, height, width] = chunk.dims();
     let data = chunk.permute([0, 2, 3, 4, 1]).into_data();
-    for value in data.iter::<f32>() {
+    for (i, value) in data.iter::<f32>().enumerate() {
         if !value.is_finite() {
-            return Err(());
+            return Err(i / (height * width * channels));
         }
         values.push((value / 2.0 + 0.5).clamp(0.0, 1.0));
     }

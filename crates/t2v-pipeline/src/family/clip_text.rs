@@ -9,10 +9,21 @@ use t2v_text_encoder::{
 use t2v_weights::{Component, LoadOptions, Network};
 
 use super::{TextConditioner, parameter_bytes};
-use crate::{PipelineError, Report};
+use crate::{PipelineError, Report, ValidationError};
 
 /// Most chunks of a long prompt: the denoiser's time and memory grow with them.
 const MAX_CHUNKS: usize = 32;
+
+/// Adds what of a plan a text encoder of this configuration can't do.
+pub(super) fn check(config: &ClipTextConfig, plan: &Report, faults: &mut ValidationError) {
+    let (skip, layers) = (plan.clip_skip, config.num_hidden_layers);
+    if skip as usize > layers {
+        faults.add(
+            "clip_skip",
+            format!("The clip skip may not be greater than {layers}, the layers of the text encoder, not {skip}."),
+        );
+    }
+}
 
 /// CLIP's tokenizer, and its text encoder while it is loaded.
 pub(super) struct ClipText {

@@ -10,10 +10,12 @@ use t2v_text_encoder::ClipTextConfig;
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
 use t2v_weights::{LoadOptions, ModelFolder, Network};
 
-use super::{Family, Loaded, TextConditioner, clip_text::ClipText, parameter_bytes};
-use crate::{
-    PipelineError, TextToVideoRequest, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_SIDE,
+use super::{
+    Family, Loaded, TextConditioner,
+    clip_text::{self, ClipText},
+    parameter_bytes,
 };
+use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_SIDE};
 
 const MAX_FRAMES: usize = 128;
 
@@ -71,9 +73,13 @@ impl Family for ModelScope {
 
     /// Those of diffusers' pipeline, at the size of training.
     fn defaults(&self) -> Defaults {
-        let trained = |axis: usize| {
-            let side = self.unet.sample_size()?[axis].checked_mul(self.geometry.spatial_factor)?;
+        let pixels = |latents: usize| {
+            let side = latents.checked_mul(self.geometry.spatial_factor)?;
             u32::try_from(side).ok().filter(|side| (1..=MAX_SIDE).contains(side))
+        };
+        let [height, width] = match self.unet.sample_size() {
+            Some(sides) => sides.map(pixels),
+            None => [None; 2],
         };
         Defaults {
             num_frames: 16,
@@ -81,8 +87,8 @@ impl Family for ModelScope {
             num_inference_steps: 50,
             guidance_scale: 9.0,
             strength: 0.6,
-            width: trained(1),
-            height: trained(0),
+            width,
+            height,
             scheduler: None,
         }
     }
@@ -98,14 +104,8 @@ impl Family for ModelScope {
         samples.reshape([1, frames, channels, height, width]).swap_dims(1, 2)
     }
 
-    fn check(&self, request: &TextToVideoRequest, faults: &mut ValidationError) {
-        let (skip, layers) = (request.clip_skip.unwrap_or(0), self.text.num_hidden_layers);
-        if skip as usize > layers {
-            faults.add(
-                "clip_skip",
-                format!("The clip skip may not be greater than {layers}, the layers of the text encoder, not {skip}."),
-            );
-        }
+    fn check(&self, plan: &Report, faults: &mut ValidationError) {
+        clip_text::check(&self.text, plan, faults);
     }
 
     fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError> {

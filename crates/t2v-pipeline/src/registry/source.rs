@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use t2v_hub::{Hub, HubModel};
 use t2v_weights::ModelFolder;
 
-use crate::{PipelineError, checkpoint::load_options, family::NETWORKS};
+use crate::{PipelineError, checkpoint::load_options, family::COMPONENTS};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,18 +107,18 @@ impl ModelSource {
             #[cfg(feature = "embedded")]
             Self::Embedded => Ok(ModelFolder::embedded(super::EMBEDDED, t2v_tiny_world::FILES)?),
             Self::Folder(folder) => folder.open(),
-            Self::Hub(model) => Ok(hub.open(model, &NETWORKS)?),
+            Self::Hub(model) => Ok(hub.open(model, &COMPONENTS)?),
         }
     }
 }
 
 /// Bytes of a model's parameters once it is loaded.
-pub(super) fn parameter_bytes(folder: &ModelFolder, device: &Device) -> Result<u64, PipelineError> {
+pub(super) fn weight_bytes(folder: &ModelFolder, device: &Device) -> Result<u64, PipelineError> {
     let floats = load_options(device).floats();
     let mut bytes = 0;
-    for network in NETWORKS {
-        if folder.entry(network)?.is_some() {
-            bytes += folder.component(network)?.weights()?.byte_len(floats)?;
+    for component in COMPONENTS {
+        if folder.entry(component)?.is_some() {
+            bytes += folder.component(component)?.weights()?.byte_len(floats)?;
         }
     }
     Ok(bytes)

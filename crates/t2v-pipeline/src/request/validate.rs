@@ -10,7 +10,8 @@ use super::TextToVideoRequest;
 /// Pixels.
 pub(crate) const MAX_SIDE: u32 = 1024;
 const MAX_STEPS: u32 = 50;
-const MAX_FRAMES: u32 = 128;
+/// Of any model; each says how many it can do.
+const MAX_FRAMES: u32 = 1024;
 const MAX_FPS: u32 = 60;
 const MAX_CLIP_SKIP: u32 = 8;
 
