@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, de::IgnoredAny};
 use t2v_kernels::Activation;
-use t2v_weights::{Component, epsilon_fault, size_fault};
+use t2v_weights::{Component, SampleSize, epsilon_fault, size_fault};
 
 use crate::DenoiserError;
 
@@ -33,14 +33,6 @@ pub enum UpBlockType {
     /// The same with spatial and temporal transformers.
     #[serde(rename = "CrossAttnUpBlock3D")]
     CrossAttention,
-}
-
-/// Height and width given as one number or two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "expected one whole number, or [height, width]")]
-pub(crate) enum SampleSize {
-    Square(usize),
-    HeightWidth([usize; 2]),
 }
 
 /// The constructor arguments of diffusers' `UNet3DConditionModel`, with its defaults.
@@ -124,10 +116,7 @@ impl UNet3dConfig {
     /// Height and width of the latents it was trained at.
     #[must_use]
     pub fn sample_size(&self) -> Option<[usize; 2]> {
-        self.sample_size.map(|size| match size {
-            SampleSize::Square(side) => [side, side],
-            SampleSize::HeightWidth(size) => size,
-        })
+        self.sample_size.map(SampleSize::height_width)
     }
 
     /// Width of the time embedding.

@@ -7,8 +7,8 @@ use t2v_test_support::Fixture;
 use t2v_weights::{LoadOptions, ModuleSnapshot, Network};
 
 use crate::{
-    BlockConfig, Conditioning, Denoiser, DownBlock3d, MidBlock3d, TemporalConv, Transformer2d, TransformerTemporal,
-    UNet3d, UpBlock3d, keys, sinusoidal_embedding, unet_blocks::Condition,
+    BlockConfig, Conditioning, Denoiser, TemporalConv, Transformer2d, TransformerTemporal, UNet3d, UNetBlock, keys,
+    sinusoidal_embedding, unet_blocks::Condition,
 };
 
 struct Golden {
@@ -143,7 +143,7 @@ fn temporal_conv() {
 fn down_blocks() {
     for (name, transformers) in [("cross_attn_down_block", true), ("down_block", false)] {
         let golden = Golden::open(name);
-        let block = DownBlock3d::new(
+        let block = UNetBlock::down(
             &golden.block(),
             [golden.int("in_channels"), golden.int("out_channels")],
             golden.int("num_layers"),
@@ -153,7 +153,7 @@ fn down_blocks() {
         );
         let states = golden
             .load(block)
-            .forward(golden.input("hidden_states"), &golden.condition());
+            .forward_down(golden.input("hidden_states"), &golden.condition());
         assert_eq!(states.len(), 3);
         golden.check("hidden_states", states[2].clone());
         for (i, state) in states.into_iter().enumerate() {
@@ -166,10 +166,10 @@ fn down_blocks() {
 fn mid_block() {
     let golden = Golden::open("mid_block");
     let scale = golden.config["output_scale_factor"].as_f64().unwrap();
-    let block = MidBlock3d::new(&golden.block(), golden.int("in_channels"), scale, &golden.device);
+    let block = UNetBlock::mid(&golden.block(), golden.int("in_channels"), scale, &golden.device);
     let output = golden
         .load(block)
-        .forward(golden.input("hidden_states"), &golden.condition());
+        .forward_mid(golden.input("hidden_states"), &golden.condition());
     golden.check("hidden_states", output);
 }
 
@@ -179,12 +179,11 @@ fn up_blocks() {
         let golden = Golden::open(name);
         let channels = ["in_channels", "prev_output_channel", "out_channels"].map(|key| golden.int(key));
         let layers = golden.int("num_layers");
-        let block = UpBlock3d::new(&golden.block(), channels, layers, transformers, true, &golden.device);
+        let block = UNetBlock::up(&golden.block(), channels, layers, transformers, true, &golden.device);
         let mut states = vec![golden.input("res_states.0"), golden.input("res_states.1")];
         let size: Option<[usize; 2]> = serde_json::from_value(golden.call["upsample_size"].clone()).unwrap();
-        let output = golden
-            .load(block)
-            .forward(golden.input("hidden_states"), &mut states, &golden.condition(), size);
+        let (x, condition) = (golden.input("hidden_states"), golden.condition());
+        let output = golden.load(block).forward_up(x, &mut states, &condition, size);
         assert!(states.is_empty());
         golden.check("hidden_states", output);
     }

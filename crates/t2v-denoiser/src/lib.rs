@@ -34,7 +34,7 @@ pub use transformer_2d::Transformer2d;
 pub(crate) use transformer_block::{Context, TransformerBlock};
 pub use transformer_temporal::TransformerTemporal;
 pub use unet_3d::UNet3d;
-pub use unet_blocks::{BlockConfig, DownBlock3d, MidBlock3d, UpBlock3d};
+pub use unet_blocks::{BlockConfig, UNetBlock};
 
 /// A network that predicts noise, velocity or the clean sample from noisy latents.
 pub trait Denoiser: Send {

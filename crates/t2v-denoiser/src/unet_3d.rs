@@ -9,8 +9,8 @@ use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_fram
 use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
-    BlockConfig, Conditioning, Denoiser, DenoiserError, DownBlock3d, DownBlockType, MidBlock3d, TimestepEmbedding,
-    TransformerTemporal, UNet3dConfig, UpBlock3d, UpBlockType, keys, sinusoidal_embedding, unet_blocks::Condition,
+    BlockConfig, Conditioning, Denoiser, DenoiserError, DownBlockType, TimestepEmbedding, TransformerTemporal,
+    UNet3dConfig, UNetBlock, UpBlockType, keys, sinusoidal_embedding, unet_blocks::Condition,
 };
 
 /// Heads of the transformer before the first block, whatever the configuration says.
@@ -22,9 +22,9 @@ pub struct UNet3d {
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
     transformer_in: TransformerTemporal,
-    down_blocks: Vec<DownBlock3d>,
-    mid_block: MidBlock3d,
-    up_blocks: Vec<UpBlock3d>,
+    down_blocks: Vec<UNetBlock>,
+    mid_block: UNetBlock,
+    up_blocks: Vec<UNetBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     #[module(skip)]
@@ -66,7 +66,7 @@ impl Network for UNet3d {
             ),
             transformer_in: TransformerTemporal::new(channels[0], split_in, config.norm_num_groups, device),
             down_blocks: down_blocks(&config, &block, device),
-            mid_block: MidBlock3d::new(&block, deepest, config.mid_block_scale_factor, device),
+            mid_block: UNetBlock::mid(&block, deepest, config.mid_block_scale_factor, device),
             up_blocks: up_blocks(&config, &block, device),
             conv_norm_out: GroupNormConfig::new(config.norm_num_groups, channels[0])
                 .with_epsilon(config.norm_eps)
@@ -99,7 +99,7 @@ impl UNet3d {
     }
 }
 
-fn down_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec<DownBlock3d> {
+fn down_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec<UNetBlock> {
     let channels = &config.block_out_channels;
     let layers = config.layers_per_block;
     (0..channels.len())
@@ -107,12 +107,12 @@ fn down_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> V
             let io = [channels[i.saturating_sub(1)], channels[i]];
             let transformers = config.down_block_types[i] == DownBlockType::CrossAttention;
             let padding = (i + 1 < channels.len()).then_some(config.downsample_padding);
-            DownBlock3d::new(block, io, layers, transformers, padding, device)
+            UNetBlock::down(block, io, layers, transformers, padding, device)
         })
         .collect()
 }
 
-fn up_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec<UpBlock3d> {
+fn up_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec<UNetBlock> {
     let mut channels = config.block_out_channels.clone();
     channels.reverse();
     let last = channels.len() - 1;
@@ -121,7 +121,7 @@ fn up_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec
         .map(|i| {
             let io = [channels[(i + 1).min(last)], channels[i.saturating_sub(1)], channels[i]];
             let transformers = config.up_block_types[i] == UpBlockType::CrossAttention;
-            UpBlock3d::new(block, io, layers, transformers, i < last, device)
+            UNetBlock::up(block, io, layers, transformers, i < last, device)
         })
         .collect()
 }
@@ -134,10 +134,10 @@ impl Denoiser for UNet3d {
         let mut x = self.transformer_in.forward(x, frames);
         let mut states = vec![x.clone()];
         for block in &self.down_blocks {
-            states.extend(block.forward(x, &condition));
+            states.extend(block.forward_down(x, &condition));
             x = states[states.len() - 1].clone();
         }
-        x = self.mid_block.forward(x, &condition);
+        x = self.mid_block.forward_mid(x, &condition);
         // Sizes that were rounded up on the way down are met again on the way up.
         let halvings = self.up_blocks.len() - 1;
         let uneven = height % (1 << halvings) != 0 || width % (1 << halvings) != 0;
@@ -147,7 +147,7 @@ impl Denoiser for UNet3d {
                 let [_, _, height, width] = states[left - 1].dims();
                 [height, width]
             });
-            x = block.forward(x, &mut states, &condition, size);
+            x = block.forward_up(x, &mut states, &condition, size);
         }
         let x = conv2d(
             &self.conv_out,

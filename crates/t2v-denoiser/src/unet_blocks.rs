@@ -1,6 +1,7 @@
 //! The blocks of the U-Net (`diffusers/models/unets/unet_3d_blocks.py`).
 //!
-//! One type serves the blocks with and without transformers: without them its lists of transformers are empty.
+//! One type serves all of them, down, up and between, with and without transformers: they are lists of the same layers, and
+//! a kind of layer that a block lacks is an empty list.
 
 use burn::{
     module::Module,
@@ -40,26 +41,6 @@ impl BlockConfig {
         }
         .init(device)
     }
-
-    fn temporal_conv(&self, channels: usize, device: &Device) -> TemporalConv {
-        TemporalConv::new(channels, self.groups, device)
-    }
-
-    fn split(&self, channels: usize) -> MultiHead {
-        MultiHead {
-            heads: channels / self.head_dim,
-            head_dim: self.head_dim,
-        }
-    }
-
-    fn spatial(&self, channels: usize, device: &Device) -> Transformer2d {
-        let split = self.split(channels);
-        Transformer2d::new(channels, split, self.groups, self.cross_attention_dim, device)
-    }
-
-    fn temporal(&self, channels: usize, device: &Device) -> TransformerTemporal {
-        TransformerTemporal::new(channels, self.split(channels), self.groups, device)
-    }
 }
 
 /// What every block is conditioned on.
@@ -72,20 +53,23 @@ pub(crate) struct Condition {
     pub(crate) frames: usize,
 }
 
-/// A resolution on the way down.
+/// A resolution on the way down or up, or the lowest one between them.
+///
+/// Entry `i` of each list belongs to layer `i`; a layer goes without what a list is too short for.
 #[derive(Module, Debug)]
-pub struct DownBlock3d {
+pub struct UNetBlock {
     resnets: Vec<ResnetBlock2d>,
     temp_convs: Vec<TemporalConv>,
     attentions: Vec<Transformer2d>,
     temp_attentions: Vec<TransformerTemporal>,
     downsamplers: Option<Vec<Downsample2d>>,
+    upsamplers: Option<Vec<Upsample2d>>,
 }
 
-impl DownBlock3d {
-    /// `downsample_padding` is none for the block that does not downsample.
+impl UNetBlock {
+    /// On the way down; `downsample_padding` is none for the block that does not downsample.
     #[must_use]
-    pub fn new(
+    pub fn down(
         config: &BlockConfig,
         [in_channels, out_channels]: [usize; 2],
         layers: usize,
@@ -93,31 +77,90 @@ impl DownBlock3d {
         downsample_padding: Option<usize>,
         device: &Device,
     ) -> Self {
-        let inputs = |i| if i == 0 { in_channels } else { out_channels };
         let attended = if transformers { layers } else { 0 };
+        let inputs = |i| if i == 0 { in_channels } else { out_channels };
+        let resnets = (0..layers).map(|i| config.resnet(inputs(i), out_channels, 1.0, device));
         Self {
-            resnets: (0..layers)
-                .map(|i| config.resnet(inputs(i), out_channels, 1.0, device))
-                .collect(),
-            temp_convs: (0..layers)
-                .map(|_| config.temporal_conv(out_channels, device))
-                .collect(),
-            attentions: (0..attended).map(|_| config.spatial(out_channels, device)).collect(),
-            temp_attentions: (0..attended).map(|_| config.temporal(out_channels, device)).collect(),
             downsamplers: downsample_padding.map(|padding| vec![Downsample2d::new(out_channels, padding, device)]),
+            ..Self::new(config, out_channels, resnets, attended, device)
         }
     }
 
+    /// Between down and up: two residual blocks around one pair of transformers.
+    #[must_use]
+    pub fn mid(config: &BlockConfig, channels: usize, scale_factor: f64, device: &Device) -> Self {
+        let resnets = (0..2).map(|_| config.resnet(channels, channels, scale_factor, device));
+        Self::new(config, channels, resnets, 1, device)
+    }
+
+    /// On the way up; channels are those of the matching block down (`skip`), of the block before (`previous`) and of
+    /// the output.
+    #[must_use]
+    pub fn up(
+        config: &BlockConfig,
+        [skip, previous, out_channels]: [usize; 3],
+        layers: usize,
+        transformers: bool,
+        upsample: bool,
+        device: &Device,
+    ) -> Self {
+        let attended = if transformers { layers } else { 0 };
+        let resnets = (0..layers).map(|i| {
+            let skipped = if i == layers - 1 { skip } else { out_channels };
+            let before = if i == 0 { previous } else { out_channels };
+            config.resnet(before + skipped, out_channels, 1.0, device)
+        });
+        Self {
+            upsamplers: upsample.then(|| vec![Upsample2d::new(out_channels, device)]),
+            ..Self::new(config, out_channels, resnets, attended, device)
+        }
+    }
+
+    /// Residual blocks, each with a temporal convolution, and the first `attended` with a pair of transformers.
+    fn new(
+        config: &BlockConfig,
+        channels: usize,
+        resnets: impl Iterator<Item = ResnetBlock2d>,
+        attended: usize,
+        device: &Device,
+    ) -> Self {
+        let (groups, head_dim, text_dim) = (config.groups, config.head_dim, config.cross_attention_dim);
+        let heads = channels / head_dim;
+        let split = MultiHead { heads, head_dim };
+        let temp_conv = |_| TemporalConv::new(channels, groups, device);
+        let attention = |_| Transformer2d::new(channels, split, groups, text_dim, device);
+        let temp_attention = |_| TransformerTemporal::new(channels, split, groups, device);
+        let resnets: Vec<_> = resnets.collect();
+        Self {
+            temp_convs: resnets.iter().map(temp_conv).collect(),
+            attentions: (0..attended).map(attention).collect(),
+            temp_attentions: (0..attended).map(temp_attention).collect(),
+            resnets,
+            downsamplers: None,
+            upsamplers: None,
+        }
+    }
+
+    /// Layer `i`, whose parts always come in this order.
+    fn layer(&self, i: usize, x: Tensor<4>, condition: &Condition) -> Tensor<4> {
+        let mut x = self.resnets[i].forward(x, Some(condition.time.clone()));
+        if let Some(temp_conv) = self.temp_convs.get(i) {
+            x = temp_conv.forward(x, condition.frames);
+        }
+        if let Some(attention) = self.attentions.get(i) {
+            x = attention.forward(x, condition.text.clone());
+        }
+        if let Some(temp_attention) = self.temp_attentions.get(i) {
+            x = temp_attention.forward(x, condition.frames);
+        }
+        x
+    }
+
     /// The block's output, last, and the states before it that the way up takes.
-    pub(crate) fn forward(&self, mut x: Tensor<4>, condition: &Condition) -> Vec<Tensor<4>> {
+    pub(crate) fn forward_down(&self, mut x: Tensor<4>, condition: &Condition) -> Vec<Tensor<4>> {
         let mut states = Vec::new();
         for i in 0..self.resnets.len() {
-            x = self.resnets[i].forward(x, Some(condition.time.clone()));
-            x = self.temp_convs[i].forward(x, condition.frames);
-            if let (Some(spatial), Some(temporal)) = (self.attentions.get(i), self.temp_attentions.get(i)) {
-                x = spatial.forward(x, condition.text.clone());
-                x = temporal.forward(x, condition.frames);
-            }
+            x = self.layer(i, x, condition);
             states.push(x.clone());
         }
         for downsampler in self.downsamplers.iter().flatten() {
@@ -126,86 +169,13 @@ impl DownBlock3d {
         }
         states
     }
-}
 
-/// The lowest resolution, between down and up.
-#[derive(Module, Debug)]
-pub struct MidBlock3d {
-    resnets: Vec<ResnetBlock2d>,
-    temp_convs: Vec<TemporalConv>,
-    attentions: Vec<Transformer2d>,
-    temp_attentions: Vec<TransformerTemporal>,
-}
-
-impl MidBlock3d {
-    /// Two residual blocks around one pair of transformers.
-    #[must_use]
-    pub fn new(config: &BlockConfig, channels: usize, scale_factor: f64, device: &Device) -> Self {
-        let resnet = || config.resnet(channels, channels, scale_factor, device);
-        let conv = || config.temporal_conv(channels, device);
-        Self {
-            resnets: vec![resnet(), resnet()],
-            temp_convs: vec![conv(), conv()],
-            attentions: vec![config.spatial(channels, device)],
-            temp_attentions: vec![config.temporal(channels, device)],
-        }
-    }
-
-    pub(crate) fn forward(&self, mut x: Tensor<4>, condition: &Condition) -> Tensor<4> {
-        for i in 0..self.resnets.len() {
-            if i > 0 {
-                x = self.attentions[i - 1].forward(x, condition.text.clone());
-                x = self.temp_attentions[i - 1].forward(x, condition.frames);
-            }
-            x = self.resnets[i].forward(x, Some(condition.time.clone()));
-            x = self.temp_convs[i].forward(x, condition.frames);
-        }
-        x
-    }
-}
-
-/// A resolution on the way up.
-#[derive(Module, Debug)]
-pub struct UpBlock3d {
-    resnets: Vec<ResnetBlock2d>,
-    temp_convs: Vec<TemporalConv>,
-    attentions: Vec<Transformer2d>,
-    temp_attentions: Vec<TransformerTemporal>,
-    upsamplers: Option<Vec<Upsample2d>>,
-}
-
-impl UpBlock3d {
-    /// Channels are those of the matching block down (`skip`), of the block before (`previous`) and of the output.
-    #[must_use]
-    pub fn new(
-        config: &BlockConfig,
-        [skip, previous, out_channels]: [usize; 3],
-        layers: usize,
-        transformers: bool,
-        upsample: bool,
-        device: &Device,
-    ) -> Self {
-        let inputs = |i| {
-            let skipped = if i == layers - 1 { skip } else { out_channels };
-            let before = if i == 0 { previous } else { out_channels };
-            before + skipped
-        };
-        let attended = if transformers { layers } else { 0 };
-        Self {
-            resnets: (0..layers)
-                .map(|i| config.resnet(inputs(i), out_channels, 1.0, device))
-                .collect(),
-            temp_convs: (0..layers)
-                .map(|_| config.temporal_conv(out_channels, device))
-                .collect(),
-            attentions: (0..attended).map(|_| config.spatial(out_channels, device)).collect(),
-            temp_attentions: (0..attended).map(|_| config.temporal(out_channels, device)).collect(),
-            upsamplers: upsample.then(|| vec![Upsample2d::new(out_channels, device)]),
-        }
+    pub(crate) fn forward_mid(&self, x: Tensor<4>, condition: &Condition) -> Tensor<4> {
+        (0..self.resnets.len()).fold(x, |x, i| self.layer(i, x, condition))
     }
 
     /// Takes its states from the end of `states`; upsamples to `size`, or to twice the size.
-    pub(crate) fn forward(
+    pub(crate) fn forward_up(
         &self,
         mut x: Tensor<4>,
         states: &mut Vec<Tensor<4>>,
@@ -216,12 +186,7 @@ impl UpBlock3d {
             if let Some(state) = states.pop() {
                 x = cat_channels(x, state);
             }
-            x = self.resnets[i].forward(x, Some(condition.time.clone()));
-            x = self.temp_convs[i].forward(x, condition.frames);
-            if let (Some(spatial), Some(temporal)) = (self.attentions.get(i), self.temp_attentions.get(i)) {
-                x = spatial.forward(x, condition.text.clone());
-                x = temporal.forward(x, condition.frames);
-            }
+            x = self.layer(i, x, condition);
         }
         for upsampler in self.upsamplers.iter().flatten() {
             x = upsampler.forward(x, size);

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use t2v_kernels::Activation;
-use t2v_weights::{Component, size_fault};
+use t2v_weights::{Component, SampleSize, size_fault};
 
 use crate::{Tiling, VaeError};
 
@@ -51,13 +51,6 @@ pub struct AutoencoderKlConfig {
     pub mid_block_add_attention: bool,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(untagged, expecting = "expected one whole number, or [height, width]")]
-enum SampleSize {
-    Square(usize),
-    HeightWidth([usize; 2]),
-}
-
 impl Default for AutoencoderKlConfig {
     fn default() -> Self {
         Self {
@@ -100,9 +93,7 @@ impl AutoencoderKlConfig {
     /// The tiles that diffusers cuts with these settings.
     #[must_use]
     pub fn tiling(&self) -> Tiling {
-        let side = match self.sample_size {
-            SampleSize::Square(side) | SampleSize::HeightWidth([side, _]) => side,
-        };
+        let [side, _] = self.sample_size.height_width();
         Tiling::new(side, side / self.scale_factor())
     }
 
@@ -156,10 +147,7 @@ impl AutoencoderKlConfig {
     }
 
     fn check_sizes(&self) -> Result<(), VaeError> {
-        let [height, width] = match self.sample_size {
-            SampleSize::Square(side) => [side, side],
-            SampleSize::HeightWidth(size) => size,
-        };
+        let [height, width] = self.sample_size.height_width();
         // A tile is at least one latent.
         let side = self.scale_factor()..=MAX_SAMPLE_SIZE;
         for (key, size, range) in [

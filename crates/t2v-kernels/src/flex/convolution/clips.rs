@@ -67,13 +67,10 @@ impl Clips {
             return None;
         }
         let time = Time {
-            images,
+            layer: kernels.layer(images, self.channels),
             clips: self.clips,
             frames: self.frames,
-            channels: [self.channels, kernels.out_channels()],
             area: self.area,
-            weight: &kernels.weight,
-            bias: kernels.bias(),
         };
         winograd::is_faster(&time).then_some(time)
     }

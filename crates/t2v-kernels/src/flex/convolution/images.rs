@@ -152,14 +152,11 @@ impl Geometry {
             return None;
         }
         let plane = Plane {
-            images,
+            layer: kernels.layer(images, self.channels),
             batch: self.batch,
-            channels: [self.channels, kernels.out_channels()],
             size: [y.size, x.size],
             out_size: self.out_size,
             before: [y.before, x.before],
-            weight: &kernels.weight,
-            bias: kernels.bias(),
         };
         winograd::is_faster(&plane).then_some(plane)
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use rten_gemm::{BiasVector, ColOffsets, GemmExecutor, GemmInputA, GemmInputB, GemmOptions, Im2Col, RowOffsets};
 use rten_tensor::{Matrix, MatrixLayout, NdTensorView};
 
-use super::{buffer::Scratch, elements, parameter, weight::Weight};
+use super::{buffer::Scratch, elements, parameter, weight::Weight, winograd::Layer};
 
 pub(crate) use clips::conv_time;
 pub(crate) use images::conv2d;
@@ -108,6 +108,16 @@ impl Kernels {
 
     fn bias(&self) -> Option<&[f32]> {
         self.bias.as_ref().map(elements)
+    }
+
+    /// With the images that they are convolved with, for Winograd's algorithm.
+    fn layer<'a>(&'a self, images: &'a [f32], channels: usize) -> Layer<'a> {
+        Layer {
+            images,
+            channels,
+            weight: &self.weight,
+            bias: self.bias(),
+        }
     }
 
     /// The weights in f32, in `room` if they have to be widened.

@@ -6,18 +6,22 @@
 //! than at the usual 0, ±1, ±2: the matrices stay small, and with them the error, which is 1.5 times that of the
 //! convolution itself in f32 instead of 3.2 times (measured with 320 channels).
 
+mod operators;
 mod plane;
 mod time;
+mod transforms;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
-use rten_simd::ops::NumOps;
+use rten_simd::{SimdOp, ops::NumOps};
 
 use super::{
     buffer::Scratch,
     product::{Bias, Matrix, RightSide, Target},
+    weight::Weight,
 };
+use operators::{Input, Kernels, Output, Products, Transformed};
 
 pub(super) use plane::Plane;
 pub(super) use time::Time;
@@ -29,10 +33,6 @@ const OUT: usize = 4;
 /// Taps of the kernel.
 const TAPS: usize = 3;
 
-/// The points are 0, ±A, ±B and infinity, where `A B = 1`.
-const A: f32 = 2.0 / 3.0;
-const B: f32 = 3.0 / 2.0;
-
 /// No vector has more elements. Transforms read and write whole vectors, so rows need this much room after them.
 const SLACK: usize = 16;
 /// Columns of the matrix products that are worked on together, while their operands stay in the cache.
@@ -42,102 +42,29 @@ const GROUP: usize = 32;
 /// Elements of transformed kernels that are kept at most.
 const KERNELS: usize = 1 << 24;
 
-/// Six neighbouring inputs at the points.
-//
-// Here and in the other transforms: no closures, since the compiler doesn't give them the vector instructions of the
-// function that they are in.
-#[inline(always)]
-fn input<O: NumOps<f32>>(ops: O, d: [O::Simd; POINTS]) -> [O::Simd; POINTS] {
-    let (a2, b2, a2_b2) = (ops.splat(-A * A), ops.splat(-B * B), ops.splat(-(A * A + B * B)));
-    let even_a = ops.mul_add(d[2], b2, d[4]);
-    let even_b = ops.mul_add(d[2], a2, d[4]);
-    let odd_a = ops.mul(ops.mul_add(d[1], b2, d[3]), ops.splat(A));
-    let odd_b = ops.mul(ops.mul_add(d[1], a2, d[3]), ops.splat(B));
-    [
-        ops.mul_add(d[2], a2_b2, ops.add(d[0], d[4])),
-        ops.add(even_a, odd_a),
-        ops.sub(even_a, odd_a),
-        ops.add(even_b, odd_b),
-        ops.sub(even_b, odd_b),
-        ops.mul_add(d[3], a2_b2, ops.add(d[1], d[5])),
-    ]
-}
-
-/// Three taps at the points, divided by what the interpolation divides by.
-#[inline(always)]
-fn kernel<O: NumOps<f32>>(ops: O, g: [O::Simd; TAPS]) -> [O::Simd; POINTS] {
-    const SCALE_A: f32 = 1.0 / (2.0 * A * A * (A * A - B * B));
-    const SCALE_B: f32 = 1.0 / (2.0 * B * B * (B * B - A * A));
-    let even_a = ops.mul(ops.mul_add(g[2], ops.splat(A * A), g[0]), ops.splat(SCALE_A));
-    let even_b = ops.mul(ops.mul_add(g[2], ops.splat(B * B), g[0]), ops.splat(SCALE_B));
-    let odd_a = ops.mul(g[1], ops.splat(A * SCALE_A));
-    let odd_b = ops.mul(g[1], ops.splat(B * SCALE_B));
-    [
-        g[0],
-        ops.add(even_a, odd_a),
-        ops.sub(even_a, odd_a),
-        ops.add(even_b, odd_b),
-        ops.sub(even_b, odd_b),
-        g[2],
-    ]
-}
-
-/// The products at the points, back as four neighbouring outputs.
-#[inline(always)]
-fn output<O: NumOps<f32>>(ops: O, m: [O::Simd; POINTS]) -> [O::Simd; OUT] {
-    let (sum_a, difference_a) = (ops.add(m[1], m[2]), ops.sub(m[1], m[2]));
-    let (sum_b, difference_b) = (ops.add(m[3], m[4]), ops.sub(m[3], m[4]));
-    let first = ops.mul(difference_b, ops.splat(B));
-    let second = ops.mul(sum_b, ops.splat(B * B));
-    let third = ops.mul_add(difference_b, ops.splat(B * B * B), m[5]);
-    [
-        ops.add(m[0], ops.add(sum_a, sum_b)),
-        ops.mul_add(difference_a, ops.splat(A), first),
-        ops.mul_add(sum_a, ops.splat(A * A), second),
-        ops.mul_add(difference_a, ops.splat(A * A * A), third),
-    ]
-}
-
-/// Where the transform of a channel goes: a row for each point, which are `stride` elements apart.
-pub(super) struct Transformed<'a> {
-    values: &'a mut [f32],
-    stride: usize,
-}
-
-/// What is written of an output channel: a row for each point, which are `stride` elements apart.
-#[derive(Clone, Copy)]
-pub(super) struct Products<'a> {
-    values: &'a [f32],
-    stride: usize,
-}
-
-impl Products<'_> {
-    /// The products at a point, from `column` on.
-    #[inline(always)]
-    fn from(&self, point: usize, column: usize) -> &[f32] {
-        &self.values[point * self.stride + column..]
-    }
+/// Images and what they are convolved with.
+pub(super) struct Layer<'a> {
+    pub(super) images: &'a [f32],
+    /// Channels of the input.
+    pub(super) channels: usize,
+    /// A row for each output channel.
+    pub(super) weight: &'a Weight,
+    pub(super) bias: Option<&'a [f32]>,
 }
 
 /// A convolution cut into strips of tiles that lie beside each other.
+//
+// What has `ops` is `inline(always)`, as all that is to have the vector instructions of the function it is called in.
 pub(super) trait Strips: Sync {
     /// Matrix products.
     const PRODUCTS: usize;
+    /// Taps of a kernel, between one input and one output channel.
+    const KERNEL: usize;
 
-    /// Channels of the input, and of the output.
-    fn channels(&self) -> [usize; 2];
+    fn layer(&self) -> &Layer<'_>;
 
     /// How many strips there are, and how many columns of a matrix each one takes.
     fn size(&self) -> [usize; 2];
-
-    /// Multiplications of the convolution itself, for each pair of an input and an output channel.
-    fn multiplications(&self) -> usize;
-
-    /// Transforms an input channel of these strips.
-    fn input(&self, channel: usize, strips: Range<usize>, out: Transformed);
-
-    /// Transforms the kernels of an output channel; `room` is for the widened ones.
-    fn kernels(&self, channel: usize, room: &mut Scratch, out: Transformed);
 
     /// Elements of a channel of an output image.
     fn area(&self) -> usize;
@@ -145,22 +72,39 @@ pub(super) trait Strips: Sync {
     /// The output images that these strips are parts of.
     fn images(&self, strips: &Range<usize>) -> Range<usize>;
 
+    /// Transforms an input channel of these strips.
+    fn input<O: NumOps<f32>>(&self, ops: O, channel: usize, strips: Range<usize>, out: Transformed);
+
+    /// Transforms the kernels of as many input channels as a vector has elements, from their `taps`, to the columns from
+    /// `column` on.
+    fn kernels<O: NumOps<f32>>(&self, ops: O, taps: &[[f32; SLACK]], column: usize, out: &mut Transformed);
+
     /// Writes these strips of an output channel, of which `planes` has all [`Strips::images`].
-    fn output(&self, strips: Range<usize>, channel: usize, products: Products, planes: &mut [&mut [f32]]);
+    fn output<O: NumOps<f32>>(
+        &self,
+        ops: O,
+        strips: Range<usize>,
+        bias: f32,
+        products: Products,
+        planes: &mut [&mut [f32]],
+    );
 }
 
 /// Whether the transforms cost less than the multiplications that they save: measured at the sizes of `benches/operators`.
 pub(super) fn is_faster<S: Strips>(strips: &S) -> bool {
-    let [in_channels, _] = strips.channels();
     let [count, width] = strips.size();
     let columns = count * width;
-    in_channels >= 64 && columns >= 16 && 3 * S::PRODUCTS * columns <= 2 * strips.multiplications()
+    if strips.layer().channels < 64 || columns < 16 {
+        return false;
+    }
+    let outputs = strips.images(&(0..count)).len() * strips.area();
+    3 * S::PRODUCTS * columns <= 2 * outputs * S::KERNEL
 }
 
 /// Convolves into `out`.
 pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) {
     let convolution = Convolution::new(strips);
-    let [in_channels, _] = strips.channels();
+    let in_channels = strips.layer().channels;
     let [count, width] = strips.size();
     let (at_once, points) = (convolution.at_once, S::PRODUCTS);
     let mut inputs = Scratch::new(in_channels * points * (at_once * width + SLACK));
@@ -185,7 +129,7 @@ struct Convolution<'s, S> {
 
 impl<'s, S: Strips> Convolution<'s, S> {
     fn new(strips: &'s S) -> Self {
-        let [_, out_channels] = strips.channels();
+        let out_channels = strips.layer().weight.rows();
         let [count, width] = strips.size();
         let mut convolution = Self {
             strips,
@@ -208,7 +152,7 @@ impl<'s, S: Strips> Convolution<'s, S> {
 
     /// Elements of a point's transformed kernels of an output channel, with what is left free after them.
     fn depth(&self) -> usize {
-        self.strips.channels()[0] + SLACK
+        self.strips.layer().channels + SLACK
     }
 
     /// Elements of the transformed kernels of an output channel.
@@ -219,22 +163,34 @@ impl<'s, S: Strips> Convolution<'s, S> {
     /// Transforms the kernels of output channels from `first` on, as many as `out` has room for.
     fn transform_kernels(&self, first: usize, room: &mut Scratch, out: &mut [f32]) {
         for (index, values) in out.chunks_mut(self.kernels_len()).enumerate() {
-            let stride = self.depth();
-            self.strips.kernels(first + index, room, Transformed { values, stride });
+            Kernels {
+                strips: self.strips,
+                weight: self.strips.layer().weight.row(first + index, room),
+                out: Transformed {
+                    values,
+                    stride: self.depth(),
+                },
+            }
+            .dispatch();
         }
     }
 
     /// Transforms the input of a block of strips and packs it: a right side of this shape for each point.
     fn pack_inputs(&self, block: &Range<usize>, shape: RightSide, inputs: &mut [f32], packed: &mut [f32]) {
-        let [in_channels, _] = self.strips.channels();
+        let in_channels = self.strips.layer().channels;
         let stride = self.at_once * self.strips.size()[1] + SLACK;
         let channel_len = S::PRODUCTS * stride;
         inputs
             .par_chunks_mut(channel_len)
             .enumerate()
             .for_each(|(channel, values)| {
-                self.strips
-                    .input(channel, block.clone(), Transformed { values, stride });
+                Input {
+                    strips: self.strips,
+                    channel,
+                    block: block.clone(),
+                    out: Transformed { values, stride },
+                }
+                .dispatch();
             });
         packed
             .par_chunks_mut(shape.len())
@@ -251,7 +207,7 @@ impl<'s, S: Strips> Convolution<'s, S> {
 
     /// Multiplies what is packed of a block of strips with all kernels, and writes the output.
     fn multiply(&self, block: &Range<usize>, shape: RightSide, packed: &[f32], out: &mut [f32]) {
-        let [_, out_channels] = self.strips.channels();
+        let out_channels = self.strips.layer().weight.rows();
         let images = self.strips.images(block);
         let image = out_channels * self.strips.area();
         let mut planes: Vec<Vec<&mut [f32]>> = Vec::new();
@@ -293,7 +249,7 @@ impl<'s, S: Strips> Convolution<'s, S> {
         let products = products.at_least(S::PRODUCTS * rows * columns + SLACK);
         let targets = products.chunks_mut(rows * columns).zip(packed.chunks(shape.len()));
         for (point, (values, packed)) in targets.enumerate().take(S::PRODUCTS) {
-            let in_channels = self.strips.channels()[0];
+            let in_channels = self.strips.layer().channels;
             let kernels = Matrix::new(&kernels[point * self.depth()..], [rows, in_channels], [len, 1]);
             let out = Target {
                 values,
@@ -303,11 +259,17 @@ impl<'s, S: Strips> Convolution<'s, S> {
             shape.multiply(kernels, packed, Bias::None, out);
         }
         for (row, planes) in planes.iter_mut().enumerate() {
-            let products = Products {
-                values: &products[row * columns..],
-                stride: rows * columns,
-            };
-            self.strips.output(block.clone(), first + row, products, planes);
+            Output {
+                strips: self.strips,
+                block: block.clone(),
+                bias: self.strips.layer().bias.map_or(0.0, |bias| bias[first + row]),
+                products: Products {
+                    values: &products[row * columns..],
+                    stride: rows * columns,
+                },
+                planes,
+            }
+            .dispatch();
         }
     }
 }

@@ -2,89 +2,30 @@
 
 use std::ops::Range;
 
-use rten_simd::{
-    Isa, SimdOp,
-    ops::{BitOps, NumOps},
-};
+use rten_simd::ops::NumOps;
 
 use super::{
-    super::{buffer::Scratch, weight::Weight},
-    OUT, POINTS, Products, SLACK, Strips, TAPS, Transformed, input, kernel, output,
+    Layer, OUT, POINTS, SLACK, Strips, TAPS,
+    operators::{Products, Transformed},
+    transforms::{input, kernel, output},
 };
 
-/// Images `[batch, channels, height, width]` and what they are convolved with.
+/// Images `[batch, channels, height, width]` and their kernels `[out, in, 3, 3]`.
 pub(in super::super) struct Plane<'a> {
-    pub(in super::super) images: &'a [f32],
+    pub(in super::super) layer: Layer<'a>,
     pub(in super::super) batch: usize,
-    /// Channels of the input, and of the output.
-    pub(in super::super) channels: [usize; 2],
     /// Height and width of the input.
     pub(in super::super) size: [usize; 2],
     /// Height and width of the output.
     pub(in super::super) out_size: [usize; 2],
     /// Zeros above, and to the left.
     pub(in super::super) before: [usize; 2],
-    /// `[out, in, 3, 3]`.
-    pub(in super::super) weight: &'a Weight,
-    pub(in super::super) bias: Option<&'a [f32]>,
 }
 
 impl Plane<'_> {
     /// Tiles below and beside each other.
     fn tiles(&self) -> [usize; 2] {
         self.out_size.map(|size| size.div_ceil(OUT))
-    }
-}
-
-impl Strips for Plane<'_> {
-    const PRODUCTS: usize = POINTS * POINTS;
-
-    fn channels(&self) -> [usize; 2] {
-        self.channels
-    }
-
-    fn size(&self) -> [usize; 2] {
-        let [rows, columns] = self.tiles();
-        [self.batch * rows, columns]
-    }
-
-    fn multiplications(&self) -> usize {
-        self.batch * self.out_size[0] * self.out_size[1] * TAPS * TAPS
-    }
-
-    fn input(&self, channel: usize, strips: Range<usize>, out: Transformed) {
-        Input {
-            plane: self,
-            channel,
-            strips,
-            out,
-        }
-        .dispatch();
-    }
-
-    fn kernels(&self, channel: usize, room: &mut Scratch, out: Transformed) {
-        let weight = self.weight.row(channel, room);
-        Kernels { weight, out }.dispatch();
-    }
-
-    fn area(&self) -> usize {
-        self.out_size[0] * self.out_size[1]
-    }
-
-    fn images(&self, strips: &Range<usize>) -> Range<usize> {
-        let [rows, _] = self.tiles();
-        strips.start / rows..strips.end.div_ceil(rows)
-    }
-
-    fn output(&self, strips: Range<usize>, channel: usize, products: Products, planes: &mut [&mut [f32]]) {
-        Output {
-            plane: self,
-            products,
-            strips,
-            bias: self.bias.map_or(0.0, |bias| bias[channel]),
-            planes,
-        }
-        .dispatch();
     }
 }
 
@@ -98,33 +39,43 @@ fn row<V: Copy, const Y: usize, const X: usize>(tile: &[[V; Y]; X], y: usize) ->
     row
 }
 
-struct Input<'a> {
-    plane: &'a Plane<'a>,
-    channel: usize,
-    strips: Range<usize>,
-    out: Transformed<'a>,
-}
+impl Strips for Plane<'_> {
+    const PRODUCTS: usize = POINTS * POINTS;
+    const KERNEL: usize = TAPS * TAPS;
 
-impl SimdOp for Input<'_> {
-    type Output = ();
+    fn layer(&self) -> &Layer<'_> {
+        &self.layer
+    }
+
+    fn size(&self) -> [usize; 2] {
+        let [rows, columns] = self.tiles();
+        [self.batch * rows, columns]
+    }
+
+    fn area(&self) -> usize {
+        self.out_size[0] * self.out_size[1]
+    }
+
+    fn images(&self, strips: &Range<usize>) -> Range<usize> {
+        let [rows, _] = self.tiles();
+        strips.start / rows..strips.end.div_ceil(rows)
+    }
 
     #[inline(always)]
-    fn eval<I: Isa>(self, isa: I) {
-        let ops = isa.f32();
-        let plane = self.plane;
-        let [rows, columns] = plane.tiles();
-        let ([height, width], [top, left]) = (plane.size, plane.before);
+    fn input<O: NumOps<f32>>(&self, ops: O, channel: usize, strips: Range<usize>, mut out: Transformed) {
+        let [rows, columns] = self.tiles();
+        let ([height, width], [top, left]) = (self.size, self.before);
         let together = (ops.len() / columns).max(1);
         // The pixels of all tiles that are at the same place of theirs, for each of the places.
         let room = (together * columns).next_multiple_of(ops.len());
         let mut places = vec![0.0; POINTS * POINTS * room];
         let mut padded = vec![0.0; (OUT * columns + POINTS - OUT).max(left + width)];
-        let count = self.strips.len();
+        let count = strips.len();
         for first in (0..count).step_by(together) {
             let together = together.min(count - first);
             for index in 0..together {
-                let strip = self.strips.start + first + index;
-                let image = &plane.images[(strip / rows * plane.channels[0] + self.channel) * height * width..];
+                let strip = strips.start + first + index;
+                let image = &self.layer.images[(strip / rows * self.layer.channels + channel) * height * width..];
                 for (y, places) in places.chunks_exact_mut(POINTS * room).enumerate() {
                     let row = (strip % rows * OUT + y).checked_sub(top).filter(|&y| y < height);
                     match row {
@@ -149,86 +100,49 @@ impl SimdOp for Input<'_> {
                 }
                 for y in 0..POINTS {
                     let points = input(ops, row(&tile, y));
-                    for (x, point) in points.into_iter().enumerate() {
-                        let start = (y * POINTS + x) * self.out.stride + first * columns + column;
-                        ops.store(point, &mut self.out.values[start..]);
-                    }
+                    out.store(ops, y * POINTS, first * columns + column, points);
                 }
             }
         }
     }
-}
-
-struct Kernels<'a> {
-    /// `[in, 3, 3]`.
-    weight: &'a [f32],
-    out: Transformed<'a>,
-}
-
-impl SimdOp for Kernels<'_> {
-    type Output = ();
 
     #[inline(always)]
-    fn eval<I: Isa>(self, isa: I) {
-        let ops = isa.f32();
-        let mut taps = [[0.0; SLACK]; TAPS * TAPS];
-        for (block, weight) in self.weight.chunks(TAPS * TAPS * ops.len()).enumerate() {
-            for (channel, weight) in weight.chunks_exact(TAPS * TAPS).enumerate() {
-                for (taps, &weight) in taps.iter_mut().zip(weight) {
-                    taps[channel] = weight;
-                }
-            }
-            let mut tile = [[ops.zero(); POINTS]; TAPS];
-            for (x, column) in tile.iter_mut().enumerate() {
-                let [top, middle, bottom] = [&taps[x], &taps[TAPS + x], &taps[2 * TAPS + x]];
-                *column = kernel(ops, [ops.load(top), ops.load(middle), ops.load(bottom)]);
-            }
-            for y in 0..POINTS {
-                let points = kernel(ops, row(&tile, y));
-                for (x, point) in points.into_iter().enumerate() {
-                    let start = (y * POINTS + x) * self.out.stride + block * ops.len();
-                    ops.store(point, &mut self.out.values[start..]);
-                }
-            }
+    fn kernels<O: NumOps<f32>>(&self, ops: O, taps: &[[f32; SLACK]], column: usize, out: &mut Transformed) {
+        let mut tile = [[ops.zero(); POINTS]; TAPS];
+        for (x, points) in tile.iter_mut().enumerate() {
+            let [top, middle, bottom] = [&taps[x], &taps[TAPS + x], &taps[2 * TAPS + x]];
+            *points = kernel(ops, [ops.load(top), ops.load(middle), ops.load(bottom)]);
+        }
+        for y in 0..POINTS {
+            out.store(ops, y * POINTS, column, kernel(ops, row(&tile, y)));
         }
     }
-}
-
-struct Output<'a, 'p> {
-    plane: &'a Plane<'a>,
-    products: Products<'a>,
-    strips: Range<usize>,
-    bias: f32,
-    /// A channel of the images that the strips are parts of.
-    planes: &'a mut [&'p mut [f32]],
-}
-
-impl SimdOp for Output<'_, '_> {
-    type Output = ();
 
     #[inline(always)]
-    fn eval<I: Isa>(self, isa: I) {
-        let ops = isa.f32();
-        let bias = ops.splat(self.bias);
-        let [rows, columns] = self.plane.tiles();
-        let width = self.plane.out_size[1];
+    fn output<O: NumOps<f32>>(
+        &self,
+        ops: O,
+        strips: Range<usize>,
+        bias: f32,
+        products: Products,
+        planes: &mut [&mut [f32]],
+    ) {
+        let bias = ops.splat(bias);
+        let [rows, columns] = self.tiles();
+        let width = self.out_size[1];
         let together = (ops.len() / columns).max(1);
         // The pixels of all tiles that are at the same place of theirs, for each of the places.
         let room = (together * columns).next_multiple_of(ops.len());
         let mut places = vec![0.0; OUT * OUT * room];
         let mut padded = vec![0.0; OUT * columns];
-        let (first_image, count) = (self.strips.start / rows, self.strips.len());
+        let (first_image, count) = (strips.start / rows, strips.len());
         for first in (0..count).step_by(together) {
             let together = together.min(count - first);
             for column in (0..together * columns).step_by(ops.len()) {
                 let start = first * columns + column;
                 let mut tile = [[ops.zero(); OUT]; POINTS];
                 for (x, column) in tile.iter_mut().enumerate() {
-                    let mut products = [ops.zero(); POINTS];
-                    for (y, product) in products.iter_mut().enumerate() {
-                        *product = ops.load(self.products.from(y * POINTS + x, start));
-                    }
-                    *column = output(ops, products);
+                    *column = output(ops, products.load(ops, x, POINTS, start));
                 }
                 for y in 0..OUT {
                     let pixels = output(ops, row(&tile, y));
@@ -239,8 +153,8 @@ impl SimdOp for Output<'_, '_> {
                 }
             }
             for index in 0..together {
-                let strip = self.strips.start + first + index;
-                let plane = &mut self.planes[strip / rows - first_image];
+                let strip = strips.start + first + index;
+                let plane = &mut planes[strip / rows - first_image];
                 let lines = plane.chunks_exact_mut(width).skip(strip % rows * OUT);
                 for (line, places) in lines.zip(places.chunks_exact(OUT * room)) {
                     let [a, b, c, d] = std::array::from_fn(|x| &places[x * room + index * columns..][..columns]);
