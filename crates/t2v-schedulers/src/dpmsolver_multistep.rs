@@ -15,8 +15,8 @@ use self::update::update;
 use crate::dpmsolver::Step;
 use crate::lambda_sampler::{LambdaSampler, LambdaSolver, Run};
 use crate::scheduler::{NoiseSource, Schedule, StepOutput};
-use crate::sigmas::FinalSigma;
-use crate::solver_sigmas::{SolverSigmas, Table};
+use crate::sigmas::{FinalSigma, Table};
+use crate::solver_sigmas::SolverSigmas;
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::DpmSolverMultistep;

@@ -17,7 +17,8 @@ use self::update::update;
 use crate::dpmsolver::Step;
 use crate::lambda_sampler::{LambdaSampler, LambdaSolver, Run};
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, StepOutput, checked_steps, unsupported};
-use crate::solver_sigmas::{Points, SolverSigmas, Table};
+use crate::sigmas::Table;
+use crate::solver_sigmas::{Points, SolverSigmas};
 use crate::spacing::TimestepSpacing;
 use crate::{SchedulerError, SchedulerKind};
 

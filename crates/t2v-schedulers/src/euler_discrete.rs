@@ -10,13 +10,13 @@ use crate::betas::BetaOptions;
 use crate::churn;
 use crate::config::ConfigReader;
 use crate::float32;
-use crate::noise_levels::{Levels, NoiseLevels, scaled, single_precision};
+use crate::noise_levels::{NoiseLevels, scaled, single_precision, with_noise};
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
 use crate::scheduler::{
     NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput, checked_steps, unsupported,
 };
-use crate::sigmas::{FINAL_SIGMAS, FinalSigma};
+use crate::sigmas::{FINAL_SIGMAS, FinalSigma, Table};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::EulerDiscrete;
@@ -62,7 +62,7 @@ impl EulerDiscrete {
     }
 
     /// The levels of explicit timesteps.
-    fn by_timesteps(&self, timesteps: &[f64]) -> Result<Levels, SchedulerError> {
+    fn by_timesteps(&self, timesteps: &[f64]) -> Result<Table, SchedulerError> {
         let levels = self.levels.by_timesteps(timesteps)?;
         if self.continuous {
             let reason = "cannot be given with `timestep_type` \"continuous\"";
@@ -72,7 +72,7 @@ impl EulerDiscrete {
     }
 
     /// The levels of explicit sigmas, the final one included.
-    fn by_sigmas(&self, sigmas: &[f64]) -> Result<Levels, SchedulerError> {
+    fn by_sigmas(&self, sigmas: &[f64]) -> Result<Table, SchedulerError> {
         let steps = checked_steps(KIND, sigmas.len().saturating_sub(1))?;
         let sigmas: Vec<f32> = sigmas.iter().map(|&sigma| sigma as f32).collect();
         let timesteps = sigmas[..steps].iter().map(|&sigma| self.levels.timestep_of(sigma));
@@ -174,7 +174,6 @@ impl Scheduler for EulerDiscrete {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigmas[self.progress.check(timestep_index)?];
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+        Ok(with_noise(original, noise, sigma))
     }
 }

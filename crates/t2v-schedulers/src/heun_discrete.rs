@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::betas::{BetaOptions, BetaSchedule};
 use crate::config::ConfigReader;
-use crate::noise_levels::{Levels, NoiseLevels, single_precision};
+use crate::noise_levels::{NoiseLevels, single_precision};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, unsupported};
+use crate::sigmas::Table;
 use crate::thresholding::read_clip;
 use crate::two_calls::{FirstCall, StepSigmas, TwoCallSampler, TwoCallSolver, all_twice_but_the_first, level_of_call};
 use crate::{SchedulerError, SchedulerKind};
@@ -49,7 +50,7 @@ impl TwoCallSolver for Heun {
 
     const LISTED_ONCE: usize = 1;
 
-    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Levels, SchedulerError> {
+    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Table, SchedulerError> {
         schedule.no_mu(Self::KIND)?;
         let (timesteps, sigmas) = match &schedule.points {
             SchedulePoints::Steps(steps) => levels.by_steps(*steps)?,

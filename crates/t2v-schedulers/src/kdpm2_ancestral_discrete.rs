@@ -11,8 +11,9 @@ use serde_json::Value;
 use crate::ancestral::{down_and_up, exact_down};
 use crate::float32::log_mean;
 use crate::kdpm2_discrete::{midpoint_sampler, midpoint_table};
-use crate::noise_levels::{Levels, NoiseLevels};
+use crate::noise_levels::NoiseLevels;
 use crate::scheduler::{NoiseSource, Schedule};
+use crate::sigmas::Table;
 use crate::two_calls::{FirstCall, StepSigmas, TwoCallSampler, TwoCallSolver, level_of_call};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -34,7 +35,7 @@ impl TwoCallSolver for AncestralMidpoint {
 
     const LISTED_ONCE: usize = 0;
 
-    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Levels, SchedulerError> {
+    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Table, SchedulerError> {
         midpoint_table::<Self>(levels, schedule)
     }
 

@@ -12,9 +12,10 @@ use serde_json::Value;
 use crate::betas::{BETA_SCHEDULES, BetaOptions};
 use crate::config::ConfigReader;
 use crate::float32::log_mean;
-use crate::noise_levels::{Levels, NoiseLevels};
+use crate::noise_levels::NoiseLevels;
 use crate::prediction::{NOISE_OR_VELOCITY, PredictionType};
 use crate::scheduler::{NoiseSource, Schedule};
+use crate::sigmas::Table;
 use crate::spacing::whole_timesteps;
 use crate::two_calls::{FirstCall, StepSigmas, TwoCallSampler, TwoCallSolver, interleaved, level_of_call};
 use crate::{SchedulerError, SchedulerKind};
@@ -48,7 +49,7 @@ pub(crate) fn midpoint_sampler<S: TwoCallSolver>(
 pub(crate) fn midpoint_table<S: TwoCallSolver>(
     levels: &NoiseLevels,
     schedule: &Schedule,
-) -> Result<Levels, SchedulerError> {
+) -> Result<Table, SchedulerError> {
     let (mut starts, sigmas) = levels.by_steps(schedule.only_steps(S::KIND)?)?;
     if levels.is_karras() {
         starts = whole_timesteps(starts, true);
@@ -63,7 +64,7 @@ impl TwoCallSolver for Midpoint {
 
     const LISTED_ONCE: usize = 0;
 
-    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Levels, SchedulerError> {
+    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Table, SchedulerError> {
         midpoint_table::<Self>(levels, schedule)
     }
 

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use crate::level::Level;
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
-use crate::solver_sigmas::Table;
+use crate::sigmas::Table;
 use crate::{SchedulerError, SchedulerKind};
 
 /// Runs of fewer timesteps than this are short: most solvers lower the order at the end of such ones only.

@@ -8,13 +8,11 @@ use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::float32;
 use crate::scheduler::{checked_steps, unsupported};
 use crate::sigmas::{
-    FinalSigma, SigmaShape, interpolate, log_sigmas, sigma_to_t, sigma_to_t_f32, sigma_to_t_torch, training_sigmas,
+    FinalSigma, SigmaShape, Table, interpolate, log_sigmas, sigma_to_t, sigma_to_t_f32, sigma_to_t_torch,
+    training_sigmas,
 };
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, leading, linspace_down, trailing};
 use crate::{SchedulerError, SchedulerKind};
-
-/// Timesteps, and one more sigma than these: the last is where the run ends, 0 but for Euler's option.
-pub(crate) type Levels = (Vec<f64>, Vec<f32>);
 
 /// The options `timestep_spacing`, `steps_offset` and `use_*_sigmas`, and the training sigmas that they pick from.
 #[derive(Debug)]
@@ -98,7 +96,7 @@ impl NoiseLevels {
     }
 
     /// The levels of a number of steps. Timesteps found from sigmas are not rounded.
-    pub(crate) fn by_steps(&self, steps: usize) -> Result<Levels, SchedulerError> {
+    pub(crate) fn by_steps(&self, steps: usize) -> Result<Table, SchedulerError> {
         let steps = checked_steps(self.kind, steps)?;
         let train = self.training.len();
         let timesteps = match self.spacing {
@@ -110,7 +108,7 @@ impl NoiseLevels {
     }
 
     /// The levels of explicit timesteps.
-    pub(crate) fn by_timesteps(&self, timesteps: &[f64]) -> Result<Levels, SchedulerError> {
+    pub(crate) fn by_timesteps(&self, timesteps: &[f64]) -> Result<Table, SchedulerError> {
         checked_steps(self.kind, timesteps.len())?;
         match self.shape {
             None => Ok(self.at(timesteps.to_vec())),
@@ -121,7 +119,7 @@ impl NoiseLevels {
         }
     }
 
-    fn at(&self, timesteps: Vec<f64>) -> Levels {
+    fn at(&self, timesteps: Vec<f64>) -> Table {
         let mut timesteps = single_precision(timesteps);
         let mut sigmas: Vec<f64> = match self.log_linear {
             true => self.log_spaced(timesteps.len() + 1),
@@ -176,4 +174,10 @@ pub(crate) fn single_precision(timesteps: Vec<f64>) -> Vec<f64> {
 /// `x / sqrt(sigma² + 1)`: the model's input, of unit variance, for a sample `original + sigma * noise`.
 pub(crate) fn scaled(sample: Tensor<5>, sigma: f32) -> Tensor<5> {
     sample / (sigma * sigma + 1.0).sqrt()
+}
+
+/// `original + sigma * noise`.
+pub(crate) fn with_noise(original: Tensor<5>, noise: Tensor<5>, sigma: f32) -> Tensor<5> {
+    let noise = noise.cast(original.dtype());
+    original + noise * sigma
 }

@@ -4,7 +4,7 @@
 use crate::config::ConfigReader;
 use crate::float32::ln;
 use crate::scheduler::unsupported;
-use crate::sigmas::{FinalSigma, SigmaShape, flow, interpolate, log_sigmas, lu, sigma_to_t, training_sigmas};
+use crate::sigmas::{FinalSigma, SigmaShape, Table, flow, interpolate, log_sigmas, lu, sigma_to_t, training_sigmas};
 use crate::spacing::{TimestepSpacing, leading, linspace_down, trailing, whole_timesteps};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -57,27 +57,24 @@ impl SigmaOptions {
 /// Timesteps and their sigmas, both descending, without the final sigma.
 pub(crate) type Points = (Vec<f64>, Vec<f64>);
 
-/// What a run works with: timesteps, and sigmas in single precision with the final one.
-pub(crate) type Table = (Vec<f64>, Vec<f32>);
-
 /// The noise levels of the training timesteps, and the ways from them to those of a run.
 #[derive(Debug)]
 pub(crate) struct SolverSigmas {
     pub(crate) options: SigmaOptions,
-    levels: Vec<f32>,
-    logs: Vec<f32>,
+    training: Vec<f32>,
+    log_training: Vec<f32>,
     /// The number of training timesteps that a spacing takes, the rest being cut off.
     unclipped: usize,
 }
 
 impl SolverSigmas {
     pub(crate) fn new(options: SigmaOptions, alphas_cumprod: &[f32]) -> Self {
-        let levels = training_sigmas(alphas_cumprod);
+        let training = training_sigmas(alphas_cumprod);
         Self {
             options,
-            logs: log_sigmas(&levels),
-            unclipped: levels.len(),
-            levels,
+            log_training: log_sigmas(&training),
+            unclipped: training.len(),
+            training,
         }
     }
 
@@ -103,22 +100,22 @@ impl SolverSigmas {
 
     /// The number of training timesteps.
     pub(crate) fn train(&self) -> usize {
-        self.levels.len()
+        self.training.len()
     }
 
     /// The lowest level of training.
     pub(crate) fn sigma_min(&self) -> f64 {
-        f64::from(self.levels[0])
+        f64::from(self.training[0])
     }
 
     /// The sigma that a run ends at, where the shape has no say.
     pub(crate) fn final_sigma(&self, option: FinalSigma) -> f64 {
-        option.value(&self.levels)
+        option.value(&self.training)
     }
 
     /// `steps` levels of a shape.
     pub(crate) fn shaped(&self, shape: SigmaShape, steps: usize) -> Vec<f64> {
-        let sigma_max = f64::from(self.levels[self.levels.len() - 1]);
+        let sigma_max = f64::from(self.training[self.training.len() - 1]);
         let (max, min) = (self.options.max, self.options.min);
         shape.sigmas(max.unwrap_or(sigma_max), min.unwrap_or(self.sigma_min()), steps)
     }
@@ -130,24 +127,24 @@ impl SolverSigmas {
 
     /// `steps` levels with evenly spaced `ln(sigma)`, and their timesteps.
     pub(crate) fn by_lu(&self, steps: usize, rounds: bool) -> Points {
-        let (max, min) = (self.logs[self.logs.len() - 1], self.logs[0]);
+        let (max, min) = (self.log_training[self.log_training.len() - 1], self.log_training[0]);
         self.with_timesteps(lu(f64::from(max), f64::from(min), steps), rounds)
     }
 
     /// Adds the timesteps of sigmas, rounded or cut.
     pub(crate) fn with_timesteps(&self, sigmas: Vec<f64>, rounds: bool) -> Points {
-        let timesteps = sigmas.iter().map(|&sigma| sigma_to_t(sigma, &self.logs));
+        let timesteps = sigmas.iter().map(|&sigma| sigma_to_t(sigma, &self.log_training));
         (whole_timesteps(timesteps.collect(), rounds), sigmas)
     }
 
     /// `steps` levels of a flow model, and their timesteps.
     pub(crate) fn by_flow(&self, shift: f64, steps: usize) -> Points {
         let sigmas = flow(self.train(), shift, steps);
-        (self.times(&sigmas), sigmas)
+        (self.flow_timesteps(&sigmas), sigmas)
     }
 
     /// The timesteps of a flow's levels.
-    pub(crate) fn times(&self, sigmas: &[f64]) -> Vec<f64> {
+    pub(crate) fn flow_timesteps(&self, sigmas: &[f64]) -> Vec<f64> {
         let timesteps = sigmas.iter().map(|sigma| sigma * self.train() as f64);
         whole_timesteps(timesteps.collect(), false)
     }
@@ -163,7 +160,7 @@ impl SolverSigmas {
 
     /// Adds the sigmas of timesteps.
     pub(crate) fn interpolated(&self, timesteps: Vec<f64>) -> Points {
-        let sigmas = timesteps.iter().map(|&t| interpolate(t, &self.levels)).collect();
+        let sigmas = timesteps.iter().map(|&t| interpolate(t, &self.training)).collect();
         (timesteps, sigmas)
     }
 

@@ -17,7 +17,7 @@ use self::config::Config;
 use self::update::{BhUpdate, BhVariant};
 use crate::lambda_sampler::{LambdaSampler, LambdaSolver, Run};
 use crate::scheduler::{NoiseSource, Schedule, StepOptions, StepOutput};
-use crate::solver_sigmas::Table;
+use crate::sigmas::Table;
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::UniPcMultistep;

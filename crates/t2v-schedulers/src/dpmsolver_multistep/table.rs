@@ -4,8 +4,8 @@ use super::KIND;
 use super::config::Config;
 use crate::SchedulerError;
 use crate::scheduler::{Schedule, SchedulePoints, checked_steps, unsupported};
-use crate::sigmas::SigmaShape;
-use crate::solver_sigmas::{Points, SolverSigmas, Table, complete};
+use crate::sigmas::{SigmaShape, Table};
+use crate::solver_sigmas::{Points, SolverSigmas, complete};
 
 /// The table of a request.
 pub(super) fn table(config: &Config, training: &SolverSigmas, schedule: &Schedule) -> Result<Table, SchedulerError> {

@@ -5,10 +5,11 @@ use std::fmt;
 use burn::tensor::{DType, Tensor};
 
 use super::{level_of_call, sigmas_of_calls};
-use crate::noise_levels::{Levels, NoiseLevels, scaled};
+use crate::noise_levels::{NoiseLevels, scaled, with_noise};
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
+use crate::sigmas::Table;
 use crate::{SchedulerError, SchedulerKind};
 
 /// A method for the probability-flow ODE in sigma with two model calls a step, of which the first leads to the second by
@@ -20,7 +21,7 @@ pub(crate) trait TwoCallSolver: fmt::Debug + Send {
     const LISTED_ONCE: usize;
 
     /// One timestep for each call, and the levels.
-    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Levels, SchedulerError>;
+    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Table, SchedulerError>;
 
     /// The sigmas of the step that a call is the first of.
     fn step_from(sigmas: &[f32], call: usize) -> StepSigmas;
@@ -172,7 +173,6 @@ impl<S: TwoCallSolver> Scheduler for TwoCallSampler<S> {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigmas[level_of_call(self.progress.check(timestep_index)?)];
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+        Ok(with_noise(original, noise, sigma))
     }
 }

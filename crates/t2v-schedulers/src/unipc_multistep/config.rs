@@ -8,8 +8,8 @@ use crate::betas::BetaOptions;
 use crate::config::{ConfigReader, SOLVER_ORDERS, STEPS_OFFSETS};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
 use crate::scheduler::{Schedule, SchedulePoints, Scheduler, checked_steps, unsupported};
-use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
-use crate::solver_sigmas::{Points, SigmaOptions, SolverSigmas, Table, TimeShift};
+use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape, Table};
+use crate::solver_sigmas::{Points, SigmaOptions, SolverSigmas, TimeShift};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, linspace};
 use crate::thresholding::DynamicThreshold;
 use crate::{SchedulerError, from_config, kind_of_config};
@@ -116,7 +116,7 @@ impl Config {
             (Some(SigmaShape::Karras), true) => {
                 let sigmas = training.shaped(SigmaShape::Karras, steps);
                 let sigmas: Vec<f64> = sigmas.iter().map(|sigma| sigma / (sigma + 1.0)).collect();
-                (training.times(&sigmas), sigmas)
+                (training.flow_timesteps(&sigmas), sigmas)
             }
             (Some(shape), _) => training.by_shape(shape, steps),
             (None, true) => {
@@ -158,6 +158,6 @@ impl Config {
         if let Some(first) = sigmas.first_mut().filter(|first| (**first - 1.0).abs() < GAP) {
             *first -= GAP;
         }
-        (self.training.times(&sigmas), sigmas)
+        (self.training.flow_timesteps(&sigmas), sigmas)
     }
 }
