@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::betas::BetaOptions;
 use crate::config::{ConfigReader, STEPS_OFFSETS};
+use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES, PredictionType, epsilon_of};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
@@ -134,7 +135,6 @@ impl Scheduler for Ddim {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let (alpha, _) = self.alphas(self.progress.check(timestep_index)?);
-        let noise = noise.cast(original.dtype());
-        Ok(original * alpha.sqrt() + noise * (1.0 - alpha).sqrt())
+        Ok(Level::of_product(alpha).add_noise(original, noise))
     }
 }

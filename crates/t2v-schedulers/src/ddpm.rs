@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::betas::{BetaOptions, DDPM_BETA_SCHEDULES};
 use crate::config::{ConfigReader, STEPS_OFFSETS};
 use crate::float32::{exp, ln};
+use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
@@ -205,7 +206,6 @@ impl Scheduler for Ddpm {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let alpha = self.alpha(self.progress.check(timestep_index)?);
-        let noise = noise.cast(original.dtype());
-        Ok(original * alpha.sqrt() + noise * (1.0 - alpha).sqrt())
+        Ok(Level::of_product(alpha).add_noise(original, noise))
     }
 }

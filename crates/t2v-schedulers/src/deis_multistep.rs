@@ -6,35 +6,32 @@
 
 mod update;
 
-use std::collections::VecDeque;
-
 use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
 use self::update::update;
 use crate::betas::BetaOptions;
 use crate::config::{ConfigReader, SOLVER_ORDERS, STEPS_OFFSETS};
-use crate::level::Level;
+use crate::lambda_sampler::{LambdaSampler, LambdaSolver, Run};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType, epsilon_of};
-use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
-use crate::scheduler::{checked_steps, unsupported};
-use crate::solver_sigmas::{SigmaOptions, SolverSigmas, spaced};
+use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, StepOutput, checked_steps, unsupported};
+use crate::sigmas::Table;
+use crate::solver_sigmas::{SigmaOptions, SolverSigmas};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 use crate::thresholding::DynamicThreshold;
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::DeisMultistep;
 
-/// With `lower_order_final`, runs of fewer timesteps than this end in steps of lower order.
-const SHORT_RUN: usize = 15;
-
 const ALGORITHMS: &[(&str, ())] = &[("deis", ()), ("dpmsolver", ()), ("dpmsolver++", ())];
 const SOLVER_TYPES: &[(&str, ())] = &[("logrho", ()), ("midpoint", ()), ("heun", ()), ("bh1", ()), ("bh2", ())];
 
 /// `DEISMultistepScheduler`.
+pub(crate) type DeisMultistep = LambdaSampler<Deis>;
+
+/// DEIS.
 #[derive(Debug)]
-pub(crate) struct DeisMultistep {
+pub(crate) struct Deis {
     order: usize,
     prediction: PredictionType,
     threshold: Option<DynamicThreshold>,
@@ -42,11 +39,6 @@ pub(crate) struct DeisMultistep {
     spacing: TimestepSpacing,
     steps_offset: usize,
     training: SolverSigmas,
-    timesteps: Vec<f64>,
-    sigmas: Vec<f32>,
-    /// Estimates of the noise, latest first.
-    outputs: VecDeque<Tensor<5>>,
-    progress: Progress,
 }
 
 impl DeisMultistep {
@@ -57,7 +49,7 @@ impl DeisMultistep {
         let mut betas = BetaOptions::read(&reader)?;
         // Not an option of this scheduler.
         betas.rescale_zero_snr = false;
-        Ok(Self {
+        let solver = Deis {
             order: reader.count("solver_order", 2, SOLVER_ORDERS)?.min(3),
             prediction: reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES_AND_FLOW)?,
             threshold: DynamicThreshold::read(&reader)?,
@@ -65,30 +57,16 @@ impl DeisMultistep {
             spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
             steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
             training: SolverSigmas::new(SigmaOptions::read(&reader)?, &betas.alphas_cumprod()),
-            timesteps: Vec::new(),
-            sigmas: Vec::new(),
-            outputs: VecDeque::new(),
-            progress: Progress::new(KIND),
-        })
+        };
+        let flow = solver.training.options.flow;
+        Ok(Self::new(solver, flow))
     }
+}
 
-    fn level(&self, index: usize) -> Level {
-        Level::of_sigma(self.sigmas[index], self.training.options.flow)
-    }
-
-    /// The order of a step, for which there are `known` model outputs.
-    fn order_at(&self, index: usize, known: usize) -> usize {
-        let remaining = self.timesteps.len() - index;
-        match self.lower_order_final && self.timesteps.len() < SHORT_RUN {
-            true => known.min(remaining),
-            false => known,
-        }
-    }
-
+impl Deis {
     /// The estimate of the clean sample, and that of the noise which follows from it.
-    fn convert(&self, output: Tensor<5>, sample: Tensor<5>, index: usize) -> (Tensor<5>, Tensor<5>) {
-        let level = self.level(index);
-        let sigma = self.sigmas[index];
+    fn convert(&self, output: Tensor<5>, sample: Tensor<5>, run: &Run, index: usize) -> (Tensor<5>, Tensor<5>) {
+        let (level, sigma) = (run.level(index), run.sigma(index));
         let mut original = level.original(self.prediction, output, sample.clone(), sigma);
         if let Some(threshold) = self.threshold {
             original = threshold.apply(original);
@@ -102,12 +80,10 @@ impl DeisMultistep {
     }
 }
 
-impl Scheduler for DeisMultistep {
-    fn kind(&self) -> SchedulerKind {
-        KIND
-    }
+impl LambdaSolver for Deis {
+    const KIND: SchedulerKind = KIND;
 
-    fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
+    fn table(&mut self, schedule: &Schedule) -> Result<Table, SchedulerError> {
         let (training, options) = (&self.training, &self.training.options);
         let shift = options.shift(KIND, schedule.mu)?;
         let steps = match &schedule.points {
@@ -118,65 +94,32 @@ impl Scheduler for DeisMultistep {
         let points = match (options.shape, options.flow) {
             (Some(shape), _) => training.by_shape(shape, steps),
             (None, true) => training.by_flow(shift, steps),
-            (None, false) => training.interpolated(spaced(self.spacing, training.train(), steps, self.steps_offset)),
+            (None, false) => training.by_spacing(self.spacing, steps, self.steps_offset),
         };
         // Shaped and flow sigmas end twice in the same.
         let repeated = options.shape.is_some() || options.flow;
         let last = points.1.last().filter(|_| repeated).copied();
         let last = last.unwrap_or(training.sigma_min());
-        (self.timesteps, self.sigmas) = training.table(KIND, points, last)?;
-        self.outputs.clear();
-        self.progress.restart(self.timesteps.len());
-        Ok(())
-    }
-
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn sigmas(&self) -> Vec<f64> {
-        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
-    }
-
-    fn current_index(&self) -> Result<usize, SchedulerError> {
-        self.progress.current()
-    }
-
-    fn set_begin_index(&mut self, index: usize) {
-        self.outputs.clear();
-        self.progress.begin_at(index);
+        training.table(KIND, points, last)
     }
 
     fn step(
         &mut self,
+        run: &mut Run,
+        index: usize,
         model_output: Tensor<5>,
         sample: Tensor<5>,
         _noise: &mut dyn NoiseSource,
     ) -> Result<StepOutput, SchedulerError> {
-        let index = self.progress.current()?;
         let dtype = sample.dtype();
         let sample = sample.cast(DType::F32);
-        let (original, epsilon) = self.convert(model_output.cast(DType::F32), sample.clone(), index);
-        self.outputs.truncate(self.order - 1);
-        self.outputs.push_front(epsilon);
-        let order = self.order_at(index, self.outputs.len());
-        let levels: Vec<Level> = (0..order).map(|back| self.level(index - back)).collect();
-        let target = self.level(index + 1);
-        let prev_sample = update(sample, self.outputs.make_contiguous(), target, &levels);
-        self.progress.advance();
+        let (original, epsilon) = self.convert(model_output.cast(DType::F32), sample.clone(), run, index);
+        run.keep(epsilon, self.order);
+        let order = run.order(index, self.lower_order_final && run.is_short());
+        let prev_sample = update(sample, run.outputs(), run.level(index + 1), &run.levels(index, order));
         Ok(StepOutput {
             prev_sample: prev_sample.cast(dtype),
             pred_original_sample: Some(original),
         })
-    }
-
-    fn add_noise(
-        &self,
-        original: Tensor<5>,
-        noise: Tensor<5>,
-        timestep_index: usize,
-    ) -> Result<Tensor<5>, SchedulerError> {
-        let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.add_noise(original, noise))
     }
 }

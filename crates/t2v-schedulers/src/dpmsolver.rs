@@ -4,11 +4,15 @@
 //! <https://arxiv.org/abs/2211.01095>, appendix B (`dpmsolver++` and its stochastic kin). `lambda = ln(alpha / sigma)`, and
 //! `h` is its growth in the step.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
+use crate::SchedulerError;
+use crate::config::ConfigReader;
 use crate::float32::exp;
 use crate::level::Level;
 use crate::prediction::{PredictionType, epsilon_of};
+use crate::scheduler::NoiseSource;
+use crate::sigmas::FinalSigma;
 use crate::thresholding::DynamicThreshold;
 
 /// The option `algorithm_type`.
@@ -52,10 +56,32 @@ impl Algorithm {
         matches!(self, Self::DpmPlusPlus | Self::SdeDpmPlusPlus)
     }
 
-    /// Whether the solver adds noise.
-    pub(crate) fn is_stochastic(self) -> bool {
-        matches!(self, Self::SdeDpm | Self::SdeDpmPlusPlus)
+    /// The noise of a step, if the solver adds any.
+    pub(crate) fn fresh_noise(self, sample: &Tensor<5>, noise: &mut dyn NoiseSource) -> Option<Tensor<5>> {
+        let stochastic = matches!(self, Self::SdeDpm | Self::SdeDpmPlusPlus);
+        stochastic.then(|| noise.normal(sample.dims(), &sample.device()).cast(DType::F32))
     }
+}
+
+/// Refuses, for algorithms that work on estimates of the noise, options for which there is no formula.
+pub(crate) fn check_noise_prediction(
+    reader: &ConfigReader,
+    algorithm: Algorithm,
+    final_sigma: FinalSigma,
+    prediction: PredictionType,
+) -> Result<(), SchedulerError> {
+    if algorithm.predicts_original() {
+        return Ok(());
+    }
+    if final_sigma == FinalSigma::Zero {
+        let reason = "\"zero\" needs `algorithm_type` \"dpmsolver++\" or \"sde-dpmsolver++\"; expected \"sigma_min\"";
+        return Err(reader.unsupported("final_sigmas_type", reason));
+    }
+    if prediction == PredictionType::Flow {
+        let reason = "\"flow_prediction\" needs `algorithm_type` \"dpmsolver++\" or \"sde-dpmsolver++\"";
+        return Err(reader.unsupported("prediction_type", reason));
+    }
+    Ok(())
 }
 
 /// How a model's output becomes the estimate that an algorithm works on.
@@ -92,7 +118,15 @@ impl Conversion {
     }
 }
 
-/// A step from one noise level to a lower one.
+/// A step of a solver: the level to reach, then the present one and those before that it uses.
+pub(crate) struct Step<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) solver: SolverType,
+    pub(crate) target: Level,
+    pub(crate) levels: &'a [Level],
+}
+
+/// The way from one noise level to a lower one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transition {
     algorithm: Algorithm,

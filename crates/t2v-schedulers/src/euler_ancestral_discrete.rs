@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::ancestral::down_and_up;
 use crate::betas::BetaOptions;
 use crate::config::ConfigReader;
-use crate::noise_levels::{NoiseLevels, scaled};
+use crate::noise_levels::{NoiseLevels, scaled, with_noise};
 use crate::prediction::{NOISE_OR_VELOCITY, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
@@ -113,7 +113,6 @@ impl Scheduler for EulerAncestralDiscrete {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigmas[self.progress.check(timestep_index)?];
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+        Ok(with_noise(original, noise, sigma))
     }
 }

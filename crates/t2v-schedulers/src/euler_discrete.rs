@@ -8,18 +8,15 @@ use serde_json::Value;
 
 use crate::betas::BetaOptions;
 use crate::churn;
-use crate::config::{ConfigReader, STEPS_OFFSETS};
+use crate::config::ConfigReader;
 use crate::float32;
-use crate::noise_levels::{scaled, single_precision};
+use crate::noise_levels::{NoiseLevels, scaled, single_precision, with_noise};
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
 use crate::scheduler::{
     NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput, checked_steps, unsupported,
 };
-use crate::sigmas::{
-    FINAL_SIGMAS, FinalSigma, SigmaShape, interpolate, log_sigmas, sigma_to_t, sigma_to_t_f32, training_sigmas,
-};
-use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, leading, linspace_down, trailing};
+use crate::sigmas::{FINAL_SIGMAS, FinalSigma, Table};
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::EulerDiscrete;
@@ -35,17 +32,9 @@ const PREDICTION_TYPES: &[(&str, PredictionType)] = &[
 #[derive(Debug)]
 pub(crate) struct EulerDiscrete {
     prediction: PredictionType,
-    log_linear: bool,
-    shape: Option<SigmaShape>,
-    sigma_min: Option<f64>,
-    sigma_max: Option<f64>,
-    spacing: TimestepSpacing,
-    steps_offset: usize,
-    final_sigma: FinalSigma,
+    levels: NoiseLevels,
     /// Timesteps are a quarter of the sigmas' logarithms.
     continuous: bool,
-    training: Vec<f32>,
-    log_training: Vec<f32>,
     options: StepOptions,
     timesteps: Vec<f64>,
     sigmas: Vec<f32>,
@@ -55,84 +44,39 @@ pub(crate) struct EulerDiscrete {
 impl EulerDiscrete {
     pub(crate) fn from_config(config: &Value) -> Result<Self, SchedulerError> {
         let reader = ConfigReader::new(KIND, config)?;
-        let training = training_sigmas(&BetaOptions::read(&reader)?.positive_alphas_cumprod());
+        let alphas = BetaOptions::read(&reader)?.positive_alphas_cumprod();
         let prediction = reader.choice("prediction_type", PredictionType::Epsilon, PREDICTION_TYPES)?;
         let continuous = reader.choice("timestep_type", false, &[("discrete", false), ("continuous", true)])?;
+        let log_linear = reader.choice("interpolation_type", false, &[("linear", false), ("log_linear", true)])?;
+        let levels = NoiseLevels::read(KIND, &reader, &alphas)?.with_log_linear(log_linear);
+        let final_sigma = reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?;
         Ok(Self {
             prediction,
-            log_linear: reader.choice("interpolation_type", false, &[("linear", false), ("log_linear", true)])?,
-            shape: SigmaShape::read(&reader)?,
-            sigma_min: reader.optional_number("sigma_min")?,
-            sigma_max: reader.optional_number("sigma_max")?,
-            spacing: reader.choice("timestep_spacing", TimestepSpacing::Linspace, TIMESTEP_SPACINGS)?,
-            steps_offset: reader.count("steps_offset", 0, STEPS_OFFSETS)?,
-            final_sigma: reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?,
             continuous: continuous && prediction == PredictionType::Velocity,
-            log_training: log_sigmas(&training),
-            sigmas: training.clone(),
-            training,
+            sigmas: levels.training().to_vec(),
+            levels: levels.with_final_sigma(final_sigma),
             options: StepOptions::default(),
             timesteps: Vec::new(),
             progress: Progress::new(KIND),
         })
     }
 
-    fn spaced(&self, steps: usize) -> Vec<f64> {
-        let train = self.training.len();
-        let timesteps = match self.spacing {
-            TimestepSpacing::Linspace => linspace_down(train as f64 - 1.0, steps),
-            TimestepSpacing::Leading => leading(steps, train / steps, self.steps_offset),
-            TimestepSpacing::Trailing => trailing(train, train, steps),
-        };
-        single_precision(timesteps)
-    }
-
-    /// The sigmas at timesteps, without the final one, and the timesteps, which may change with them.
-    fn sigmas_at(&self, timesteps: Vec<f64>) -> (Vec<f64>, Vec<f64>) {
-        let steps = timesteps.len();
-        let sigmas: Vec<f64> = if self.log_linear {
-            let last = self.log_training.len() - 1;
-            let (max, min) = (self.log_training[last], self.log_training[0]);
-            let logs = float32::linspace(f64::from(max), f64::from(min), steps + 1);
-            logs.iter().map(|&log| f64::from(float32::exp(log))).collect()
-        } else {
-            timesteps.iter().map(|&t| interpolate(t, &self.training)).collect()
-        };
-        let Some(shape) = self.shape else {
-            return (sigmas, timesteps);
-        };
-        let max = self.sigma_max.unwrap_or(sigmas[0]);
-        let min = self.sigma_min.unwrap_or(sigmas[sigmas.len() - 1]);
-        let sigmas = shape.sigmas(max, min, steps);
-        let timesteps = sigmas.iter().map(|&sigma| sigma_to_t(sigma, &self.log_training));
-        let timesteps = timesteps.collect();
-        (sigmas, timesteps)
-    }
-
-    /// All sigmas of explicit timesteps or of a number of steps, the final one included, and the timesteps.
-    fn complete(&self, timesteps: Vec<f64>) -> (Vec<f32>, Vec<f64>) {
-        let (mut sigmas, timesteps) = self.sigmas_at(timesteps);
-        sigmas.push(self.final_sigma.value(&self.training));
-        (sigmas.iter().map(|&sigma| sigma as f32).collect(), timesteps)
-    }
-
-    fn check_explicit_timesteps(&self, count: usize) -> Result<(), SchedulerError> {
-        checked_steps(KIND, count)?;
-        if let Some(shape) = self.shape {
-            return Err(unsupported(
-                KIND,
-                "timesteps",
-                format!("cannot be given with `{}`", shape.option()),
-            ));
+    /// The levels of explicit timesteps.
+    fn by_timesteps(&self, timesteps: &[f64]) -> Result<Table, SchedulerError> {
+        let levels = self.levels.by_timesteps(timesteps)?;
+        if self.continuous {
+            let reason = "cannot be given with `timestep_type` \"continuous\"";
+            return Err(unsupported(KIND, "timesteps", reason));
         }
-        match self.continuous {
-            false => Ok(()),
-            true => Err(unsupported(
-                KIND,
-                "timesteps",
-                "cannot be given with `timestep_type` \"continuous\"",
-            )),
-        }
+        Ok(levels)
+    }
+
+    /// The levels of explicit sigmas, the final one included.
+    fn by_sigmas(&self, sigmas: &[f64]) -> Result<Table, SchedulerError> {
+        let steps = checked_steps(KIND, sigmas.len().saturating_sub(1))?;
+        let sigmas: Vec<f32> = sigmas.iter().map(|&sigma| sigma as f32).collect();
+        let timesteps = sigmas[..steps].iter().map(|&sigma| self.levels.timestep_of(sigma));
+        Ok((timesteps.collect(), sigmas))
     }
 
     fn current_sigma(&self) -> Result<(f32, f32), SchedulerError> {
@@ -148,27 +92,15 @@ impl Scheduler for EulerDiscrete {
 
     fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
         schedule.no_mu(KIND)?;
-        let (sigmas, mut timesteps) = match &schedule.points {
-            SchedulePoints::Steps(steps) => self.complete(self.spaced(checked_steps(KIND, *steps)?)),
-            SchedulePoints::Timesteps(timesteps) => {
-                self.check_explicit_timesteps(timesteps.len())?;
-                self.complete(single_precision(timesteps.clone()))
-            }
-            SchedulePoints::Sigmas(sigmas) => {
-                checked_steps(KIND, sigmas.len().saturating_sub(1))?;
-                let sigmas: Vec<f32> = sigmas.iter().map(|&sigma| sigma as f32).collect();
-                let levels = &sigmas[..sigmas.len() - 1];
-                let timesteps = levels.iter().map(|&sigma| sigma_to_t_f32(sigma, &self.log_training));
-                let timesteps = timesteps.collect();
-                (sigmas, timesteps)
-            }
+        let (mut timesteps, sigmas) = match &schedule.points {
+            SchedulePoints::Steps(steps) => self.levels.by_steps(*steps)?,
+            SchedulePoints::Timesteps(timesteps) => self.by_timesteps(timesteps)?,
+            SchedulePoints::Sigmas(sigmas) => self.by_sigmas(sigmas)?,
         };
         if self.continuous {
             let levels = &sigmas[..sigmas.len() - 1];
-            timesteps = levels
-                .iter()
-                .map(|&sigma| f64::from(0.25 * float32::ln(sigma)))
-                .collect();
+            let quarters = levels.iter().map(|&sigma| f64::from(0.25 * float32::ln(sigma)));
+            timesteps = quarters.collect();
         }
         self.progress.restart(timesteps.len());
         self.timesteps = single_precision(timesteps);
@@ -189,11 +121,7 @@ impl Scheduler for EulerDiscrete {
     }
 
     fn init_noise_sigma(&self) -> f64 {
-        let max = self.sigmas.iter().copied().fold(0.0, f32::max);
-        f64::from(match self.spacing {
-            TimestepSpacing::Linspace | TimestepSpacing::Trailing => max,
-            TimestepSpacing::Leading => (max * max + 1.0).sqrt(),
-        })
+        self.levels.init_noise_sigma(&self.sigmas)
     }
 
     fn current_index(&self) -> Result<usize, SchedulerError> {
@@ -246,7 +174,6 @@ impl Scheduler for EulerDiscrete {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigmas[self.progress.check(timestep_index)?];
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+        Ok(with_noise(original, noise, sigma))
     }
 }

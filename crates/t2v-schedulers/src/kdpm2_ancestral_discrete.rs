@@ -9,179 +9,58 @@ use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
 use crate::ancestral::{down_and_up, exact_down};
-use crate::betas::{BETA_SCHEDULES, BetaOptions};
-use crate::config::ConfigReader;
 use crate::float32::log_mean;
-use crate::noise_levels::{NoiseLevels, scaled};
-use crate::prediction::{NOISE_OR_VELOCITY, PredictionType};
-use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
-use crate::spacing::whole_timesteps;
-use crate::two_calls::{interleaved, level_of_call, sigmas_of_calls};
+use crate::kdpm2_discrete::{midpoint_sampler, midpoint_table};
+use crate::noise_levels::NoiseLevels;
+use crate::scheduler::{NoiseSource, Schedule};
+use crate::sigmas::Table;
+use crate::two_calls::{FirstCall, StepSigmas, TwoCallSampler, TwoCallSolver, level_of_call};
 use crate::{SchedulerError, SchedulerKind};
 
-const KIND: SchedulerKind = SchedulerKind::Kdpm2AncestralDiscrete;
-
-/// The sigmas of a step.
-#[derive(Clone, Copy, Debug)]
-struct Sigmas {
-    start: f32,
-    middle: f32,
-    /// Where the deterministic part ends.
-    down: f32,
-    /// The standard deviation of the noise.
-    up: f32,
-}
-
-impl Sigmas {
-    fn new(start: f32, next: f32) -> Self {
-        let (down, up) = down_and_up(start, next);
-        // Where rounding leaves nothing of the level, diffusers takes the logarithm of 0 and goes on with NaN.
-        let down = if down > 0.0 { down } else { exact_down(start, next) };
-        let middle = if next > 0.0 { log_mean(start, down) } else { 0.0 };
-        Self {
-            start,
-            middle,
-            down,
-            up,
-        }
-    }
-}
-
 /// `KDPM2AncestralDiscreteScheduler`.
+pub(crate) type Kdpm2AncestralDiscrete = TwoCallSampler<AncestralMidpoint>;
+
+/// The midpoint method with ancestral noise.
 #[derive(Debug)]
-pub(crate) struct Kdpm2AncestralDiscrete {
-    prediction: PredictionType,
-    levels: NoiseLevels,
-    timesteps: Vec<f64>,
-    sigmas: Vec<f32>,
-    /// What a step's first call leaves for the second.
-    first: Option<(Sigmas, Tensor<5>)>,
-    progress: Progress,
-}
+pub(crate) struct AncestralMidpoint;
 
 impl Kdpm2AncestralDiscrete {
     pub(crate) fn from_config(config: &Value) -> Result<Self, SchedulerError> {
-        let reader = ConfigReader::new(KIND, config)?;
-        let alphas = BetaOptions::read_plain(&reader, 0.00085, 0.012, BETA_SCHEDULES)?.alphas_cumprod();
-        let levels = NoiseLevels::read(KIND, &reader, &alphas)?;
-        Ok(Self {
-            prediction: reader.choice("prediction_type", PredictionType::Epsilon, NOISE_OR_VELOCITY)?,
-            sigmas: levels.training().to_vec(),
-            levels,
-            timesteps: Vec::new(),
-            first: None,
-            progress: Progress::new(KIND),
-        })
-    }
-
-    /// The sigmas of the step that starts from a level.
-    fn step_from(&self, level: usize) -> Sigmas {
-        Sigmas::new(self.sigmas[level], self.sigmas[level + 1])
-    }
-
-    /// The sigma that a call's model input has.
-    fn sigma_of_call(&self, call: usize) -> f32 {
-        match &self.first {
-            None => self.sigmas[level_of_call(call)],
-            Some((sigmas, _)) => sigmas.middle,
-        }
+        midpoint_sampler(AncestralMidpoint, config)
     }
 }
 
-impl Scheduler for Kdpm2AncestralDiscrete {
-    fn kind(&self) -> SchedulerKind {
-        KIND
+impl TwoCallSolver for AncestralMidpoint {
+    const KIND: SchedulerKind = SchedulerKind::Kdpm2AncestralDiscrete;
+
+    const LISTED_ONCE: usize = 0;
+
+    fn table(levels: &NoiseLevels, schedule: &Schedule) -> Result<Table, SchedulerError> {
+        midpoint_table::<Self>(levels, schedule)
     }
 
-    fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
-        let (mut starts, sigmas) = self.levels.by_steps(schedule.only_steps(KIND)?)?;
-        if self.levels.is_karras() {
-            starts = whole_timesteps(starts, true);
+    fn step_from(sigmas: &[f32], call: usize) -> StepSigmas {
+        let level = level_of_call(call);
+        let (start, next) = (sigmas[level], sigmas[level + 1]);
+        let (down, up) = down_and_up(start, next);
+        // Where rounding leaves nothing of the level, diffusers takes the logarithm of 0 and goes on with NaN.
+        let down = if down > 0.0 { down } else { exact_down(start, next) };
+        StepSigmas {
+            start,
+            second: if next > 0.0 { log_mean(start, down) } else { 0.0 },
+            end: down,
+            noise: up,
         }
-        self.sigmas = sigmas;
-        let middles = (0..starts.len() - 1).map(|level| self.step_from(level).middle);
-        let middles = middles.map(|sigma| self.levels.timestep_between(sigma));
-        self.timesteps = interleaved(&starts, middles);
-        self.first = None;
-        self.progress.restart(self.timesteps.len());
-        Ok(())
     }
 
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn order(&self) -> usize {
-        2
-    }
-
-    fn sigmas(&self) -> Vec<f64> {
-        sigmas_of_calls(&self.sigmas, 0)
-    }
-
-    fn init_noise_sigma(&self) -> f64 {
-        self.levels.init_noise_sigma(&self.sigmas)
-    }
-
-    fn current_index(&self) -> Result<usize, SchedulerError> {
-        self.progress.current()
-    }
-
-    fn set_begin_index(&mut self, index: usize) {
-        self.first = None;
-        self.progress.begin_at(index);
-    }
-
-    fn scale_model_input(
-        &mut self,
-        sample: Tensor<5>,
-        _noise: &mut dyn NoiseSource,
-    ) -> Result<Tensor<5>, SchedulerError> {
-        let index = self.progress.current()?;
-        Ok(scaled(sample, self.sigma_of_call(index)))
-    }
-
-    fn step(
-        &mut self,
-        model_output: Tensor<5>,
-        sample: Tensor<5>,
-        noise: &mut dyn NoiseSource,
-    ) -> Result<StepOutput, SchedulerError> {
-        let index = self.progress.current()?;
-        let sigma = self.sigma_of_call(index);
-        let dtype = model_output.dtype();
-        let (model_output, sample) = (model_output.cast(DType::F32), sample.cast(DType::F32));
-        let original = self
-            .prediction
-            .original_of_unscaled(model_output, sample.clone(), sigma, sigma);
-        let derivative = (sample.clone() - original.clone()) / sigma;
-        let prev_sample = match self.first.take() {
-            None => {
-                let sigmas = self.step_from(level_of_call(index));
-                self.first = Some((sigmas, sample.clone()));
-                sample + derivative * (sigmas.middle - sigma)
-            }
-            Some((sigmas, sample)) => {
-                let fresh = noise.normal(sample.dims(), &sample.device()).cast(DType::F32);
-                sample + derivative * (sigmas.down - sigmas.start) + fresh * sigmas.up
-            }
-        };
-        self.progress.advance();
-        Ok(StepOutput {
-            prev_sample: prev_sample.cast(dtype),
-            pred_original_sample: Some(original),
-        })
-    }
-
-    fn add_noise(
-        &self,
-        original: Tensor<5>,
-        noise: Tensor<5>,
-        timestep_index: usize,
-    ) -> Result<Tensor<5>, SchedulerError> {
-        let sigma = self.sigmas[level_of_call(self.progress.check(timestep_index)?)];
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+    fn finish(first: FirstCall, slope: Tensor<5>, noise: &mut dyn NoiseSource) -> Tensor<5> {
+        let (
+            sample,
+            StepSigmas {
+                start, end, noise: up, ..
+            },
+        ) = (first.sample, first.sigmas);
+        let fresh = noise.normal(sample.dims(), &sample.device()).cast(DType::F32);
+        sample + slope * (end - start) + fresh * up
     }
 }

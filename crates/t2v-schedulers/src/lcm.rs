@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::betas::{BETA_SCHEDULES, BetaOptions, BetaSchedule};
 use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::ddpm::explicit_timesteps;
+use crate::level::Level;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOutput};
@@ -154,7 +155,7 @@ impl Scheduler for Lcm {
         } else {
             let alpha = self.alpha((index + 1).min(self.timesteps.len() - 1));
             let fresh = noise.normal(denoised.dims(), &denoised.device());
-            denoised.clone() * alpha.sqrt() + fresh.cast(denoised.dtype()) * (1.0 - alpha).sqrt()
+            Level::of_product(alpha).add_noise(denoised.clone(), fresh)
         };
         self.progress.advance();
         Ok(StepOutput {
@@ -170,7 +171,6 @@ impl Scheduler for Lcm {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let alpha = self.alpha(self.progress.check(timestep_index)?);
-        let noise = noise.cast(original.dtype());
-        Ok(original * alpha.sqrt() + noise * (1.0 - alpha).sqrt())
+        Ok(Level::of_product(alpha).add_noise(original, noise))
     }
 }

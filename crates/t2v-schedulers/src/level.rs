@@ -1,4 +1,4 @@
-//! Noise levels as the solvers in the half logarithm of the signal-to-noise ratio see them.
+//! Noise levels as shares of signal and noise.
 
 use burn::tensor::Tensor;
 
@@ -23,6 +23,14 @@ impl Level {
         Self {
             alpha,
             sigma: sigma * alpha,
+        }
+    }
+
+    /// The level of a cumulative product of the training's alphas.
+    pub(crate) fn of_product(alpha_bar: f32) -> Self {
+        Self {
+            alpha: alpha_bar.sqrt(),
+            sigma: (1.0 - alpha_bar).sqrt(),
         }
     }
 

@@ -14,8 +14,10 @@
 //! trajectory agrees with diffusers' to single precision. A step is tensor operations only, and its noise comes from
 //! outside, through [`NoiseSource`]; [`TorchGenerator`] is a source equal to torch's CPU generator.
 //!
-//! Each solver's file names its algorithm and paper. What several solvers share are free functions: `betas`, `spacing`,
-//! `sigmas`, `noise_levels`, `prediction`, `thresholding`, `churn`, `ancestral`, `two_calls`, `flow_matching`.
+//! Each solver's file names its algorithm and paper. Two families have the run in common, and each member of them only its
+//! tables and steps: the solvers in lambda (`lambda_sampler`) and those with two model calls a step in sigma (`two_calls`).
+//! What others share are functions and tables: `betas`, `spacing`, `sigmas`, `noise_levels`, `solver_sigmas`, `prediction`,
+//! `thresholding`, `churn`, `ancestral`, `flow_matching`.
 #![doc = ""]
 #![doc = include_str!("../docs/schedulers.md")]
 #![doc = ""]
@@ -50,6 +52,7 @@ mod karras_ve;
 mod kdpm2_ancestral_discrete;
 mod kdpm2_discrete;
 mod kind;
+mod lambda_sampler;
 mod lcm;
 mod level;
 mod lms_discrete;

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::betas::{BETA_SCHEDULES, BetaOptions};
 use crate::config::ConfigReader;
-use crate::noise_levels::{NoiseLevels, scaled, single_precision};
+use crate::noise_levels::{NoiseLevels, scaled, single_precision, with_noise};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput, unsupported};
@@ -149,7 +149,6 @@ impl Scheduler for LmsDiscrete {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigmas[self.progress.check(timestep_index)?];
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+        Ok(with_noise(original, noise, sigma))
     }
 }

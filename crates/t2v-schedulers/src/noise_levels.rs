@@ -1,17 +1,18 @@
-//! The noise levels of a run, for solvers that integrate over sigma and end at 0.
+//! The noise levels of a run, for solvers that integrate over sigma.
 //!
 //! Such a run goes through training timesteps, or through a schedule of sigmas between the first and the last of these.
 
 use burn::tensor::Tensor;
 
 use crate::config::{ConfigReader, STEPS_OFFSETS};
+use crate::float32;
 use crate::scheduler::{checked_steps, unsupported};
-use crate::sigmas::{SigmaShape, interpolate, log_sigmas, sigma_to_t, sigma_to_t_torch, training_sigmas};
+use crate::sigmas::{
+    FinalSigma, SigmaShape, Table, interpolate, log_sigmas, sigma_to_t, sigma_to_t_f32, sigma_to_t_torch,
+    training_sigmas,
+};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, leading, linspace_down, trailing};
 use crate::{SchedulerError, SchedulerKind};
-
-/// Timesteps, and one more sigma than these: the last is 0.
-pub(crate) type Levels = (Vec<f64>, Vec<f32>);
 
 /// The options `timestep_spacing`, `steps_offset` and `use_*_sigmas`, and the training sigmas that they pick from.
 #[derive(Debug)]
@@ -20,9 +21,12 @@ pub(crate) struct NoiseLevels {
     spacing: TimestepSpacing,
     steps_offset: usize,
     shape: Option<SigmaShape>,
-    /// Not options of these schedulers in diffusers, but they heed them if another one's configuration has them.
+    /// Options of Euler's scheduler in diffusers, but the others heed them if a configuration has them.
     sigma_min: Option<f64>,
     sigma_max: Option<f64>,
+    final_sigma: FinalSigma,
+    /// Sigmas have evenly spaced logarithms, whatever the timesteps, and are one more.
+    log_linear: bool,
     training: Vec<f32>,
     log_training: Vec<f32>,
 }
@@ -42,6 +46,8 @@ impl NoiseLevels {
             shape: None,
             sigma_min: None,
             sigma_max: None,
+            final_sigma: FinalSigma::Zero,
+            log_linear: false,
             log_training: log_sigmas(&training),
             training,
         })
@@ -69,6 +75,16 @@ impl NoiseLevels {
         self
     }
 
+    /// Sets where a run ends.
+    pub(crate) fn with_final_sigma(self, final_sigma: FinalSigma) -> Self {
+        Self { final_sigma, ..self }
+    }
+
+    /// Sets whether sigmas have evenly spaced logarithms, whatever the timesteps.
+    pub(crate) fn with_log_linear(self, log_linear: bool) -> Self {
+        Self { log_linear, ..self }
+    }
+
     /// Whether the sigmas are those of Karras et al.
     pub(crate) fn is_karras(&self) -> bool {
         self.shape == Some(SigmaShape::Karras)
@@ -80,7 +96,7 @@ impl NoiseLevels {
     }
 
     /// The levels of a number of steps. Timesteps found from sigmas are not rounded.
-    pub(crate) fn by_steps(&self, steps: usize) -> Result<Levels, SchedulerError> {
+    pub(crate) fn by_steps(&self, steps: usize) -> Result<Table, SchedulerError> {
         let steps = checked_steps(self.kind, steps)?;
         let train = self.training.len();
         let timesteps = match self.spacing {
@@ -92,7 +108,7 @@ impl NoiseLevels {
     }
 
     /// The levels of explicit timesteps.
-    pub(crate) fn by_timesteps(&self, timesteps: &[f64]) -> Result<Levels, SchedulerError> {
+    pub(crate) fn by_timesteps(&self, timesteps: &[f64]) -> Result<Table, SchedulerError> {
         checked_steps(self.kind, timesteps.len())?;
         match self.shape {
             None => Ok(self.at(timesteps.to_vec())),
@@ -103,20 +119,36 @@ impl NoiseLevels {
         }
     }
 
-    fn at(&self, timesteps: Vec<f64>) -> Levels {
+    fn at(&self, timesteps: Vec<f64>) -> Table {
         let mut timesteps = single_precision(timesteps);
-        let mut sigmas: Vec<f64> = timesteps.iter().map(|&t| interpolate(t, &self.training)).collect();
+        let mut sigmas: Vec<f64> = match self.log_linear {
+            true => self.log_spaced(timesteps.len() + 1),
+            false => timesteps.iter().map(|&t| interpolate(t, &self.training)).collect(),
+        };
         if let Some(shape) = self.shape {
             let max = self.sigma_max.unwrap_or(sigmas[0]);
             let min = self.sigma_min.unwrap_or(sigmas[sigmas.len() - 1]);
-            sigmas = shape.sigmas(max, min, sigmas.len());
+            sigmas = shape.sigmas(max, min, timesteps.len());
             timesteps = sigmas
                 .iter()
                 .map(|&sigma| sigma_to_t(sigma, &self.log_training))
                 .collect();
         }
-        sigmas.push(0.0);
+        sigmas.push(self.final_sigma.value(&self.training));
         (timesteps, sigmas.iter().map(|&sigma| sigma as f32).collect())
+    }
+
+    /// `count` sigmas from the highest to the lowest of training, with evenly spaced logarithms.
+    fn log_spaced(&self, count: usize) -> Vec<f64> {
+        let logs = &self.log_training;
+        let (max, min) = (logs[logs.len() - 1], logs[0]);
+        let logs = float32::linspace(f64::from(max), f64::from(min), count);
+        logs.iter().map(|&log| f64::from(float32::exp(log))).collect()
+    }
+
+    /// The timestep of a sigma that was asked for.
+    pub(crate) fn timestep_of(&self, sigma: f32) -> f64 {
+        sigma_to_t_f32(sigma, &self.log_training)
     }
 
     /// The timestep of a sigma between two levels.
@@ -142,4 +174,10 @@ pub(crate) fn single_precision(timesteps: Vec<f64>) -> Vec<f64> {
 /// `x / sqrt(sigma² + 1)`: the model's input, of unit variance, for a sample `original + sigma * noise`.
 pub(crate) fn scaled(sample: Tensor<5>, sigma: f32) -> Tensor<5> {
     sample / (sigma * sigma + 1.0).sqrt()
+}
+
+/// `original + sigma * noise`.
+pub(crate) fn with_noise(original: Tensor<5>, noise: Tensor<5>, sigma: f32) -> Tensor<5> {
+    let noise = noise.cast(original.dtype());
+    original + noise * sigma
 }

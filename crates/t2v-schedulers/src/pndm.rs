@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::adams_bashforth::{MAX_ORDER, combine};
 use crate::betas::BetaOptions;
 use crate::config::{ConfigReader, STEPS_OFFSETS};
+use crate::level::Level;
 use crate::prediction::PredictionType;
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
@@ -239,7 +240,6 @@ impl Scheduler for Pndm {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let alpha = self.alpha(self.timesteps[self.progress.check(timestep_index)?])?;
-        let noise = noise.cast(original.dtype());
-        Ok(original * alpha.sqrt() + noise * (1.0 - alpha).sqrt())
+        Ok(Level::of_product(alpha).add_noise(original, noise))
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::config::{ConfigReader, TRAIN_TIMESTEPS};
 use crate::float32::{exp, linspace};
+use crate::noise_levels::with_noise;
 use crate::scheduler::{NoiseSource, checked_steps};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -209,8 +210,7 @@ impl ScoreSdeVe {
     /// An index beyond the levels.
     pub fn add_noise(&self, original: Tensor<5>, noise: Tensor<5>, index: usize) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.level(index)?;
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+        Ok(with_noise(original, noise, sigma))
     }
 
     fn level(&self, index: usize) -> Result<f32, SchedulerError> {

@@ -9,6 +9,9 @@ use crate::config::ConfigReader;
 use crate::float32::numpy_ln;
 use crate::spacing::linspace;
 
+/// What a run goes through: timesteps, and sigmas, which go on to the one that the run ends at.
+pub(crate) type Table = (Vec<f64>, Vec<f32>);
+
 /// The options `use_karras_sigmas`, `use_exponential_sigmas` and `use_beta_sigmas`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum SigmaShape {

@@ -1,9 +1,10 @@
-//! Timesteps and sigmas of the solvers in the half logarithm of the signal-to-noise ratio: the singlestep DPM-Solver,
-//! UniPC and DEIS.
+//! Timesteps and sigmas of the solvers in the half logarithm of the signal-to-noise ratio: the two DPM-Solvers, UniPC and
+//! DEIS.
 
 use crate::config::ConfigReader;
+use crate::float32::ln;
 use crate::scheduler::unsupported;
-use crate::sigmas::{SigmaShape, flow, interpolate, log_sigmas, sigma_to_t, training_sigmas};
+use crate::sigmas::{FinalSigma, SigmaShape, Table, flow, interpolate, log_sigmas, lu, sigma_to_t, training_sigmas};
 use crate::spacing::{TimestepSpacing, leading, linspace_down, trailing, whole_timesteps};
 use crate::{SchedulerError, SchedulerKind};
 
@@ -60,87 +61,122 @@ pub(crate) type Points = (Vec<f64>, Vec<f64>);
 #[derive(Debug)]
 pub(crate) struct SolverSigmas {
     pub(crate) options: SigmaOptions,
-    levels: Vec<f32>,
-    logs: Vec<f32>,
+    training: Vec<f32>,
+    log_training: Vec<f32>,
+    /// The number of training timesteps that a spacing takes, the rest being cut off.
+    unclipped: usize,
 }
 
 impl SolverSigmas {
     pub(crate) fn new(options: SigmaOptions, alphas_cumprod: &[f32]) -> Self {
-        let levels = training_sigmas(alphas_cumprod);
+        let training = training_sigmas(alphas_cumprod);
         Self {
             options,
-            logs: log_sigmas(&levels),
-            levels,
+            log_training: log_sigmas(&training),
+            unclipped: training.len(),
+            training,
+        }
+    }
+
+    /// Does the same for a configuration with the option `lambda_min_clipped`: the least `ln(alpha / sigma)` of a spacing.
+    pub(crate) fn clipped(
+        kind: SchedulerKind,
+        options: SigmaOptions,
+        alphas_cumprod: &[f32],
+        lambda_min: f64,
+    ) -> Result<Self, SchedulerError> {
+        let lambda = |&a: &f32| ln(a.sqrt()) - ln((1.0 - a).sqrt());
+        match alphas_cumprod.iter().rposition(|a| lambda(a) >= lambda_min as f32) {
+            Some(last) => Ok(Self {
+                unclipped: last + 1,
+                ..Self::new(options, alphas_cumprod)
+            }),
+            None => {
+                let reason = format!("{lambda_min} leaves no timesteps");
+                Err(unsupported(kind, "lambda_min_clipped", reason))
+            }
         }
     }
 
     /// The number of training timesteps.
     pub(crate) fn train(&self) -> usize {
-        self.levels.len()
+        self.training.len()
     }
 
     /// The lowest level of training.
     pub(crate) fn sigma_min(&self) -> f64 {
-        f64::from(self.levels[0])
+        f64::from(self.training[0])
+    }
+
+    /// The sigma that a run ends at, where the shape has no say.
+    pub(crate) fn final_sigma(&self, option: FinalSigma) -> f64 {
+        option.value(&self.training)
     }
 
     /// `steps` levels of a shape.
     pub(crate) fn shaped(&self, shape: SigmaShape, steps: usize) -> Vec<f64> {
-        let sigma_max = f64::from(self.levels[self.levels.len() - 1]);
+        let sigma_max = f64::from(self.training[self.training.len() - 1]);
         let (max, min) = (self.options.max, self.options.min);
         shape.sigmas(max.unwrap_or(sigma_max), min.unwrap_or(self.sigma_min()), steps)
     }
 
     /// `steps` levels of a shape, and their timesteps: Karras' are rounded, others cut.
     pub(crate) fn by_shape(&self, shape: SigmaShape, steps: usize) -> Points {
-        let sigmas = self.shaped(shape, steps);
-        let timesteps = sigmas.iter().map(|&sigma| sigma_to_t(sigma, &self.logs));
-        (
-            whole_timesteps(timesteps.collect(), shape == SigmaShape::Karras),
-            sigmas,
-        )
+        self.with_timesteps(self.shaped(shape, steps), shape == SigmaShape::Karras)
+    }
+
+    /// `steps` levels with evenly spaced `ln(sigma)`, and their timesteps.
+    pub(crate) fn by_lu(&self, steps: usize, rounds: bool) -> Points {
+        let (max, min) = (self.log_training[self.log_training.len() - 1], self.log_training[0]);
+        self.with_timesteps(lu(f64::from(max), f64::from(min), steps), rounds)
+    }
+
+    /// Adds the timesteps of sigmas, rounded or cut.
+    pub(crate) fn with_timesteps(&self, sigmas: Vec<f64>, rounds: bool) -> Points {
+        let timesteps = sigmas.iter().map(|&sigma| sigma_to_t(sigma, &self.log_training));
+        (whole_timesteps(timesteps.collect(), rounds), sigmas)
     }
 
     /// `steps` levels of a flow model, and their timesteps.
     pub(crate) fn by_flow(&self, shift: f64, steps: usize) -> Points {
         let sigmas = flow(self.train(), shift, steps);
-        (self.times(&sigmas), sigmas)
+        (self.flow_timesteps(&sigmas), sigmas)
     }
 
     /// The timesteps of a flow's levels.
-    pub(crate) fn times(&self, sigmas: &[f64]) -> Vec<f64> {
+    pub(crate) fn flow_timesteps(&self, sigmas: &[f64]) -> Vec<f64> {
         let timesteps = sigmas.iter().map(|sigma| sigma * self.train() as f64);
         whole_timesteps(timesteps.collect(), false)
     }
 
-    /// What a run works with: timesteps, and sigmas in single precision with the final one.
-    pub(crate) fn table(
-        &self,
-        kind: SchedulerKind,
-        (timesteps, mut sigmas): Points,
-        last: f64,
-    ) -> Result<(Vec<f64>, Vec<f32>), SchedulerError> {
-        if let Some(sigma) = sigmas.iter().find(|&&sigma| self.options.flow && sigma >= 1.0) {
+    /// Refuses a flow's sigmas where there is no signal, and adds the final one.
+    pub(crate) fn table(&self, kind: SchedulerKind, points: Points, last: f64) -> Result<Table, SchedulerError> {
+        if let Some(sigma) = points.1.iter().find(|&&sigma| self.options.flow && sigma >= 1.0) {
             let reason = format!("needs sigmas below 1, found {sigma}; a shape of sigmas needs such a `sigma_max`");
             return Err(unsupported(kind, "use_flow_sigmas", reason));
         }
-        sigmas.push(last);
-        Ok((timesteps, sigmas.iter().map(|&sigma| sigma as f32).collect()))
+        Ok(complete(points, last))
     }
 
     /// Adds the sigmas of timesteps.
     pub(crate) fn interpolated(&self, timesteps: Vec<f64>) -> Points {
-        let sigmas = timesteps.iter().map(|&t| interpolate(t, &self.levels)).collect();
+        let sigmas = timesteps.iter().map(|&t| interpolate(t, &self.training)).collect();
         (timesteps, sigmas)
+    }
+
+    /// `steps` timesteps, being all but the last of `steps + 1` where the spacing ends at 0, and their sigmas.
+    pub(crate) fn by_spacing(&self, spacing: TimestepSpacing, steps: usize, offset: usize) -> Points {
+        let points = match spacing {
+            TimestepSpacing::Linspace => linspace_down(self.unclipped as f64 - 1.0, steps + 1),
+            TimestepSpacing::Leading => leading(steps + 1, self.unclipped / (steps + 1), offset),
+            TimestepSpacing::Trailing => return self.interpolated(trailing(self.unclipped, self.train(), steps)),
+        };
+        self.interpolated(points[..steps].iter().map(|t| t.round_ties_even()).collect())
     }
 }
 
-/// `steps` timesteps, being all but the last of `steps + 1` where the spacing ends at 0.
-pub(crate) fn spaced(spacing: TimestepSpacing, train: usize, steps: usize, offset: usize) -> Vec<f64> {
-    let points = match spacing {
-        TimestepSpacing::Linspace => linspace_down(train as f64 - 1.0, steps + 1),
-        TimestepSpacing::Leading => leading(steps + 1, train / (steps + 1), offset),
-        TimestepSpacing::Trailing => return trailing(train, train, steps),
-    };
-    points[..steps].iter().map(|t| t.round_ties_even()).collect()
+/// Adds the final sigma.
+pub(crate) fn complete((timesteps, mut sigmas): Points, last: f64) -> Table {
+    sigmas.push(last);
+    (timesteps, sigmas.iter().map(|&sigma| sigma as f32).collect())
 }

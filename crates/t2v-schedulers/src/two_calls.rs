@@ -4,6 +4,10 @@
 //! gives them the levels 0, 1, 1, 2, 2, …: a step's first call has an even number and the level that the step starts from,
 //! the second has an odd one and the level that it leads to.
 
+mod sampler;
+
+pub(crate) use self::sampler::{FirstCall, StepSigmas, TwoCallSampler, TwoCallSolver};
+
 /// The level of a call.
 pub(crate) fn level_of_call(call: usize) -> usize {
     call.div_ceil(2)
@@ -15,10 +19,11 @@ pub(crate) fn all_twice_but_the_first(values: &[f64]) -> Vec<f64> {
     doubled.skip(1).collect()
 }
 
-/// The sigmas as diffusers lists them: all twice, but the first once and the last `uncounted` not; then the last once more.
-pub(crate) fn sigmas_of_calls(sigmas: &[f32], uncounted: usize) -> Vec<f64> {
+/// The sigmas as diffusers lists them: all but the last `listed_once` twice, the first once; then the last
+/// once more.
+pub(crate) fn sigmas_of_calls(sigmas: &[f32], listed_once: usize) -> Vec<f64> {
     let sigmas: Vec<f64> = sigmas.iter().map(|&sigma| f64::from(sigma)).collect();
-    let mut listed = all_twice_but_the_first(&sigmas[..sigmas.len().saturating_sub(uncounted)]);
+    let mut listed = all_twice_but_the_first(&sigmas[..sigmas.len().saturating_sub(listed_once)]);
     listed.extend(sigmas.last());
     listed
 }

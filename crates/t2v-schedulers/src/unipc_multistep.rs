@@ -10,75 +10,55 @@
 mod config;
 mod update;
 
-use std::collections::VecDeque;
-
 use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 
 use self::config::Config;
 use self::update::{BhUpdate, BhVariant};
-use crate::level::Level;
-use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::lambda_sampler::{LambdaSampler, LambdaSolver, Run};
+use crate::scheduler::{NoiseSource, Schedule, StepOptions, StepOutput};
+use crate::sigmas::Table;
 use crate::{SchedulerError, SchedulerKind};
 
 const KIND: SchedulerKind = SchedulerKind::UniPcMultistep;
 
 /// `UniPCMultistepScheduler`.
+pub(crate) type UniPcMultistep = LambdaSampler<UniPc>;
+
+/// UniPC.
 #[derive(Debug)]
-pub(crate) struct UniPcMultistep {
+pub(crate) struct UniPc {
     config: Config,
-    timesteps: Vec<f64>,
-    sigmas: Vec<f32>,
-    /// Converted model outputs, latest first.
-    outputs: VecDeque<Tensor<5>>,
     /// The corrected sample of the step before and the order of its prediction.
     last: Option<(Tensor<5>, usize)>,
-    progress: Progress,
 }
 
 impl UniPcMultistep {
     pub(crate) fn from_config(config: &Value) -> Result<Self, SchedulerError> {
-        Ok(Self {
-            config: Config::read(config)?,
-            timesteps: Vec::new(),
-            sigmas: Vec::new(),
-            outputs: VecDeque::new(),
-            last: None,
-            progress: Progress::new(KIND),
-        })
+        let config = Config::read(config)?;
+        let flow = config.training.options.flow;
+        Ok(Self::new(UniPc { config, last: None }, flow))
     }
+}
 
-    fn level(&self, index: usize) -> Level {
-        Level::of_sigma(self.sigmas[index], self.config.training.options.flow)
-    }
-
+impl UniPc {
     /// The update to an entry of the table from the `order` entries before.
-    fn update_to(&self, index: usize, order: usize) -> BhUpdate {
+    fn update_to(&self, run: &Run, index: usize, order: usize) -> BhUpdate {
         BhUpdate {
             variant: self.config.variant,
             predicts_original: self.config.predict_x0,
-            target: self.level(index),
-            levels: (1..=order).map(|back| self.level(index - back)).collect(),
-        }
-    }
-
-    /// The order of a prediction, for which there are `known` model outputs.
-    fn order_at(&self, index: usize, known: usize) -> usize {
-        let remaining = self.timesteps.len() - index;
-        match self.config.lower_order_final {
-            true => known.min(remaining),
-            false => known,
+            target: run.level(index),
+            levels: run.levels(index - 1, order),
         }
     }
 
     /// The estimate that the solver works on, of the clean sample or of the noise.
-    fn convert(&self, output: Tensor<5>, sample: Tensor<5>, index: usize) -> Tensor<5> {
-        let (level, prediction) = (self.level(index), self.config.prediction);
+    fn convert(&self, output: Tensor<5>, sample: Tensor<5>, run: &Run, index: usize) -> Tensor<5> {
+        let (level, prediction) = (run.level(index), self.config.prediction);
         if !self.config.predict_x0 {
             return prediction.epsilon(output, sample, level.alpha, level.sigma);
         }
-        let original = level.original(prediction, output, sample, self.sigmas[index]);
+        let original = level.original(prediction, output, sample, run.sigma(index));
         match self.config.threshold {
             Some(threshold) => threshold.apply(original),
             None => original,
@@ -86,91 +66,57 @@ impl UniPcMultistep {
     }
 }
 
-impl Scheduler for UniPcMultistep {
-    fn kind(&self) -> SchedulerKind {
-        KIND
-    }
+impl LambdaSolver for UniPc {
+    const KIND: SchedulerKind = KIND;
 
-    fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), SchedulerError> {
-        let (timesteps, sigmas) = self.config.table(schedule)?;
+    fn table(&mut self, schedule: &Schedule) -> Result<Table, SchedulerError> {
+        let table = self.config.table(schedule)?;
         if let Some(predictor) = &mut self.config.predictor {
-            predictor.set_timesteps(timesteps.len())?;
+            predictor.set_timesteps(table.0.len())?;
         }
-        (self.timesteps, self.sigmas) = (timesteps, sigmas);
-        self.outputs.clear();
-        self.last = None;
-        self.progress.restart(self.timesteps.len());
-        Ok(())
-    }
-
-    fn set_step_options(&mut self, options: StepOptions) {
-        if let Some(predictor) = &mut self.config.predictor {
-            predictor.set_step_options(options);
-        }
-    }
-
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn sigmas(&self) -> Vec<f64> {
-        self.sigmas.iter().map(|&sigma| f64::from(sigma)).collect()
-    }
-
-    fn current_index(&self) -> Result<usize, SchedulerError> {
-        self.progress.current()
-    }
-
-    fn set_begin_index(&mut self, index: usize) {
-        self.outputs.clear();
-        self.last = None;
-        self.progress.begin_at(index);
-        if let Some(predictor) = &mut self.config.predictor {
-            predictor.set_begin_index(index);
-        }
+        Ok(table)
     }
 
     fn step(
         &mut self,
+        run: &mut Run,
+        index: usize,
         model_output: Tensor<5>,
         sample: Tensor<5>,
         noise: &mut dyn NoiseSource,
     ) -> Result<StepOutput, SchedulerError> {
-        let index = self.progress.current()?;
         let dtype = sample.dtype();
         let mut sample = sample.cast(DType::F32);
-        let output = self.convert(model_output.clone().cast(DType::F32), sample.clone(), index);
+        let output = self.convert(model_output.clone().cast(DType::F32), sample.clone(), run, index);
         let previous = self.last.take().filter(|_| self.config.corrects_after(index));
         if let Some((start, order)) = previous {
-            let update = self.update_to(index, order);
-            sample = update.correct(start, self.outputs.make_contiguous(), output.clone());
+            let update = self.update_to(run, index, order);
+            sample = update.correct(start, run.outputs(), output.clone());
         }
-        self.outputs.truncate(self.config.order - 1);
-        self.outputs.push_front(output.clone());
-        let order = self.order_at(index, self.outputs.len());
+        run.keep(output.clone(), self.config.order);
+        let order = run.order(index, self.config.lower_order_final);
         self.last = Some((sample.clone(), order));
         let prev_sample = match &mut self.config.predictor {
             Some(predictor) => predictor.step(model_output, sample, noise)?.prev_sample,
-            None => {
-                let update = self.update_to(index + 1, order);
-                update.predict(sample, self.outputs.make_contiguous())
-            }
+            None => self.update_to(run, index + 1, order).predict(sample, run.outputs()),
         };
-        self.progress.advance();
         Ok(StepOutput {
             prev_sample: prev_sample.cast(dtype),
             pred_original_sample: self.config.predict_x0.then_some(output),
         })
     }
 
-    fn add_noise(
-        &self,
-        original: Tensor<5>,
-        noise: Tensor<5>,
-        timestep_index: usize,
-    ) -> Result<Tensor<5>, SchedulerError> {
-        let level = self.level(self.progress.check(timestep_index)?);
-        Ok(level.add_noise(original, noise))
+    fn begin_at(&mut self, index: usize) {
+        self.last = None;
+        if let Some(predictor) = &mut self.config.predictor {
+            predictor.set_begin_index(index);
+        }
+    }
+
+    fn set_step_options(&mut self, options: StepOptions) {
+        if let Some(predictor) = &mut self.config.predictor {
+            predictor.set_step_options(options);
+        }
     }
 }
 

@@ -6,9 +6,10 @@ use super::KIND;
 use crate::SchedulerError;
 use crate::betas::{BetaOptions, BetaSchedule};
 use crate::config::{ConfigReader, STEPS_OFFSETS};
-use crate::dpmsolver::{Algorithm, SOLVER_TYPES, SolverType, VARIANCE_TYPES};
+use crate::dpmsolver::{Algorithm, Conversion, SOLVER_TYPES, SolverType, VARIANCE_TYPES, check_noise_prediction};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
-use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
+use crate::sigmas::{FINAL_SIGMAS, FinalSigma};
+use crate::solver_sigmas::SigmaOptions;
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing};
 use crate::thresholding::DynamicThreshold;
 
@@ -26,23 +27,17 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
 pub(super) struct Config {
     pub(super) betas: BetaOptions,
     pub(super) order: usize,
-    pub(super) prediction: PredictionType,
-    pub(super) threshold: Option<DynamicThreshold>,
-    pub(super) algorithm: Algorithm,
+    prediction: PredictionType,
+    threshold: Option<DynamicThreshold>,
+    algorithm: Algorithm,
     pub(super) solver: SolverType,
     pub(super) lower_order_final: bool,
     pub(super) euler_at_final: bool,
-    pub(super) shape: Option<SigmaShape>,
     pub(super) lu_lambdas: bool,
-    pub(super) flow_sigmas: bool,
-    pub(super) flow_shift: f64,
-    pub(super) dynamic_shifting: bool,
-    /// Not options of this scheduler in diffusers, but it heeds them if another one's configuration has them.
-    pub(super) sigma_min: Option<f64>,
-    pub(super) sigma_max: Option<f64>,
+    pub(super) sigmas: SigmaOptions,
     pub(super) final_sigma: FinalSigma,
     pub(super) lambda_min_clipped: f64,
-    pub(super) learned_variance: bool,
+    learned_variance: bool,
     pub(super) spacing: TimestepSpacing,
     pub(super) steps_offset: usize,
 }
@@ -60,13 +55,8 @@ impl Config {
             solver: reader.choice("solver_type", SolverType::Midpoint, SOLVER_TYPES)?,
             lower_order_final: reader.flag("lower_order_final", true)?,
             euler_at_final: reader.flag("euler_at_final", false)?,
-            shape: SigmaShape::read(&reader)?,
             lu_lambdas: reader.flag("use_lu_lambdas", false)?,
-            flow_sigmas: reader.flag("use_flow_sigmas", false)?,
-            flow_shift: reader.number("flow_shift", 1.0)?,
-            dynamic_shifting: reader.flag("use_dynamic_shifting", false)?,
-            sigma_min: reader.optional_number("sigma_min")?,
-            sigma_max: reader.optional_number("sigma_max")?,
+            sigmas: SigmaOptions::read(&reader)?,
             final_sigma: reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?,
             lambda_min_clipped: reader.number_or_minus_infinity("lambda_min_clipped")?,
             learned_variance: reader
@@ -85,19 +75,17 @@ impl Config {
             let reason = "is 3, \"sde-dpmsolver\" has orders 1 and 2 only";
             return Err(reader.unsupported("solver_order", reason));
         }
-        if self.algorithm.predicts_original() {
-            return Ok(());
+        check_noise_prediction(reader, self.algorithm, self.final_sigma, self.prediction)
+    }
+
+    /// How a model's output becomes the solver's estimate.
+    pub(super) fn conversion(&self) -> Conversion {
+        Conversion {
+            algorithm: self.algorithm,
+            prediction: self.prediction,
+            threshold: self.threshold,
+            learned_variance: self.learned_variance,
         }
-        if self.final_sigma == FinalSigma::Zero {
-            let reason =
-                "\"zero\" needs `algorithm_type` \"dpmsolver++\" or \"sde-dpmsolver++\"; expected \"sigma_min\"";
-            return Err(reader.unsupported("final_sigmas_type", reason));
-        }
-        if self.prediction == PredictionType::Flow {
-            let reason = "\"flow_prediction\" needs `algorithm_type` \"dpmsolver++\" or \"sde-dpmsolver++\"";
-            return Err(reader.unsupported("prediction_type", reason));
-        }
-        Ok(())
     }
 
     /// Whether timesteps found from sigmas are rounded.

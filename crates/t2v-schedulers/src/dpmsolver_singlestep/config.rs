@@ -6,7 +6,7 @@ use super::KIND;
 use crate::SchedulerError;
 use crate::betas::BetaOptions;
 use crate::config::ConfigReader;
-use crate::dpmsolver::{Algorithm, Conversion, SOLVER_TYPES, SolverType, VARIANCE_TYPES};
+use crate::dpmsolver::{Algorithm, Conversion, SOLVER_TYPES, SolverType, VARIANCE_TYPES, check_noise_prediction};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
 use crate::sigmas::{FINAL_SIGMAS, FinalSigma};
 use crate::solver_sigmas::SigmaOptions;
@@ -52,40 +52,22 @@ impl Config {
             final_sigma: reader.choice("final_sigmas_type", FinalSigma::Zero, FINAL_SIGMAS)?,
             lambda_min_clipped: reader.number_or_minus_infinity("lambda_min_clipped")?,
         };
-        config.check(&reader)?;
+        let Conversion {
+            algorithm, prediction, ..
+        } = config.conversion;
+        check_noise_prediction(&reader, algorithm, config.final_sigma, prediction)?;
         Ok((config, SigmaOptions::read(&reader)?, betas.alphas_cumprod()))
     }
 
-    /// Refuses combinations for which there is no formula.
-    fn check(&self, reader: &ConfigReader) -> Result<(), SchedulerError> {
-        if self.conversion.algorithm.predicts_original() {
-            return Ok(());
-        }
-        if self.final_sigma == FinalSigma::Zero {
-            let reason =
-                "\"zero\" needs `algorithm_type` \"dpmsolver++\" or \"sde-dpmsolver++\"; expected \"sigma_min\"";
-            return Err(reader.unsupported("final_sigmas_type", reason));
-        }
-        if self.conversion.prediction == PredictionType::Flow {
-            let reason = "\"flow_prediction\" needs `algorithm_type` \"dpmsolver++\" or \"sde-dpmsolver++\"";
-            return Err(reader.unsupported("prediction_type", reason));
-        }
-        Ok(())
-    }
-
-    /// The order of each step of a run.
+    /// The order of one of `steps` steps.
     ///
     /// The orders repeat 1, 2, .. up to the solver's. The last is 1 with `lower_order_final` and, even without, where the
     /// run ends at a sigma of 0.
-    pub(super) fn orders(&self, steps: usize) -> Vec<usize> {
-        let mut orders: Vec<usize> = (0..steps).map(|index| index % self.order + 1).collect();
+    pub(super) fn order_at(&self, index: usize, steps: usize) -> usize {
         let lowers = self.lower_order_final && steps.is_multiple_of(self.order);
-        if let Some(last) = orders
-            .last_mut()
-            .filter(|_| lowers || self.final_sigma == FinalSigma::Zero)
-        {
-            *last = 1;
+        match index + 1 == steps && (lowers || self.final_sigma == FinalSigma::Zero) {
+            true => 1,
+            false => index % self.order + 1,
         }
-        orders
     }
 }

@@ -73,14 +73,6 @@ impl IpndmForModel {
     }
 }
 
-/// The level of a cumulative product.
-fn level(alpha_bar: f32) -> Level {
-    Level {
-        alpha: alpha_bar.sqrt(),
-        sigma: (1.0 - alpha_bar).sqrt(),
-    }
-}
-
 fn angle(level: Level) -> f64 {
     f64::from(level.sigma).atan2(f64::from(level.alpha))
 }
@@ -116,7 +108,7 @@ impl Scheduler for IpndmForModel {
             self.timesteps = vec![(train - 1) as f64];
         }
         let products = self.timesteps.iter().map(|&t| self.alphas_cumprod[t as usize]);
-        self.levels = products.chain([self.final_alpha]).map(level).collect();
+        self.levels = products.chain([self.final_alpha]).map(Level::of_product).collect();
         self.outputs.clear();
         self.progress.restart(self.timesteps.len());
         Ok(())

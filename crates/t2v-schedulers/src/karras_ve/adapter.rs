@@ -27,7 +27,7 @@ use super::config::Config;
 use crate::betas::BetaOptions;
 use crate::churn::{self, gamma};
 use crate::config::ConfigReader;
-use crate::noise_levels::scaled;
+use crate::noise_levels::{scaled, with_noise};
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput, unsupported};
@@ -216,7 +216,6 @@ impl Scheduler for KarrasVeAdapter {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigmas[level_of_call(self.progress.check(timestep_index)?)];
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+        Ok(with_noise(original, noise, sigma))
     }
 }

@@ -20,6 +20,7 @@ use crate::betas::BetaOptions;
 use crate::config::ConfigReader;
 use crate::float32::linspace;
 use crate::level::Level;
+use crate::noise_levels::with_noise;
 use crate::prediction::{PREDICTION_TYPES, PredictionType};
 use crate::progress::Progress;
 use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOutput};
@@ -159,7 +160,6 @@ impl Scheduler for ScoreSdeVeSampler {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError> {
         let sigma = self.sigma(self.progress.check(timestep_index)?);
-        let noise = noise.cast(original.dtype());
-        Ok(original + noise * sigma)
+        Ok(with_noise(original, noise, sigma))
     }
 }

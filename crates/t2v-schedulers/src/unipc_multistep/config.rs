@@ -8,8 +8,8 @@ use crate::betas::BetaOptions;
 use crate::config::{ConfigReader, SOLVER_ORDERS, STEPS_OFFSETS};
 use crate::prediction::{PREDICTION_TYPES_AND_FLOW, PredictionType};
 use crate::scheduler::{Schedule, SchedulePoints, Scheduler, checked_steps, unsupported};
-use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape};
-use crate::solver_sigmas::{Points, SigmaOptions, SolverSigmas, TimeShift, spaced};
+use crate::sigmas::{FINAL_SIGMAS, FinalSigma, SigmaShape, Table};
+use crate::solver_sigmas::{Points, SigmaOptions, SolverSigmas, TimeShift};
 use crate::spacing::{TIMESTEP_SPACINGS, TimestepSpacing, linspace};
 use crate::thresholding::DynamicThreshold;
 use crate::{SchedulerError, from_config, kind_of_config};
@@ -77,7 +77,7 @@ impl Config {
     }
 
     /// The timesteps and sigmas of a request.
-    pub(super) fn table(&self, schedule: &Schedule) -> Result<(Vec<f64>, Vec<f32>), SchedulerError> {
+    pub(super) fn table(&self, schedule: &Schedule) -> Result<Table, SchedulerError> {
         let options = &self.training.options;
         if options.dynamic_shifting && schedule.mu.is_none() {
             return Err(unsupported(KIND, "mu", "must be given with `use_dynamic_shifting`"));
@@ -111,20 +111,20 @@ impl Config {
     }
 
     fn by_steps(&self, steps: usize, mu: Option<f64>) -> Points {
-        let (training, train) = (&self.training, self.training.train());
+        let training = &self.training;
         match (training.options.shape, training.options.flow) {
             (Some(SigmaShape::Karras), true) => {
                 let sigmas = training.shaped(SigmaShape::Karras, steps);
                 let sigmas: Vec<f64> = sigmas.iter().map(|sigma| sigma / (sigma + 1.0)).collect();
-                (training.times(&sigmas), sigmas)
+                (training.flow_timesteps(&sigmas), sigmas)
             }
             (Some(shape), _) => training.by_shape(shape, steps),
             (None, true) => {
-                let mut sigmas = linspace(1.0, 1.0 / train as f64, steps + 1);
+                let mut sigmas = linspace(1.0, 1.0 / training.train() as f64, steps + 1);
                 sigmas.truncate(steps);
                 self.by_flow(sigmas, mu)
             }
-            (None, false) => training.interpolated(spaced(self.spacing, train, steps, self.steps_offset)),
+            (None, false) => training.by_spacing(self.spacing, steps, self.steps_offset),
         }
     }
 
@@ -158,6 +158,6 @@ impl Config {
         if let Some(first) = sigmas.first_mut().filter(|first| (**first - 1.0).abs() < GAP) {
             *first -= GAP;
         }
-        (self.training.times(&sigmas), sigmas)
+        (self.training.flow_timesteps(&sigmas), sigmas)
     }
 }
