@@ -42,6 +42,7 @@ impl DpmSolverMultistep {
 }
 
 impl Multistep {
+    /// The order of the step from an entry of the table.
     fn order_at(&self, run: &Run, index: usize) -> usize {
         let config = &self.config;
         let ends = config.euler_at_final || config.final_sigma == FinalSigma::Zero;
