@@ -129,9 +129,10 @@ fn score<O: NumOps<f32>>(ops: O, queries: [&[f32]; QUERIES], keys: &[f32], scale
 #[inline(always)]
 fn mix<O: NumOps<f32>>(ops: O, scores: &[f32], values: &[f32], columns: Range<usize>, out: &mut [&mut [f32]]) {
     let (room, width) = (scores.len() / QUERIES, columns.len());
+    let stride = width.next_multiple_of(ops.len());
     for column in (0..width).step_by(ops.len()) {
         let mut sums = [ops.zero(); QUERIES];
-        for (frame, values) in values.chunks_exact(width.next_multiple_of(ops.len())).enumerate() {
+        for (frame, values) in values.chunks_exact(stride).enumerate() {
             let values = ops.load(&values[column..]);
             for (sum, scores) in sums.iter_mut().zip(scores.chunks_exact(room)) {
                 *sum = ops.mul_add(ops.splat(scores[frame]), values, *sum);
