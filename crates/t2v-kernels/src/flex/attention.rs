@@ -9,7 +9,7 @@ use rten_simd::{
 use rten_vecmath::Exp;
 
 use super::{
-    attention_frames,
+    MOST_LANES, attention_frames,
     buffer::Scratch,
     elements, into_contiguous, is_supported,
     product::{Bias, GAP, Matrix, RightSide, Target},
@@ -180,7 +180,7 @@ impl SimdOp for Exponentials<'_> {
             }
         }
         let [a, b, c, d] = largest;
-        let mut lanes = [f32::NEG_INFINITY; 16];
+        let mut lanes = [f32::NEG_INFINITY; MOST_LANES];
         ops.store(ops.max(ops.max(a, b), ops.max(c, d)), &mut lanes);
         let rest = chunks.remainder().iter().chain(&lanes);
         let largest = rest.fold(f32::NEG_INFINITY, |a, &b| a.max(b));

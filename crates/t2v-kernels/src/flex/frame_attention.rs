@@ -1,5 +1,7 @@
 //! Attention of each token to itself in the other frames of its clip, where the frames lie in memory: nothing is permuted.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 use rten_simd::{
@@ -8,7 +10,7 @@ use rten_simd::{
 };
 use rten_vecmath::Softmax;
 
-use super::{elements, into_contiguous, is_supported, scratch, tensor};
+use super::{elements, into_contiguous, is_supported, scratch, store_part, tensor};
 use crate::MultiHead;
 
 /// Tokens that one thread takes at a time.
@@ -75,11 +77,10 @@ impl SimdOp for Block<'_> {
         let ops = isa.f32();
         let (frames, width) = (self.out.len(), self.split.head_dim);
         let scale = ops.splat(1.0 / (width as f32).sqrt());
-        let room = frames.next_multiple_of(ops.len());
+        let (room, stride) = (frames.next_multiple_of(ops.len()), width.next_multiple_of(ops.len()));
         // Keys lie transposed, so that a vector holds the scores of neighbouring frames.
         let mut keys = vec![0.0; width * room];
-        let mut values = vec![0.0; frames * width.next_multiple_of(ops.len())];
-        let values_stride = width.next_multiple_of(ops.len());
+        let mut values = vec![0.0; frames * stride];
         let mut scores = vec![0.0; QUERIES * room];
         let heads = self.out.first().map_or(0, |part| part.len() / width);
         for from in (0..heads).map(|head| head * width) {
@@ -88,49 +89,58 @@ impl SimdOp for Block<'_> {
                 for (keys, key) in keys.chunks_exact_mut(room).zip(&self.key[start..][..width]) {
                     keys[frame] = *key;
                 }
-                values[frame * values_stride..][..width].copy_from_slice(&self.value[start..][..width]);
+                values[frame * stride..][..width].copy_from_slice(&self.value[start..][..width]);
             }
             for first in (0..frames).step_by(QUERIES) {
                 // Past the last frame the last one stands in again.
                 let frame = |i: usize| (first + i).min(frames - 1);
                 let queries: [&[f32]; QUERIES] =
                     std::array::from_fn(|i| &self.query[frame(i) * self.stride + from..][..width]);
-                for column in (0..room).step_by(ops.len()) {
-                    let mut sums = [ops.zero(); QUERIES];
-                    for (d, keys) in keys.chunks_exact(room).enumerate() {
-                        let keys = ops.load(&keys[column..]);
-                        for (sum, query) in sums.iter_mut().zip(&queries) {
-                            *sum = ops.mul_add(ops.splat(query[d]), keys, *sum);
-                        }
-                    }
-                    for (scores, sum) in scores.chunks_exact_mut(room).zip(sums) {
-                        ops.store(ops.mul(sum, scale), &mut scores[column..]);
-                    }
-                }
+                score(ops, queries, &keys, scale, &mut scores);
                 for scores in scores.chunks_exact_mut(room) {
                     Softmax::new_mut(&mut scores[..frames]).eval(isa);
                 }
-                for column in (0..width).step_by(ops.len()) {
-                    let mut sums = [ops.zero(); QUERIES];
-                    for (other, values) in values.chunks_exact(values_stride).enumerate() {
-                        let values = ops.load(&values[column..]);
-                        for (sum, scores) in sums.iter_mut().zip(scores.chunks_exact(room)) {
-                            *sum = ops.mul_add(ops.splat(scores[other]), values, *sum);
-                        }
-                    }
-                    let len = ops.len().min(width - column);
-                    let mut last = [0.0; 16];
-                    for (i, sum) in sums.into_iter().enumerate().take(frames - first) {
-                        let out = &mut self.out[first + i][from + column..][..len];
-                        if len == ops.len() {
-                            ops.store(sum, out);
-                        } else {
-                            ops.store(sum, &mut last);
-                            out.copy_from_slice(&last[..len]);
-                        }
-                    }
-                }
+                mix(ops, &scores, &values, from..from + width, &mut self.out[first..]);
             }
+        }
+    }
+}
+
+/// The products of queries with the keys `[width, room]`, by `scale`, as `[QUERIES, room]`.
+#[inline(always)]
+fn score<O: NumOps<f32>>(ops: O, queries: [&[f32]; QUERIES], keys: &[f32], scale: O::Simd, scores: &mut [f32]) {
+    let room = scores.len() / QUERIES;
+    for column in (0..room).step_by(ops.len()) {
+        let mut sums = [ops.zero(); QUERIES];
+        for (d, keys) in keys.chunks_exact(room).enumerate() {
+            let keys = ops.load(&keys[column..]);
+            for (sum, query) in sums.iter_mut().zip(&queries) {
+                *sum = ops.mul_add(ops.splat(query[d]), keys, *sum);
+            }
+        }
+        for (scores, sum) in scores.chunks_exact_mut(room).zip(sums) {
+            ops.store(ops.mul(sum, scale), &mut scores[column..]);
+        }
+    }
+}
+
+/// Writes the values, rows of whole vectors, weighted by the scores `[QUERIES, room]`: the `columns` of a part for each
+/// query.
+#[inline(always)]
+fn mix<O: NumOps<f32>>(ops: O, scores: &[f32], values: &[f32], columns: Range<usize>, out: &mut [&mut [f32]]) {
+    let (room, width) = (scores.len() / QUERIES, columns.len());
+    let stride = width.next_multiple_of(ops.len());
+    for column in (0..width).step_by(ops.len()) {
+        let mut sums = [ops.zero(); QUERIES];
+        for (frame, values) in values.chunks_exact(stride).enumerate() {
+            let values = ops.load(&values[column..]);
+            for (sum, scores) in sums.iter_mut().zip(scores.chunks_exact(room)) {
+                *sum = ops.mul_add(ops.splat(scores[frame]), values, *sum);
+            }
+        }
+        let len = ops.len().min(width - column);
+        for (part, sum) in out.iter_mut().zip(sums) {
+            store_part(ops, sum, &mut part[columns.start + column..][..len]);
         }
     }
 }

@@ -22,6 +22,7 @@ mod winograd;
 use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor, Layout};
 use rayon::prelude::*;
+use rten_simd::ops::BitOps;
 
 pub(crate) use attention::attention;
 pub(crate) use convolution::{conv_time, conv2d};
@@ -38,6 +39,8 @@ pub(crate) use buffer::release_pool;
 
 /// Elements that one thread takes at a time where the work is a pass over memory.
 const CHUNK: usize = 1 << 14;
+/// No vector has more elements.
+const MOST_LANES: usize = 16;
 
 /// Whether the operators here compute with a tensor: one of flex, in f32, unless they are
 /// [turned off](crate::settings::Settings).
@@ -101,6 +104,18 @@ fn parallel_copy(values: &[f32]) -> Vec<f32> {
         .zip(values.par_chunks(CHUNK))
         .for_each(|(copy, values)| copy.copy_from_slice(values));
     copy
+}
+
+/// Stores as many elements of a vector as `out` has, at most all.
+#[inline(always)]
+fn store_part<O: BitOps<f32>>(ops: O, value: O::Simd, out: &mut [f32]) {
+    if out.len() == ops.len() {
+        ops.store(value, out);
+    } else {
+        let mut all = [0.0; MOST_LANES];
+        ops.store(value, &mut all);
+        out.copy_from_slice(&all[..out.len()]);
+    }
 }
 
 /// A tensor of new elements.

@@ -11,7 +11,7 @@ use rten_simd::{
     ops::{BitOps, NumOps},
 };
 
-use super::buffer::Scratch;
+use super::{MOST_LANES, buffer::Scratch};
 
 /// Vectors beside each other in a panel, and with it in a tile.
 const VECTORS: usize = 3;
@@ -21,8 +21,6 @@ const DEPTH: usize = 384;
 const CACHE_PERIOD: usize = 1024;
 /// What is left free between copied rows, so that they aren't.
 pub(super) const GAP: usize = 16;
-/// No vector has more elements.
-const MOST_LANES: usize = 16;
 
 /// A matrix in a buffer.
 #[derive(Clone, Copy)]

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use rten_simd::{SimdOp, ops::NumOps};
 
 use super::{
+    MOST_LANES,
     buffer::Scratch,
     product::{Bias, Matrix, RightSide, Target},
     weight::Weight,
@@ -33,8 +34,8 @@ const OUT: usize = 4;
 /// Taps of the kernel.
 const TAPS: usize = 3;
 
-/// No vector has more elements. Transforms read and write whole vectors, so rows need this much room after them.
-const SLACK: usize = 16;
+/// Transforms read and write whole vectors, so rows need this much room after them.
+const SLACK: usize = MOST_LANES;
 /// Columns of the matrix products that are worked on together, while their operands stay in the cache.
 const COLUMNS: usize = 256;
 /// Output channels that a thread works on at a time.

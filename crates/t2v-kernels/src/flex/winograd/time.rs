@@ -5,6 +5,7 @@ use std::ops::Range;
 use rten_simd::ops::NumOps;
 
 use super::{
+    super::store_part,
     Layer, OUT, POINTS, SLACK, Strips, TAPS,
     operators::{Products, Transformed},
     transforms::{input, kernel, output},
@@ -88,7 +89,6 @@ impl Strips for Time<'_> {
         mut planes: &mut [&mut [f32]],
     ) {
         let bias = ops.splat(bias);
-        let mut last = [0.0; SLACK];
         for (index, strip) in strips.enumerate() {
             let len = OUT.min(self.frames - strip % self.tiles() * OUT);
             let (frames, rest) = planes.split_at_mut(len);
@@ -97,14 +97,7 @@ impl Strips for Time<'_> {
                 let len = ops.len().min(self.area - pixel);
                 let products = products.load(ops, 0, 1, index * self.area + pixel);
                 for (frame, value) in frames.iter_mut().zip(output(ops, products)) {
-                    let out = &mut frame[pixel..][..len];
-                    let value = ops.add(value, bias);
-                    if len == ops.len() {
-                        ops.store(value, out);
-                    } else {
-                        ops.store(value, &mut last);
-                        out.copy_from_slice(&last[..len]);
-                    }
+                    store_part(ops, ops.add(value, bias), &mut frame[pixel..][..len]);
                 }
             }
         }
