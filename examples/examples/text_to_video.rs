@@ -149,7 +149,15 @@ fn run(args: &Args) -> Result<(), Error> {
     if let Some(path) = &out {
         OutputFormat::from_path(path)?;
     }
-    for path in out.iter().chain(&args.frames_out).chain(&args.latents_out) {
+    let outputs: Vec<&PathBuf> = out.iter().chain(&args.frames_out).chain(&args.latents_out).collect();
+    for (i, path) in outputs.iter().enumerate() {
+        if outputs[..i].contains(path) {
+            return Err(format!(
+                "`{}` is named for two outputs: one would replace the other",
+                path.display()
+            )
+            .into());
+        }
         check_output(path)?;
     }
     let mut options = GenerateOptions::default();

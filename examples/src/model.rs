@@ -3,7 +3,7 @@
 use std::{error::Error, path::Path, sync::Arc};
 
 use clap::Args;
-use t2v_pipeline::{Device, FolderModel, HubModel, ModelRegistry, Pipeline, TextToVideoRequest};
+use t2v_pipeline::{Device, FolderModel, HubModel, ModelRegistry, Pipeline, PipelineError, TextToVideoRequest};
 
 /// The options `--model`, `--revision` and `--variant`.
 #[derive(Debug, Clone, Default, Args)]
@@ -35,7 +35,13 @@ impl ModelArgs {
     ) -> Result<Arc<Pipeline>, Box<dyn Error>> {
         let registry = ModelRegistry::new(device);
         let Some(model) = &self.model else {
-            return Ok(registry.pipeline_for(request.unwrap_or(&TextToVideoRequest::default()))?);
+            let found = registry.pipeline_for(request.unwrap_or(&TextToVideoRequest::default()));
+            return found.map_err(|error| match error {
+                PipelineError::UnknownModel { .. } => {
+                    format!("{error}; give a folder or another id with --model").into()
+                }
+                error => error.into(),
+            });
         };
         let path = Path::new(model);
         if registry.names().contains(model) {

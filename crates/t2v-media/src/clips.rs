@@ -13,7 +13,7 @@ use crate::{
     MediaError,
     error::fault,
     limits::{self, MAX_CLIP, MAX_FRAMES, MAX_SIDE},
-    pictures::{open_picture, picture_files, picture_size},
+    pictures::{is_read, open_picture, picture_files, picture_size},
 };
 
 /// What a file is, by its first bytes.
@@ -32,7 +32,15 @@ pub(crate) fn open(path: &Path) -> Result<Vec<RgbImage>, MediaError> {
     match kind(path)? {
         Kind::Gif => read_gif(path),
         Kind::Mp4 => read_mp4(path),
-        Kind::Picture => Err(fault(path, "it is a picture, not a video: give it as the init image")),
+        Kind::Picture => {
+            let command = ffmpeg(path, "");
+            Err(fault(
+                path,
+                format!(
+                    "it is read as one picture: give it as the init image; {command} makes an MP4 file of an animation"
+                ),
+            ))
+        }
         Kind::Other => {
             let reason = "it is neither a folder of pictures nor a GIF nor an MP4 or QuickTime file";
             let command = ffmpeg(path, "");
@@ -49,8 +57,15 @@ fn kind(path: &Path) -> Result<Kind, MediaError> {
     let extension = extension.to_ascii_lowercase();
     Ok(match start.get(4..8) {
         _ if start.starts_with(b"GIF8") => Kind::Gif,
+        // HEIF, which has boxes, too, and no track.
+        Some(b"ftyp")
+            if [&b"heic"[..], b"heix", b"mif1", b"msf1", b"avif", b"avis"]
+                .contains(&start.get(8..12).unwrap_or_default()) =>
+        {
+            Kind::Other
+        }
         Some(b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip") => Kind::Mp4,
-        _ if image::guess_format(&start).is_ok() => Kind::Picture,
+        _ if image::guess_format(&start).is_ok_and(is_read) => Kind::Picture,
         // Damaged files get their reader's message.
         _ if extension == "gif" => Kind::Gif,
         _ if ["mp4", "m4v", "mov"].contains(&extension.as_str()) => Kind::Mp4,

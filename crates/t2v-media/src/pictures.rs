@@ -15,6 +15,7 @@ use crate::{MediaError, error::fault, limits};
 /// The file is missing, has a side of more than 8192 pixels, or is no PNG, JPEG, WebP, GIF, BMP or TIFF picture.
 pub fn open_picture(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
     let path = path.as_ref();
+    check_end(path)?;
     let (decoder, orientation) = decoder(path)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| fault(path, e))?;
     picture.apply_orientation(orientation);
@@ -38,12 +39,33 @@ fn decoder(path: &Path) -> Result<(impl ImageDecoder, Orientation), MediaError> 
         .map_err(|e| fault(path, e))?;
     // Decoders would not say how large a picture is that exceeds them.
     reader.limits(Limits::no_limits());
+    if !reader.format().is_some_and(is_read) {
+        return Err(fault(
+            path,
+            "it is no PNG, JPEG, WebP, GIF, BMP or TIFF picture; a video is to be given as the init video",
+        ));
+    }
     let mut decoder = reader.into_decoder().map_err(|e| fault(path, e))?;
     limits::check_picture(decoder.dimensions(), decoder.total_bytes()).map_err(|reason| fault(path, reason))?;
     decoder.set_limits(Limits::default()).map_err(|e| fault(path, e))?;
     // Metadata that is damaged is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(NoTransforms);
     Ok((decoder, orientation))
+}
+
+/// Decoders fill in what a JPEG file lacks at its end.
+fn check_end(path: &Path) -> Result<(), MediaError> {
+    const SCAN: [u8; 2] = [0xFF, 0xDA];
+    const END: [u8; 2] = [0xFF, 0xD9];
+    let bytes = std::fs::read(path).map_err(|e| fault(path, e))?;
+    if !bytes.starts_with(&[0xFF, 0xD8]) {
+        return Ok(());
+    }
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
+    match last(SCAN) > last(END) {
+        true => Err(fault(path, "it is cut off: the end of the JPEG picture is missing")),
+        false => Ok(()),
+    }
 }
 
 /// The pictures in a folder, of any format that [`open_picture`] reads, in their natural order: `2.png` before `10.png`. Files
@@ -68,8 +90,11 @@ pub fn picture_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, MediaErro
 }
 
 fn is_picture(path: &Path) -> bool {
-    ImageFormat::from_path(path).is_ok_and(|format| {
-        use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
-        [Png, Jpeg, WebP, Gif, Bmp, Tiff].contains(&format)
-    })
+    ImageFormat::from_path(path).is_ok_and(is_read)
+}
+
+/// Whether pictures of a format are read.
+pub(crate) fn is_read(format: ImageFormat) -> bool {
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    [Png, Jpeg, WebP, Gif, Bmp, Tiff].contains(&format)
 }

@@ -235,6 +235,20 @@ fn other_files_are_named_as_what_they_are() {
         .save_with_format(&picture, image::ImageFormat::Png)
         .unwrap();
     assert!(refusal(&picture).contains("give it as the init image"));
+    let video = Path::new(env!("CARGO_MANIFEST_DIR")).join("../t2v-mp4/tests/fixtures/high_b_pyramid.mp4");
+    let error = InitMedia::open_image(&video).unwrap_err().to_string();
+    assert!(error.contains("init video") && error.contains("BMP"), "{error}");
+    let heic = folder.path().join("x.heic");
+    std::fs::write(&heic, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
+    assert!(refusal(&heic).contains("neither a folder of pictures"));
+    let cut = folder.path().join("cut.jpg");
+    halves().save(&cut).unwrap();
+    let whole = std::fs::read(&cut).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let error = InitMedia::open_image(&cut).unwrap_err().to_string();
+    assert!(error.contains("cut"), "{error}");
+    std::fs::write(&cut, [&whole[..], b"and a film of the moment"].concat()).unwrap();
+    InitMedia::open_image(&cut).unwrap();
     let other = folder.path().join("x.webm");
     std::fs::write(&other, b"\x1a\x45\xdf\xa3 and more").unwrap();
     let error = refusal(&other);

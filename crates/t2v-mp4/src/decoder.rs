@@ -96,6 +96,7 @@ impl FrameDecoder {
                     "it does not start with a keyframe that stands alone (IDR), as after a cut without encoding",
                 ));
             }
+            PPS if sps::has_matrices(nal) => return Err(Fault::unsupported(sps::OWN_MATRICES)),
             IDR_SLICE => self.started = true,
             SPS | PPS | SLICE => {}
             2..=4 => {

@@ -114,8 +114,9 @@ pub enum Mp4Error {
         limit: u64,
     },
 
-    /// A frame cannot be decoded, since it is damaged.
-    #[error("cannot decode frame {frame} of {path:?}: {source}")]
+    /// A frame cannot be decoded, since it is damaged, or the decoder does not know its kind (CAVLC with transforms of 8x8 at high
+    /// quality).
+    #[error("cannot decode frame {frame} of {path:?}: {source}; if it is not damaged, {remedy}")]
     Decoder {
         /// The path to read.
         path: PathBuf,
@@ -123,6 +124,8 @@ pub enum Mp4Error {
         frame: u32,
         /// What is wrong with it.
         source: Box<dyn StdError + Send + Sync>,
+        /// What may make it readable.
+        remedy: String,
     },
 
     /// The quality lies outside `0..=100`.

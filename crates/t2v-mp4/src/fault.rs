@@ -79,7 +79,15 @@ impl Fault {
                     actual,
                     limit,
                 },
-                Self::Decoder { frame, source } => Mp4Error::Decoder { path, frame, source },
+                Self::Decoder { frame, source } => {
+                    let remedy = Remedy::Convert("-profile:v main").sentence(&path);
+                    Mp4Error::Decoder {
+                        path,
+                        frame,
+                        source,
+                        remedy,
+                    }
+                }
                 Self::Io(source) => Mp4Error::Io {
                     action: "read",
                     path,

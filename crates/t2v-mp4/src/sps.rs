@@ -25,6 +25,8 @@ const HIGH_444: u32 = 244;
 const CAVLC_444: u32 = 44;
 /// `chroma_format_idc`, and the bits of luma and chroma above 8.
 const EIGHT_BIT_420: (u32, u32, u32) = (1, 0, 0);
+/// OpenH264 loses sums of large coefficients with them.
+pub(crate) const OWN_MATRICES: &str = "it has scaling matrices of its own (x264's cqm), which are not decoded exactly";
 /// `aspect_ratio_idc` that is followed by the ratio.
 const EXTENDED_SAR: u32 = 255;
 
@@ -91,9 +93,12 @@ fn read_format(bits: &mut Bits) -> Option<Result<(u32, u32), Fault>> {
     bits.unsigned()?;
     let format = match profile {
         BASELINE | MAIN => EIGHT_BIT_420,
-        HIGH => read_high(bits)?,
+        HIGH => match read_high(bits)? {
+            (_, true) => return unsupported(OWN_MATRICES.to_owned()),
+            (format, false) => format,
+        },
         // The same fields follow, but scaling matrices may be more: they are behind what is told here.
-        HIGH_10 | HIGH_422 | HIGH_444 | CAVLC_444 => return unsupported(described(profile, Some(read_high(bits)?))),
+        HIGH_10 | HIGH_422 | HIGH_444 | CAVLC_444 => return unsupported(described(profile, Some(read_high(bits)?.0))),
         other => return unsupported(described(other, None)),
     };
     if format != EIGHT_BIT_420 {
@@ -145,8 +150,27 @@ fn described(profile: u32, format: Option<(u32, u32, u32)>) -> String {
     format!("it is H.264 {name}{pictures}, not 8-bit 4:2:0 in Baseline, Main or High profile")
 }
 
-/// What High profile has in front: chroma format, luma and chroma depth above 8, and scaling matrices.
-fn read_high(bits: &mut Bits) -> Option<(u32, u32, u32)> {
+/// Whether a picture parameter set (7.3.2.2) has scaling matrices of its own.
+pub(crate) fn has_matrices(picture_set: &[u8]) -> bool {
+    let mut bits = Bits::new(picture_set.get(1..).unwrap_or_default());
+    let mut read = || {
+        // Numbers of the sets; entropy coding and order; slice groups, which come with no such matrices.
+        let _ = (bits.unsigned()?, bits.unsigned()?, bits.number(2)?);
+        if bits.unsigned()? > 0 {
+            return Some(false);
+        }
+        // Reference pictures, weighted prediction, three quantisers, three flags.
+        let _ = (bits.unsigned()?, bits.unsigned()?, bits.number(3)?);
+        let _ = (bits.signed()?, bits.signed()?, bits.signed()?, bits.number(3)?);
+        // The transform of 8x8, or a one that ends the set, behind which are zeros.
+        bits.flag()?;
+        bits.flag()
+    };
+    read().unwrap_or(false)
+}
+
+/// What High profile has in front: chroma format, luma and chroma depth above 8; whether there are scaling matrices.
+fn read_high(bits: &mut Bits) -> Option<((u32, u32, u32), bool)> {
     let format = bits.unsigned()?;
     if format == 3 {
         // `separate_colour_plane_flag`.
@@ -154,18 +178,19 @@ fn read_high(bits: &mut Bits) -> Option<(u32, u32, u32)> {
     }
     let depths = (bits.unsigned()?, bits.unsigned()?);
     if (format, depths.0, depths.1) != EIGHT_BIT_420 {
-        return Some((format, depths.0, depths.1));
+        return Some(((format, depths.0, depths.1), false));
     }
     // `qpprime_y_zero_transform_bypass_flag`.
     bits.flag()?;
-    if bits.flag()? {
+    let has_matrices = bits.flag()?;
+    if has_matrices {
         for size in [16, 16, 16, 16, 16, 16, 64, 64] {
             if bits.flag()? {
                 skip_scaling_list(bits, size)?;
             }
         }
     }
-    Some((format, depths.0, depths.1))
+    Some(((format, depths.0, depths.1), has_matrices))
 }
 
 fn skip_scaling_list(bits: &mut Bits, size: u32) -> Option<()> {

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device};
 use serde_json::Value;
 use t2v_kernels::takes_half_weights;
 use t2v_schedulers::{Scheduler, SchedulerKind};
-use t2v_weights::{LoadOptions, ModelFolder};
+use t2v_weights::{LoadOptions, ModelFolder, WeightsError};
 
 use crate::{
     PipelineError, PromptTable,
@@ -33,7 +33,10 @@ impl Checkpoint {
         let scheduler = folder.component("scheduler")?;
         let scheduler_config = Value::Object(scheduler.json("scheduler_config.json")?);
         let scheduler_kind = match scheduler.entry() {
-            Some(entry) => entry.class.parse()?,
+            Some(entry) => entry.class.parse().map_err(|e| WeightsError::Config {
+                file: format!("{}/model_index.json", folder.name()),
+                reason: format!("`scheduler`: {e}"),
+            })?,
             None => t2v_schedulers::kind_of_config(&scheduler_config)?,
         };
         let checkpoint = Self {

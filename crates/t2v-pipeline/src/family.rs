@@ -116,10 +116,13 @@ pub(crate) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dy
         let known: Vec<&str> = FAMILIES.iter().map(|(class, _)| *class).collect();
         return Err(WeightsError::Config {
             file: format!("{}/model_index.json", folder.name()),
-            reason: format!(
-                "the pipeline `{class}` of `_class_name` is not supported; {} are",
-                known.join(", ")
-            ),
+            reason: match class {
+                "" => format!("`_class_name` is missing; supported are {}", known.join(", ")),
+                class => format!(
+                    "the pipeline `{class}` of `_class_name` is not supported; {} are",
+                    known.join(", ")
+                ),
+            },
         }
         .into());
     };

@@ -84,7 +84,12 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
     Report {
         model_id: checkpoint.name.clone(),
         prompt: request.prompt.clone(),
-        negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
+        // Blanks say nothing, and a video's own request would not have them.
+        negative_prompt: request
+            .negative_prompt
+            .clone()
+            .filter(|text| !text.trim().is_empty())
+            .unwrap_or_default(),
         fps: request.fps.unwrap_or(defaults.fps),
         num_inference_steps: request.num_inference_steps.unwrap_or(defaults.num_inference_steps),
         guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),

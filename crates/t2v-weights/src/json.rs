@@ -26,10 +26,19 @@ pub fn parse_json(file: &str, bytes: &[u8]) -> Result<Map<String, Value>, Weight
         file: file.into(),
         reason: format!("not a JSON object: {e}"),
     };
+    let bytes = without_mark(bytes);
+    if let [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] = bytes {
+        return Err(fault(&"it is in UTF-16; save it as UTF-8"));
+    }
     serde_json::from_slice(bytes).or_else(|error| {
         let text = std::str::from_utf8(bytes).map_err(|e| fault(&e))?;
         serde_json::from_str(&quote_python_numbers(text)).map_err(|_| fault(&error))
     })
+}
+
+/// Without the byte order mark that some editors put in front of UTF-8.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
 /// The object as a `T`.
@@ -39,6 +48,17 @@ pub(crate) fn from_map<T: DeserializeOwned>(file: &str, json: Map<String, Value>
 
 /// A JSON text as a `T`; errors have its lines.
 pub(crate) fn from_slice<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, WeightsError> {
+    let bytes = without_mark(bytes);
+    if bytes
+        .iter()
+        .find(|byte| !byte.is_ascii_whitespace())
+        .is_some_and(|byte| *byte != b'{')
+    {
+        return Err(WeightsError::Config {
+            file: file.into(),
+            reason: "not a JSON object".into(),
+        });
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| config_error(file, &e))?;
     reader.end().map_err(|e| WeightsError::Config {
@@ -106,6 +126,14 @@ mod tests {
         assert_eq!(map["b"], serde_json::json!(["NaN", "Infinity"]));
         assert_eq!(map["c"], "NaN \" -Infinity");
         assert_eq!(map["d"], 1);
+        assert_eq!(parse_json("x.json", b"\xEF\xBB\xBF{\"a\": 1}").unwrap()["a"], 1);
+        let wide: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let message = parse_json("x.json", &wide).unwrap_err().to_string();
+        assert!(message.contains("UTF-8"), "{message}");
+        for list in [&b"[4, 30]"[..], b"5", b" []"] {
+            let message = from_slice::<Sizes>("x.json", list).unwrap_err().to_string();
+            assert!(message.contains("not a JSON object"), "{message}");
+        }
         let message = parse_json("x.json", b"{,}").unwrap_err().to_string();
         assert!(message.contains("x.json"), "{message}");
     }

@@ -235,6 +235,7 @@ fn torch_name(path: &str) -> String {
 fn describe(error: &ApplyError) -> String {
     match error {
         ApplyError::ShapeMismatch { path, expected, found } => {
+            let (found, expected) = (found.as_slice(), expected.as_slice());
             format!("{} has shape {found:?} instead of {expected:?}", torch_name(path))
         }
         ApplyError::DTypeMismatch { path, expected, found } => {

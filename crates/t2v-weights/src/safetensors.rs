@@ -30,6 +30,11 @@ fn header(file: &str, blob: &Blob) -> Result<(u64, Metadata), WeightsError> {
     let cut = |_| bad("it ends inside its header (truncated?)".into());
     let length = blob.read_at(0, 8).map_err(cut)?;
     let length = u64::from_le_bytes(length.try_into().unwrap_or_default());
+    if length.to_le_bytes() == *b"version " {
+        return Err(bad(
+            "it is a pointer of Git LFS: the weights themselves were not downloaded".into(),
+        ));
+    }
     if length > HEADER_CAP {
         return Err(bad(
             "its first 8 bytes are not the length of a safetensors header".into()

@@ -144,7 +144,13 @@ fn asks_for_something(body: &Map<String, Value>, field: &str, idle: Idle) -> boo
     let Some(value) = body.get(field) else {
         return false;
     };
-    let says_no = value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty());
+    let says_no = match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
     if says_no || switch(value, Form::Lenient) == Some(false) {
         return false;
     }
@@ -237,7 +243,7 @@ impl Fields<'_> {
     fn integer(&mut self, field: &str) -> Option<u32> {
         let number = self.number(field)?;
         if number.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&number) {
-            self.fault(field, &format!("an integer from 0 to {}", u32::MAX));
+            self.fault(field, "a whole number of at least 0");
             return None;
         }
         Some(number as u32)

@@ -159,7 +159,7 @@ fn the_workspace_keeps_the_rules() {
             .chain(&FOUNDATIONS)
             .chain(&PROGRAMS)
             .chain(&[FACADE])
-            .all(|name| named(name))
+            .all(named)
     );
     let faults: Vec<String> = members
         .iter()
