@@ -18,8 +18,9 @@ use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use t2v_examples::{ModelArgs, program, save_frames};
 use t2v_pipeline::{
-    DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, PipelineError, Progress,
-    PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output,
+    Device, DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, Pipeline,
+    PipelineError, Progress, PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video,
+    check_output,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -142,51 +143,10 @@ fn run(args: &Args) -> Result<(), Error> {
     if let Some(request) = &request {
         request.validate()?;
     }
-    let out = match (&args.out, &args.frames_out) {
-        (None, Some(_)) => None,
-        (out, _) => Some(out.clone().unwrap_or_else(|| "t2v.mp4".into())),
-    };
-    if let Some(path) = &out {
-        OutputFormat::from_path(path)?;
-    }
-    let outputs: Vec<&PathBuf> = out.iter().chain(&args.frames_out).chain(&args.latents_out).collect();
-    for (i, path) in outputs.iter().enumerate() {
-        if outputs[..i].contains(path) {
-            return Err(format!(
-                "`{}` is named for two outputs: one would replace the other",
-                path.display()
-            )
-            .into());
-        }
-        check_output(path)?;
-    }
-    let mut options = GenerateOptions::default();
-    options.init = match (&args.init_image, &args.init_video) {
-        (Some(path), _) => Some(InitMedia::open_image(path)?),
-        (_, Some(path)) => Some(InitMedia::open_video(path)?),
-        _ => None,
-    };
+    let out = video_path(args)?;
     let device = args.device.parse::<DeviceName>()?.device()?;
-    options.enhancer = match &args.prompt_enhancer {
-        Some(folder) if folder.is_dir() => Some(Arc::new(Gpt2Enhancer::open(folder, &device)?)),
-        Some(file) => Some(Arc::new(PromptTable::open(file)?)),
-        None => None,
-    };
-    let embeddings = args
-        .embedding
-        .iter()
-        .map(|option| embedding(option))
-        .collect::<Result<Vec<_>, _>>()?;
-    let pipeline = args.model.pipeline(request.as_ref(), &device)?;
-    pipeline.set_memory_mode(args.memory_mode.into());
-    embeddings
-        .iter()
-        .try_for_each(|embedding| pipeline.add_textual_inversion(embedding))?;
-    let mut bars = Bars::default();
-    options.on_progress = Some(Box::new(move |progress| bars.show(progress)));
-    if let Some(path) = &args.latents_out {
-        options.on_latents = Some(Box::new(move |latents| latents.save(path)));
-    }
+    let options = options(args, &device)?;
+    let pipeline = pipeline(args, request.as_ref(), &device)?;
     let video = match (&latents, &request) {
         (Some(latents), _) => pipeline.decode(latents, options)?,
         (None, Some(request)) => pipeline.generate_with(request, options)?,
@@ -207,6 +167,61 @@ fn run(args: &Args) -> Result<(), Error> {
     let response = TextToVideoResponse::success(1, start.elapsed().as_secs_f64(), output);
     println!("{}", serde_json::to_string(&response)?);
     Ok(())
+}
+
+/// Where the video goes, unless only frames are asked for. All outputs are tried before anything is generated.
+fn video_path(args: &Args) -> Result<Option<PathBuf>, Error> {
+    let out = match (&args.out, &args.frames_out) {
+        (None, Some(_)) => None,
+        (out, _) => Some(out.clone().unwrap_or_else(|| "t2v.mp4".into())),
+    };
+    if let Some(path) = &out {
+        OutputFormat::from_path(path)?;
+    }
+    let outputs: Vec<&PathBuf> = out.iter().chain(&args.frames_out).chain(&args.latents_out).collect();
+    for (i, path) in outputs.iter().enumerate() {
+        if outputs[..i].contains(path) {
+            let path = path.display();
+            return Err(format!("`{path}` is named for two outputs: one would replace the other").into());
+        }
+        check_output(path)?;
+    }
+    Ok(out)
+}
+
+fn options<'a>(args: &'a Args, device: &Device) -> Result<GenerateOptions<'a>, Error> {
+    let mut options = GenerateOptions::default();
+    options.init = match (&args.init_image, &args.init_video) {
+        (Some(path), _) => Some(InitMedia::open_image(path)?),
+        (_, Some(path)) => Some(InitMedia::open_video(path)?),
+        _ => None,
+    };
+    options.enhancer = match &args.prompt_enhancer {
+        Some(folder) if folder.is_dir() => Some(Arc::new(Gpt2Enhancer::open(folder, device)?)),
+        Some(file) => Some(Arc::new(PromptTable::open(file)?)),
+        None => None,
+    };
+    let mut bars = Bars::default();
+    options.on_progress = Some(Box::new(move |progress| bars.show(progress)));
+    if let Some(path) = &args.latents_out {
+        options.on_latents = Some(Box::new(move |latents| latents.save(path)));
+    }
+    Ok(options)
+}
+
+/// The model, with its learnt words.
+fn pipeline(args: &Args, request: Option<&TextToVideoRequest>, device: &Device) -> Result<Arc<Pipeline>, Error> {
+    let embeddings: Vec<TextualInversion> = args
+        .embedding
+        .iter()
+        .map(|option| embedding(option))
+        .collect::<Result<_, _>>()?;
+    let pipeline = args.model.pipeline(request, device)?;
+    pipeline.set_memory_mode(args.memory_mode.into());
+    for embedding in &embeddings {
+        pipeline.add_textual_inversion(embedding)?;
+    }
+    Ok(pipeline)
 }
 
 fn request(args: &Args) -> Result<TextToVideoRequest, Error> {

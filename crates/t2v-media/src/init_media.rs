@@ -25,7 +25,7 @@ impl InitMedia {
         open_picture(path).map(Self::Image)
     }
 
-    /// A folder of pictures in the order of [`picture_files`], an animated GIF, or an MP4 or QuickTime file that
+    /// A folder of pictures in the order of [`picture_files`](crate::picture_files), an animated GIF, or an MP4 or QuickTime file that
     /// [`t2v_mp4::Reader`] can read: H.264, as cameras and `ffmpeg` write it. Every frame of a video is taken once, whatever
     /// its duration.
     ///
