@@ -18,7 +18,23 @@ pub fn program<A: Parser>(run: impl FnOnce(&A) -> Result<(), Box<dyn Error>>) ->
     env_logger::Builder::from_env(environment)
         .format(|line, record| writeln!(line, "{}: {}", record.level().as_str().to_lowercase(), record.args()))
         .init();
-    match run(&A::parse()) {
+    let args = match A::try_parse() {
+        Ok(args) => args,
+        // Help and version go to stdout.
+        Err(answer) if !answer.use_stderr() => answer.exit(),
+        Err(error) => {
+            // One sentence; behind an empty line come usage and hints.
+            let error = error.to_string();
+            let lines: Vec<&str> = error
+                .lines()
+                .take_while(|line| !line.is_empty())
+                .map(str::trim)
+                .collect();
+            eprintln!("{}", lines.join(" "));
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
