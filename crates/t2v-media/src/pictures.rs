@@ -15,8 +15,10 @@ use crate::{MediaError, error::fault, limits};
 /// The file is missing, has a side of more than 8192 pixels, or is no PNG, JPEG, WebP, GIF, BMP or TIFF picture.
 pub fn open_picture(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
     let path = path.as_ref();
-    check_end(path)?;
-    let (decoder, orientation) = decoder(path)?;
+    let (decoder, orientation, format) = decoder(path)?;
+    if format == ImageFormat::Jpeg && !is_whole(&std::fs::read(path).map_err(|e| fault(path, e))?) {
+        return Err(fault(path, "it is cut off: the end of the JPEG picture is missing"));
+    }
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| fault(path, e))?;
     picture.apply_orientation(orientation);
     Ok(picture.into_rgb8())
@@ -24,7 +26,7 @@ pub fn open_picture(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
 
 /// Width and height as shown, of which nothing but the file's header is read.
 pub(crate) fn picture_size(path: &Path) -> Result<(u32, u32), MediaError> {
-    let (decoder, orientation) = decoder(path)?;
+    let (decoder, orientation, _) = decoder(path)?;
     let (width, height) = decoder.dimensions();
     Ok(match orientation {
         Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
@@ -33,39 +35,45 @@ pub(crate) fn picture_size(path: &Path) -> Result<(u32, u32), MediaError> {
 }
 
 /// A decoder of a picture that is not too large.
-fn decoder(path: &Path) -> Result<(impl ImageDecoder, Orientation), MediaError> {
+fn decoder(path: &Path) -> Result<(impl ImageDecoder, Orientation, ImageFormat), MediaError> {
     let mut reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(|e| fault(path, e))?;
     // Decoders would not say how large a picture is that exceeds them.
     reader.limits(Limits::no_limits());
-    if !reader.format().is_some_and(is_read) {
+    let Some(format) = reader.format().filter(|format| is_read(*format)) else {
         return Err(fault(
             path,
             "it is no PNG, JPEG, WebP, GIF, BMP or TIFF picture; a video is to be given as the init video",
         ));
-    }
+    };
     let mut decoder = reader.into_decoder().map_err(|e| fault(path, e))?;
     limits::check_picture(decoder.dimensions(), decoder.total_bytes()).map_err(|reason| fault(path, reason))?;
     decoder.set_limits(Limits::default()).map_err(|e| fault(path, e))?;
     // Metadata that is damaged is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(NoTransforms);
-    Ok((decoder, orientation))
+    Ok((decoder, orientation, format))
 }
 
-/// Decoders fill in what a JPEG file lacks at its end.
-fn check_end(path: &Path) -> Result<(), MediaError> {
-    const SCAN: [u8; 2] = [0xFF, 0xDA];
+/// Whether a JPEG file has the end of its picture, which decoders would make up: it is looked for behind the headers, each of
+/// which says how long it is, and there may be more behind it, such as a film. What is no JPEG file counts as whole.
+fn is_whole(bytes: &[u8]) -> bool {
+    const SCAN: u8 = 0xDA;
     const END: [u8; 2] = [0xFF, 0xD9];
-    let bytes = std::fs::read(path).map_err(|e| fault(path, e))?;
-    if !bytes.starts_with(&[0xFF, 0xD8]) {
-        return Ok(());
+    let Some(mut rest) = bytes.strip_prefix(&[0xFF, 0xD8]) else {
+        return true;
+    };
+    while let [0xFF, marker, high, low, ..] = *rest {
+        let length = match marker {
+            // In compressed data this is never anything else.
+            SCAN => return rest.windows(2).any(|pair| pair == END),
+            0xFF => 1,
+            _ => 2 + usize::from(u16::from_be_bytes([high, low])),
+        };
+        rest = rest.get(length..).unwrap_or_default();
     }
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    match last(SCAN) > last(END) {
-        true => Err(fault(path, "it is cut off: the end of the JPEG picture is missing")),
-        false => Ok(()),
-    }
+    // Cut off or damaged before the picture, which the decoder tells.
+    true
 }
 
 /// The pictures in a folder, of any format that [`open_picture`] reads, in their natural order: `2.png` before `10.png`. Files
