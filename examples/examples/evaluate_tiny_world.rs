@@ -17,7 +17,7 @@ use t2v_examples::{
     ModelArgs, open_frames, program,
     tiny_world::{Attributes, BACKGROUNDS, COLOURS, FRAMES, Judge, MOTIONS, Rgb, SHAPES, SIZE, Verdict, draw_clip},
 };
-use t2v_pipeline::{DeviceName, GenerateOptions, Pipeline, TextToVideoRequest};
+use t2v_pipeline::{DeviceName, GenerateOptions, Pipeline, Placement, TextToVideoRequest};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -76,7 +76,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let device = args.device.parse::<DeviceName>()?.device()?;
     let pipeline = match args.drawings {
         true => None,
-        false => Some(args.model.pipeline(None, &device)?),
+        false => Some(args.model.pipeline(None, &Placement::new(&device))?),
     };
     println!("combinations  clips  colour   shape  motion  background     all  seconds a clip");
     for (name, held_out, kind) in kinds {

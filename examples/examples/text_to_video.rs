@@ -15,12 +15,12 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use t2v_examples::{ModelArgs, program, save_frames};
 use t2v_pipeline::{
-    Device, DeviceName, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, Pipeline,
-    PipelineError, Progress, PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video,
-    check_output,
+    Device, DeviceName, Dtype, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, Pipeline,
+    PipelineError, Placement, Progress, PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video,
+    check_output, found_devices,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -84,9 +84,17 @@ struct Args {
     /// A learnt word (textual inversion); any number of them
     #[arg(long, value_name = "[WORD=]FILE")]
     embedding: Vec<String>,
-    /// flex (the CPU), wgpu, vulkan or cuda; all but flex need the Cargo feature of the same name
-    #[arg(long, default_value = "flex")]
+    /// auto (the best there is), flex (the CPU), wgpu, vulkan, metal or cuda, those of GPUs also with an index as in
+    /// cuda:1; all but flex need the Cargo feature of the same name
+    #[arg(long, default_value = "auto")]
     device: String,
+    /// What the networks compute in: f32, f16, bf16, or auto, which is half precision where the device has matrix units for
+    /// it
+    #[arg(long, default_value = "auto")]
+    dtype: String,
+    /// Lists the devices that this build reaches
+    #[arg(long, exclusive = true)]
+    list_devices: bool,
     /// The video: .mp4, .gif, .webp, .png (animated), or no extension for a folder of PNGs; "t2v.mp4" unless only frames
     /// are asked for
     #[arg(long, value_name = "FILE")]
@@ -134,6 +142,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Error> {
+    if args.list_devices {
+        found_devices().iter().for_each(|device| println!("{device}"));
+        return Ok(());
+    }
     let start = Instant::now();
     let latents = args.decode.as_ref().map(Latents::open).transpose()?;
     let request = match &latents {
@@ -144,9 +156,11 @@ fn run(args: &Args) -> Result<(), Error> {
         request.validate()?;
     }
     let out = video_path(args)?;
+    let dtype: Dtype = args.dtype.parse()?;
     let device = args.device.parse::<DeviceName>()?.device()?;
+    dtype.on(&device)?;
     let options = options(args, &device)?;
-    let pipeline = pipeline(args, request.as_ref(), &device)?;
+    let pipeline = pipeline(args, request.as_ref(), &Placement::new(&device).with_dtype(dtype))?;
     let video = match (&latents, &request) {
         (Some(latents), _) => pipeline.decode(latents, options)?,
         (None, Some(request)) => pipeline.generate_with(request, options)?,
@@ -210,13 +224,13 @@ fn options<'a>(args: &'a Args, device: &Device) -> Result<GenerateOptions<'a>, E
 }
 
 /// The model, with its learnt words.
-fn pipeline(args: &Args, request: Option<&TextToVideoRequest>, device: &Device) -> Result<Arc<Pipeline>, Error> {
+fn pipeline(args: &Args, request: Option<&TextToVideoRequest>, placement: &Placement) -> Result<Arc<Pipeline>, Error> {
     let embeddings: Vec<TextualInversion> = args
         .embedding
         .iter()
         .map(|option| embedding(option))
         .collect::<Result<_, _>>()?;
-    let pipeline = args.model.pipeline(request, device)?;
+    let pipeline = args.model.pipeline(request, placement)?;
     pipeline.set_memory_mode(args.memory_mode.into());
     for embedding in &embeddings {
         pipeline.add_textual_inversion(embedding)?;
@@ -293,15 +307,20 @@ struct Bars {
 }
 
 impl Bars {
-    fn show(&mut self, Progress { stage, done, total, .. }: Progress) {
+    fn show(&mut self, progress: Progress) {
         let bar = self.current.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{msg:>10} {wide_bar} {pos}/{len} {elapsed} eta {eta}");
-            ProgressBar::new(total as u64)
+            let style = ProgressStyle::with_template("{msg:>10} {wide_bar} {pos}/{len} {elapsed} {prefix}");
+            ProgressBar::new(progress.total as u64)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-                .with_message(stage.to_string())
+                .with_message(progress.stage.to_string())
         });
-        bar.set_position(done as u64);
-        if done == total {
+        bar.set_position(progress.done as u64);
+        bar.set_prefix(match progress.eta() {
+            _ if progress.warming_up => "compiling and measuring kernels, once for this size".to_owned(),
+            Some(eta) => format!("eta {}", FormattedDuration(eta)),
+            None => String::new(),
+        });
+        if progress.done == progress.total {
             bar.finish_and_clear();
             self.current = None;
         }
@@ -311,7 +330,7 @@ impl Bars {
 fn summary(video: &Video, writing: f64) {
     let report = video.report();
     eprintln!(
-        "{} frames of {}x{}, seed {}, {} with {} steps, guidance {}",
+        "{} frames of {}x{}, seed {}, {} with {} steps, guidance {}, {}",
         video.num_frames(),
         video.width(),
         video.height(),
@@ -319,6 +338,7 @@ fn summary(video: &Video, writing: f64) {
         report.scheduler,
         report.num_inference_steps,
         report.guidance_scale,
+        report.dtype,
     );
     if report.original_prompt.is_some() {
         eprintln!("completed to \"{}\"", report.prompt);

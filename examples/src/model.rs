@@ -3,7 +3,7 @@
 use std::{error::Error, path::Path, sync::Arc};
 
 use clap::Args;
-use t2v_pipeline::{Device, FolderModel, HubModel, ModelRegistry, Pipeline, PipelineError, TextToVideoRequest};
+use t2v_pipeline::{FolderModel, HubModel, ModelRegistry, Pipeline, PipelineError, Placement, TextToVideoRequest};
 
 /// The options `--model`, `--revision` and `--variant`.
 #[derive(Debug, Clone, Default, Args)]
@@ -31,9 +31,9 @@ impl ModelArgs {
     pub fn pipeline(
         &self,
         request: Option<&TextToVideoRequest>,
-        device: &Device,
+        placement: &Placement,
     ) -> Result<Arc<Pipeline>, Box<dyn Error>> {
-        let registry = ModelRegistry::new(device);
+        let registry = ModelRegistry::new(placement);
         let Some(model) = &self.model else {
             let found = registry.pipeline_for(request.unwrap_or(&TextToVideoRequest::default()));
             return found.map_err(|error| match error {

@@ -26,7 +26,7 @@ impl Golden {
             config: fixture.config(),
             call: fixture.metadata("call"),
             fixture,
-            device: Device::flex(),
+            device: t2v_test_support::device(),
         }
     }
 

@@ -47,13 +47,29 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, split: Mult
         let [batch, len, _] = x.dims();
         x.reshape([batch, len, split.heads, split.head_dim]).swap_dims(1, 2)
     };
+    let query = if causal { query } else { pad_queries(query) };
+    let padded = query.dims()[1];
     let options = AttentionModuleOptions {
         is_causal: causal,
         ..Default::default()
     };
     module::attention(heads(query), heads(key), heads(value), None, None, options)
         .swap_dims(1, 2)
-        .reshape([batch, queries, inner])
+        .reshape([batch, padded, inner])
+        .narrow(1, 0, queries)
+}
+
+/// More queries, whose results are to be left out, where a GPU's fused attention would not take them: it wants whole tiles of
+/// queries, and otherwise all scores are written to memory. Few queries are not worth it.
+fn pad_queries(query: Tensor<3>) -> Tensor<3> {
+    const TILE: usize = 64;
+    let ([batch, queries, width], device) = (query.dims(), query.device());
+    let missing = queries.next_multiple_of(TILE) - queries;
+    if missing == 0 || queries < 2 * TILE || crate::is_cpu(&device) {
+        return query;
+    }
+    let more = Tensor::zeros([batch, missing, width], (&device, query.dtype()));
+    Tensor::cat(vec![query, more], 1)
 }
 
 /// As [`attention`], of each token to itself in the other frames of its clip.

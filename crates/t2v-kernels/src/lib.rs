@@ -31,7 +31,7 @@ use burn::tensor::{DType, Device};
 #[must_use]
 pub fn takes_half_weights(dtype: DType, device: &Device) -> bool {
     #[cfg(feature = "cpu-operators")]
-    return settings::settings().cpu_operators && dtype == DType::F32 && *device == Device::flex();
+    return settings::settings().cpu_operators && dtype == DType::F32 && is_cpu(device);
     #[cfg(not(feature = "cpu-operators"))]
     {
         let _ = (dtype, device);
@@ -39,14 +39,27 @@ pub fn takes_half_weights(dtype: DType, device: &Device) -> bool {
     }
 }
 
-/// Gives memory back to the system that the CPU's operators keep for their next results, up to 512 MB.
+/// Gives memory back that is kept for the next results: what the CPU's operators keep, up to 512 MB, and the pools of
+/// another device.
 ///
 /// Call it when a model is dropped, or after a generation that was cancelled. It may be called at any time: buffers in use
-/// are not touched, and the next operator allocates what it needs. Other devices have pools of their own, which this
-/// leaves alone (Burn's `Device::memory_cleanup` is for those); without the feature `cpu-operators` it does nothing.
-pub fn release_memory() {
+/// are not touched, and the next operator allocates what it needs.
+pub fn release_memory(device: &Device) {
     #[cfg(feature = "cpu-operators")]
     flex::release_pool();
+    device.memory_cleanup();
+}
+
+/// Whether tensors of a device are the CPU's; otherwise operators are launched on it, which wants few and large ones.
+#[must_use]
+pub fn is_cpu(device: &Device) -> bool {
+    #[cfg(feature = "cpu-operators")]
+    return *device == Device::flex();
+    #[cfg(not(feature = "cpu-operators"))]
+    {
+        let _ = device;
+        false
+    }
 }
 
 pub use activation::{Activation, geglu};
@@ -54,7 +67,7 @@ pub use arithmetic::{add, add_to_channels};
 pub use attention::{MultiHead, attention, attention_frames};
 pub use conv::{conv_time, conv1x1, conv2d, conv3x1x1, conv3x3};
 pub use frames::{merge_frames, split_frames};
-pub use linear::{feed_forward, linear, project, project_add, project_add_image};
+pub use linear::{dtype, feed_forward, linear, project, project_add, project_add_image};
 pub use norm::{LayerNorm, group_norm, group_norm_frames};
 pub use resample::{Downsample2d, Upsample2d, cat_channels, upsample_nearest};
 pub use resnet_block::{ResnetBlock2d, ResnetBlock2dConfig};

@@ -2,7 +2,7 @@
 
 use burn::{
     nn::{Linear, LinearConfig, LinearLayout},
-    tensor::{Device, Tensor},
+    tensor::{DType, Device, Tensor},
 };
 
 use crate::{
@@ -17,6 +17,12 @@ pub fn linear(d_in: usize, d_out: usize, bias: bool, device: &Device) -> Linear 
         .with_bias(bias)
         .with_layout(LinearLayout::Col)
         .init(device)
+}
+
+/// The type that a layer with a bias computes in. Its weight may be of another: see [`takes_half_weights`](crate::takes_half_weights).
+#[must_use]
+pub fn dtype(layer: &Linear) -> DType {
+    layer.bias.as_ref().map_or(layer.weight.dtype(), |bias| bias.dtype())
 }
 
 #[track_caller]

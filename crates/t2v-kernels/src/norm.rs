@@ -8,9 +8,8 @@ use burn::{
 };
 
 use crate::{
-    Activation, merge_frames,
+    Activation,
     shape::{assert_shape, assert_whole_clips},
-    split_frames,
 };
 
 /// Normalises each image by itself, then activates.
@@ -43,14 +42,36 @@ pub fn group_norm_frames(norm: &GroupNorm, x: Tensor<4>, frames: usize, activati
         Ok(out) => return out,
         Err(x) => x,
     };
-    let normed = match frames {
-        1 => norm.forward(x),
-        _ => merge_frames(norm.forward(split_frames(x, frames))),
-    };
-    match activation {
-        Some(activation) => activation.forward(normed),
-        None => normed,
+    normalise_groups(norm, x, frames, activation)
+}
+
+/// Statistics and result in f32 whatever the input is, which is how torch does it: sums of squares overflow in half precision.
+///
+/// Channels come last from here on, so that on a GPU what follows finds them as its convolutions and products want them, and
+/// the whole is two reductions and what a fusing backend makes one kernel of.
+fn normalise_groups(norm: &GroupNorm, x: Tensor<4>, frames: usize, activation: Option<Activation>) -> Tensor<4> {
+    let ([rows, channels, height, width], dtype) = (x.dims(), x.dtype());
+    let (clips, groups) = (rows / frames, norm.num_groups);
+    let pixels = [clips, frames * height * width, groups, channels / groups];
+    let x = x.permute([0, 2, 3, 1]).reshape(pixels).cast(DType::F32);
+    let mean = x.clone().mean_dim(1).mean_dim(3);
+    let centred = x - mean;
+    let variance = centred.clone().square().mean_dim(1).mean_dim(3);
+    let mut x = centred / (variance + norm.epsilon).sqrt();
+    let by_channel =
+        |values: &Param<Tensor<1>>| values.val().cast(DType::F32).reshape([1, 1, groups, channels / groups]);
+    if let Some(gamma) = &norm.gamma {
+        x = x * by_channel(gamma);
     }
+    if let Some(beta) = &norm.beta {
+        x = x + by_channel(beta);
+    }
+    if let Some(activation) = activation {
+        x = activation.forward(x);
+    }
+    x.cast(dtype)
+        .reshape([rows, height, width, channels])
+        .permute([0, 3, 1, 2])
 }
 
 /// Normalises each token over its channels. Parameters load from `weight` and `bias` as those of Burn's layer do.
@@ -72,12 +93,6 @@ impl LayerNorm {
         }
     }
 
-    /// The type of its parameters, and of the tokens that it takes.
-    #[must_use]
-    pub fn dtype(&self) -> DType {
-        self.gamma.val().dtype()
-    }
-
     /// # Shapes
     /// - x: `[batch, tokens, dim]`, unchanged
     ///
@@ -93,6 +108,9 @@ impl LayerNorm {
             Ok(out) => return out,
             Err(x) => x,
         };
-        module::layer_norm(x, self.gamma.val(), Some(self.beta.val()), self.epsilon)
+        // In f32, as torch does: squares overflow in half precision.
+        let dtype = x.dtype();
+        let [gamma, beta] = [&self.gamma, &self.beta].map(|values| values.val().cast(DType::F32));
+        module::layer_norm(x.cast(DType::F32), gamma, Some(beta), self.epsilon).cast(dtype)
     }
 }

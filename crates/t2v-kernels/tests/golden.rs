@@ -12,7 +12,7 @@ fn fixture(name: &str) -> (Fixture, Value, Device) {
     let path = format!("{}/tests/fixtures/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
     let fixture = Fixture::open(&path);
     let config = fixture.config();
-    (fixture, config, Device::flex())
+    (fixture, config, t2v_test_support::device())
 }
 
 fn load<M: ModuleSnapshot>(mut module: M, fixture: &Fixture) -> M {

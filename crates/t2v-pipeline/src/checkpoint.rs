@@ -1,13 +1,12 @@
 //! What a model folder says of itself: read and checked when it is opened, and never changed.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use serde_json::Value;
-use t2v_kernels::takes_half_weights;
 use t2v_schedulers::{Scheduler, SchedulerKind};
-use t2v_weights::{LoadOptions, ModelFolder, WeightsError};
+use t2v_weights::{ModelFolder, WeightsError};
 
 use crate::{
-    PipelineError, PromptTable,
+    Dtype, PipelineError, Placement, PromptTable,
     defaults::Defaults,
     family::{self, Family},
 };
@@ -17,6 +16,8 @@ pub(crate) struct Checkpoint {
     /// What requests and reports call it.
     pub(crate) name: String,
     pub(crate) device: Device,
+    /// What its networks compute in; never [`Dtype::Auto`].
+    pub(crate) dtype: Dtype,
     pub(crate) family: Box<dyn Family>,
     /// Completes prompts in the checkpoint's own words.
     pub(crate) prompt_table: Option<PromptTable>,
@@ -28,8 +29,8 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     /// Reads and checks every configuration.
-    pub(crate) fn open(folder: &ModelFolder, name: &str, device: &Device) -> Result<Self, PipelineError> {
-        let family = family::open(folder, &load_options(device))?;
+    pub(crate) fn open(folder: &ModelFolder, name: &str, placement: &Placement) -> Result<Self, PipelineError> {
+        let family = family::open(folder, &placement.load_options()?)?;
         let scheduler = folder.component("scheduler")?;
         let scheduler_config = Value::Object(scheduler.json("scheduler_config.json")?);
         let scheduler_kind = match scheduler.entry() {
@@ -41,7 +42,8 @@ impl Checkpoint {
         };
         let checkpoint = Self {
             name: name.to_owned(),
-            device: device.clone(),
+            device: placement.device().clone(),
+            dtype: placement.dtype().resolved(placement.device())?,
             defaults: family.defaults().read(folder, family.geometry())?,
             family,
             prompt_table: PromptTable::read(folder)?,
@@ -65,11 +67,4 @@ impl Checkpoint {
     pub(crate) fn scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
         Ok(t2v_schedulers::for_model(kind, &self.scheduler_config)?)
     }
-}
-
-/// How networks are loaded on a device: in single precision, and large weights that are stored in half precision stay so where
-/// the operators widen them.
-pub(crate) fn load_options(device: &Device) -> LoadOptions {
-    let dtype = DType::F32;
-    LoadOptions::new(dtype, device).keep_half(takes_half_weights(dtype, device))
 }

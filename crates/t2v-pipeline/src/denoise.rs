@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor};
 use t2v_denoiser::{Conditioning, Denoiser};
 use t2v_schedulers::{NoiseSource, Scheduler};
 
-use crate::{PipelineError, family::Family};
+use crate::{PipelineError, family::Family, readback};
 
 /// A denoiser with what it is conditioned on.
 pub(crate) struct Guided<'a> {
@@ -91,7 +91,7 @@ pub(crate) fn denoise(
 
 /// Reads one value back from the device, for which the step is finished there: so progress and cancelling keep up with it.
 fn check_finite(latents: &Tensor<5>, what: impl FnOnce() -> String) -> Result<(), PipelineError> {
-    let largest: f32 = latents.clone().abs().max().into_scalar();
+    let largest = readback::value(latents.clone().abs().max())?;
     match largest.is_finite() {
         true => Ok(()),
         false => Err(PipelineError::not_finite(what())),

@@ -12,9 +12,19 @@ pub enum PipelineError {
     /// The request asks for something impossible; every fault is in it.
     #[error(transparent)]
     Request(#[from] ValidationError),
-    /// The name of a device is unknown, or its backend was not compiled in.
+    /// A device can't be had, or can't compute in a type: its name is unknown, its backend was not compiled in, it is not
+    /// there.
     #[error("{0}")]
     Device(String),
+    /// The device has too little memory for the request. The pipeline can still be used.
+    #[error(
+        "the device has too little memory ({0}): a smaller width and height, fewer frames, half precision (`dtype`), the \
+         sequential memory mode or tiling of the autoencoder (`vae_tiling`) take less"
+    )]
+    OutOfMemory(String),
+    /// The device failed at its work.
+    #[error("the device failed: {0}")]
+    DeviceFailed(String),
     /// The components of a checkpoint don't fit together.
     #[error("the checkpoint's components do not fit together: {0}")]
     Checkpoint(String),
@@ -92,6 +102,15 @@ impl PipelineError {
         Self::NotFinite { what }
     }
 
+    /// From what a device's backend says of a failure.
+    pub(crate) fn of_device(report: &str) -> Self {
+        let reason = reason(report);
+        match is_out_of_memory(report) {
+            true => Self::OutOfMemory(reason),
+            false => Self::DeviceFailed(reason),
+        }
+    }
+
     /// The message for a client of a server: without paths and other facts of the server's machine, which its log has.
     #[must_use]
     pub fn public_message(&self) -> String {
@@ -110,6 +129,8 @@ impl PipelineError {
             | Self::TextEncoder(_)
             | Self::Denoiser(_)
             | Self::Vae(_) => "the model cannot be loaded".into(),
+            Self::DeviceFailed(_) => "the device failed".into(),
+            Self::OutOfMemory(_) => Self::OutOfMemory("for this request".into()).to_string(),
             Self::Request(_)
             | Self::Device(_)
             | Self::Checkpoint(_)
@@ -124,4 +145,31 @@ impl PipelineError {
 /// An id as a message may hold it: it comes from anybody.
 fn escaped(id: &str) -> String {
     id.chars().take(100).flat_map(char::escape_debug).collect()
+}
+
+/// What a thread said as it panicked.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "without a message".to_owned())
+}
+
+/// What backends say when there is no memory: CubeCL's two errors, wgpu's, CUDA's.
+pub(crate) fn is_out_of_memory(report: &str) -> bool {
+    let report = report.to_lowercase();
+    ["out of memory", "out_of_memory", "outofmemory", "too big", "toobig"]
+        .iter()
+        .any(|words| report.contains(words))
+}
+
+/// The first words of a report that say something: what follows are backtraces.
+fn reason(report: &str) -> String {
+    let lines = report.lines().map(str::trim);
+    let mut telling = lines
+        .filter(|line| !line.is_empty() && !line.ends_with("Caused by:") && !line.starts_with("An error happened"));
+    telling
+        .next()
+        .unwrap_or("it did not say why")
+        .trim_end_matches('.')
+        .to_owned()
 }

@@ -4,7 +4,10 @@ use std::{sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, TrySendError};
 
-use crate::{CancelToken, GenerateOptions, Pipeline, PipelineError, Preview, Progress, TextToVideoRequest, Video};
+use crate::{
+    CancelToken, GenerateOptions, Pipeline, PipelineError, Preview, Progress, TextToVideoRequest, Video,
+    error::panic_message,
+};
 
 /// What a job tells while it runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,13 +113,9 @@ impl Job {
         let Some(thread) = self.thread.take() else {
             return Err(PipelineError::Cancelled);
         };
-        thread.join().unwrap_or_else(|panic| {
-            let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(PipelineError::Panicked(
-                message.unwrap_or_else(|| "without a message".to_owned()),
-            ))
-        })
+        thread
+            .join()
+            .unwrap_or_else(|panic| Err(PipelineError::Panicked(panic_message(&*panic))))
     }
 }
 

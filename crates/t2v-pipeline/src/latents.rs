@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::{PipelineError, Report};
+use crate::{PipelineError, Report, readback};
 
 const TENSOR: &str = "latents";
 const REPORT: &str = "report";
@@ -21,13 +21,12 @@ pub struct Latents {
 
 impl Latents {
     /// From latents as a clip.
-    pub(crate) fn new(clip: Tensor<5>, report: Report) -> Self {
-        let shape = clip.dims();
-        Self {
-            values: clip.into_data().iter::<f32>().collect(),
-            shape,
+    pub(crate) fn new(clip: Tensor<5>, report: Report) -> Result<Self, PipelineError> {
+        Ok(Self {
+            shape: clip.dims(),
+            values: readback::values(clip)?,
             report,
-        }
+        })
     }
 
     /// As a clip.

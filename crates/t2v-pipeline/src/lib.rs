@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Everything else is optional: [`ModelRegistry`] for models by name, [`GenerateOptions`] for pictures to start from, progress,
-//! previews and cancelling, [`Job`] for a generation on a thread of its own, [`MemoryMode`] where memory is short,
+//! previews and cancelling, [`DeviceName`] and [`Dtype`] for GPUs, [`Job`] for a generation on a thread of its own, [`MemoryMode`] where memory is short,
 //! [`PromptEnhancer`] for prompts, [`Latents`] to part denoising from decoding, `webhook` (a feature) to tell others.
 //!
 //! The key decision: this crate composes and decides nothing that a component could. It owns the request, which mirrors
@@ -39,6 +39,7 @@ mod pipeline;
 mod plan;
 mod preview;
 mod progress;
+mod readback;
 mod registry;
 mod report;
 mod request;
@@ -48,7 +49,7 @@ mod turns;
 mod video;
 
 pub use burn::tensor::Device;
-pub use device::DeviceName;
+pub use device::{Backend, DeviceName, Dtype, FoundDevice, Placement, found_devices};
 pub use error::PipelineError;
 pub use job::{Job, JobEvent};
 pub use latents::Latents;

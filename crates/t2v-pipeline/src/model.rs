@@ -1,8 +1,11 @@
 //! The networks of a checkpoint: loaded when they are used, kept as the memory mode says.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use burn::tensor::Device;
@@ -29,7 +32,7 @@ pub enum MemoryMode {
 }
 
 /// What a generation uses a network as.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Slot {
     TextConditioner,
     Denoiser,
@@ -52,6 +55,8 @@ pub(crate) struct Model {
     loaded_bytes: Arc<AtomicUsize>,
     /// For previews, once it is known.
     pub(crate) latent_to_rgb: Option<LatentToRgb>,
+    /// What a GPU has kernels for: networks, each with the shape of its input.
+    warm: HashSet<(Slot, [usize; 5])>,
 }
 
 impl Model {
@@ -66,6 +71,7 @@ impl Model {
             codec: None,
             loaded_bytes,
             latent_to_rgb: None,
+            warm: HashSet::new(),
         })
     }
 
@@ -103,6 +109,11 @@ impl Model {
         }
     }
 
+    /// Whether a network's first run on a clip of this shape is ahead, for which a GPU compiles kernels; now it is at hand.
+    pub(crate) fn is_cold(&mut self, slot: Slot, shape: [usize; 5]) -> bool {
+        !t2v_kernels::is_cpu(self.device()) && self.warm.insert((slot, shape))
+    }
+
     pub(crate) fn load(&mut self, slot: Slot) -> Result<(), PipelineError> {
         match slot {
             Slot::TextConditioner => self.text.load()?,
@@ -116,10 +127,16 @@ impl Model {
     /// Frees what the memory mode does not keep. To be called between stages, and after a generation however it ended.
     pub(crate) fn release(&mut self) {
         if self.mode == MemoryMode::Sequential {
-            self.text.unload();
-            (self.denoiser, self.codec) = (None, None);
-            t2v_kernels::release_memory();
+            self.unload();
         }
+        self.count();
+    }
+
+    /// Drops every network, and has the device free what it held for them.
+    pub(crate) fn unload(&mut self) {
+        self.text.unload();
+        (self.denoiser, self.codec) = (None, None);
+        t2v_kernels::release_memory(self.device());
         self.count();
     }
 

@@ -13,6 +13,10 @@ pub(crate) struct Monitor<'a> {
     /// The stage under way and its start.
     stage: (Stage, Instant),
     pub(crate) times: StageTimes,
+    /// Whether the first part of the stage is a warm-up.
+    is_cold: bool,
+    /// How long that took, once it is over.
+    warm_up: Option<Duration>,
     /// A cancelled generation that keeps what it has: it is not to be stopped once more.
     interrupted: bool,
 }
@@ -23,12 +27,21 @@ impl<'a> Monitor<'a> {
             options,
             stage: (Stage::Loading, Instant::now()),
             times: StageTimes::new(),
+            warm_up: None,
+            is_cold: false,
             interrupted: false,
         }
     }
 
     pub(crate) fn begin(&mut self, stage: Stage) {
         self.stage = (stage, Instant::now());
+        (self.is_cold, self.warm_up) = (false, None);
+    }
+
+    /// As [`begin`](Self::begin), of a stage whose first part takes longer than the others if the device is cold.
+    pub(crate) fn begin_cold(&mut self, stage: Stage, is_cold: bool) {
+        self.begin(stage);
+        self.is_cold = is_cold;
     }
 
     pub(crate) fn end(&mut self) {
@@ -42,6 +55,9 @@ impl<'a> Monitor<'a> {
     /// Reports progress, and stops here if that was asked for.
     pub(crate) fn advance(&mut self, done: usize, total: usize) -> Result<(), PipelineError> {
         let (stage, start) = self.stage;
+        if self.is_cold && done > 0 && self.warm_up.is_none() {
+            self.warm_up = Some(start.elapsed());
+        }
         if let Some(on_progress) = &mut self.options.on_progress {
             let elapsed = match done {
                 0 => Duration::ZERO,
@@ -52,6 +68,8 @@ impl<'a> Monitor<'a> {
                 done,
                 total,
                 elapsed,
+                warming_up: self.is_cold && done == 0,
+                warm_up: self.warm_up.unwrap_or_default(),
             });
         }
         match self.interrupted {
@@ -64,7 +82,12 @@ impl<'a> Monitor<'a> {
         self.options.preview_every.is_some() && self.options.on_preview.is_some()
     }
 
-    pub(crate) fn preview(&mut self, call: &Call<'_>, projection: &LatentToRgb, family: &dyn Family) {
+    pub(crate) fn preview(
+        &mut self,
+        call: &Call<'_>,
+        projection: &LatentToRgb,
+        family: &dyn Family,
+    ) -> Result<(), PipelineError> {
         let due = self
             .options
             .preview_every
@@ -73,9 +96,10 @@ impl<'a> Monitor<'a> {
             on_preview(&Preview {
                 done: call.done,
                 total: call.total,
-                frames: projection.pictures(family.as_clip(clean.clone())),
+                frames: projection.pictures(family.as_clip(clean.clone()))?,
             });
         }
+        Ok(())
     }
 
     /// Whether a failure is a cancellation after which something is to be kept; if so, there is no stopping any more.

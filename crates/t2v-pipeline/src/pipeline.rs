@@ -2,19 +2,21 @@
 
 use std::{
     fmt,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use burn::tensor::Device;
 use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    CancelToken, FolderModel, GenerateOptions, Latents, MemoryMode, PipelineError, TextToVideoRequest, Video,
+    CancelToken, FolderModel, GenerateOptions, Latents, MemoryMode, PipelineError, Placement, TextToVideoRequest,
+    Video,
     checkpoint::Checkpoint,
+    error::{is_out_of_memory, panic_message},
     model::Model,
     plan::Plan,
     run::Run,
@@ -33,33 +35,34 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens a model folder in diffusers' layout, to run on `device` in single precision. Requests and reports call it by
-    /// the folder's own name. [`FolderModel`] says how its weights are read; a path says the usual.
+    /// Opens a model folder in diffusers' layout, to run on a device. Requests and reports call it by the folder's own
+    /// name. [`FolderModel`] says how its weights are read, a path says the usual; [`Placement`] says in which type it
+    /// computes, a device says single precision.
     ///
     /// Configurations, the scheduler's too, and the tokenizer are read and checked now, weights when they are needed or at
     /// [`preload`](Self::preload).
     ///
     /// # Errors
-    /// A folder or file that is missing, damaged or of an unknown kind.
-    pub fn from_dir(folder: impl Into<FolderModel>, device: &Device) -> Result<Self, PipelineError> {
+    /// A folder or file that is missing, damaged or of an unknown kind; a type that the device can't compute in.
+    pub fn from_dir(folder: impl Into<FolderModel>, on: impl Into<Placement>) -> Result<Self, PipelineError> {
         let folder = folder.into().open()?;
         let name = folder.name().to_owned();
-        Self::open(folder, &name, device)
+        Self::open(folder, &name, &on.into())
     }
 
     /// Opens tiny-world, the checkpoint inside this crate.
     ///
     /// # Errors
-    /// None, unless this crate was built with damaged files.
+    /// A type that the device can't compute in.
     #[cfg(feature = "embedded")]
-    pub fn embedded(device: &Device) -> Result<Self, PipelineError> {
+    pub fn embedded(on: impl Into<Placement>) -> Result<Self, PipelineError> {
         let name = crate::registry::EMBEDDED;
-        Self::open(ModelFolder::embedded(name, t2v_tiny_world::FILES)?, name, device)
+        Self::open(ModelFolder::embedded(name, t2v_tiny_world::FILES)?, name, &on.into())
     }
 
     /// Opens a folder under the name that requests have for it.
-    pub(crate) fn open(folder: ModelFolder, name: &str, device: &Device) -> Result<Self, PipelineError> {
-        let checkpoint = Arc::new(Checkpoint::open(&folder, name, device)?);
+    pub(crate) fn open(folder: ModelFolder, name: &str, placement: &Placement) -> Result<Self, PipelineError> {
+        let checkpoint = Arc::new(Checkpoint::open(&folder, name, placement)?);
         let loaded_bytes: Arc<AtomicUsize> = Arc::default();
         Ok(Self {
             model: Turns::new(Model::new(Arc::clone(&checkpoint), Arc::clone(&loaded_bytes))?),
@@ -140,8 +143,8 @@ impl Pipeline {
         options: GenerateOptions<'_>,
     ) -> Result<Video, PipelineError> {
         let plan = self.plan(request, &options)?;
-        let mut model = self.take_turn(&options.cancel)?;
-        Run::new(&mut model, options).generate(plan)
+        self.take_turn(&options.cancel)?
+            .guard(|model| Run::new(model, options).generate(plan))
     }
 
     /// Makes the video of latents that were kept from an earlier generation with this checkpoint.
@@ -155,8 +158,8 @@ impl Pipeline {
                 "the latents have {found} channels, the VAE takes {expected}"
             )));
         }
-        let mut model = self.take_turn(&options.cancel)?;
-        Run::new(&mut model, options).decode(latents)
+        self.take_turn(&options.cancel)?
+            .guard(|model| Run::new(model, options).decode_latents(latents))
     }
 
     fn plan(&self, request: &TextToVideoRequest, options: &GenerateOptions<'_>) -> Result<Plan, PipelineError> {
@@ -171,6 +174,28 @@ impl Pipeline {
 
 /// The model, for one user at a time, who leaves behind in memory what the memory mode keeps.
 struct ModelTurn<'a>(Turn<'a, Model>);
+
+impl ModelTurn<'_> {
+    /// Runs a generation. After a failure of the device nothing of the model stays in its memory: what follows has all of it,
+    /// and starts from weights that are whole.
+    ///
+    /// Backends panic where they have no other way to say that memory is short; any other panic goes on.
+    fn guard<T>(&mut self, run: impl FnOnce(&mut Model) -> Result<T, PipelineError>) -> Result<T, PipelineError> {
+        let model = &mut *self.0;
+        let result = panic::catch_unwind(AssertUnwindSafe(|| run(model)));
+        let result = result.unwrap_or_else(|payload| {
+            let message = panic_message(&*payload);
+            match is_out_of_memory(&message) {
+                true => Err(PipelineError::of_device(&message)),
+                false => panic::resume_unwind(payload),
+            }
+        });
+        if let Err(PipelineError::OutOfMemory(_) | PipelineError::DeviceFailed(_)) = result {
+            self.0.unload();
+        }
+        result
+    }
+}
 
 impl std::ops::Deref for ModelTurn<'_> {
     type Target = Model;

@@ -97,6 +97,7 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
         seed: request.seed.unwrap_or_else(random_seed),
         prompt_weighting: request.prompt_weighting.unwrap_or_default(),
         long_prompts: request.long_prompts.unwrap_or_default(),
+        dtype: checkpoint.dtype.to_string(),
         ..Report::default()
     }
 }

@@ -5,6 +5,8 @@ use image::{Rgb, RgbImage};
 use t2v_schedulers::TorchGenerator;
 use t2v_vae::LatentCodec;
 
+use crate::{PipelineError, readback};
+
 /// The projection is fitted on at least this many colours, each decoded from `SIDE` by `SIDE` equal latents.
 const COLOURS: usize = 64;
 const SIDE: usize = 2;
@@ -35,31 +37,31 @@ pub(crate) struct LatentToRgb {
 
 impl LatentToRgb {
     /// Decodes random even latents and fits their mean colours.
-    pub(crate) fn fit(codec: &dyn LatentCodec, channels: usize, device: &Device) -> Self {
+    pub(crate) fn fit(codec: &dyn LatentCodec, channels: usize, device: &Device) -> Result<Self, PipelineError> {
         let values = TorchGenerator::new(0).randn(COLOURS.max(4 * channels) * channels);
         let mut fit = vec![LeastSquares::new(channels + 1); 3];
         for latents in values.chunks_exact(channels) {
             let data = TensorData::new(latents.to_vec(), [1, channels, 1, 1, 1]);
             let even = Tensor::<5>::from_data(data, device).expand([1, channels, 1, SIDE, SIDE]);
-            let pictures = codec.decode(even).map(Tensor::into_data);
-            let picture: Vec<f32> = pictures
-                .flat_map(|data| data.iter::<f32>().collect::<Vec<_>>())
-                .collect();
+            let mut picture = Vec::new();
+            for chunk in codec.decode(even) {
+                picture.extend(readback::values(chunk)?);
+            }
             let features: Vec<f64> = latents.iter().map(|&v| f64::from(v)).chain([1.0]).collect();
             for (pixels, fit) in picture.chunks_exact(picture.len() / 3).zip(&mut fit) {
                 let sum: f64 = pixels.iter().map(|&v| f64::from(v)).sum();
                 fit.add(&features, sum / pixels.len() as f64);
             }
         }
-        Self {
+        Ok(Self {
             weights: std::array::from_fn(|colour| fit[colour].solve()),
-        }
+        })
     }
 
     /// One picture a frame of a clip, `[1, channels, frames, height, width]`.
-    pub(crate) fn pictures(&self, clip: Tensor<5>) -> Vec<RgbImage> {
+    pub(crate) fn pictures(&self, clip: Tensor<5>) -> Result<Vec<RgbImage>, PipelineError> {
         let [_, _, frames, height, width] = clip.dims();
-        let values: Vec<f32> = clip.into_data().iter::<f32>().collect();
+        let values = readback::values(clip)?;
         let cells = height * width;
         let picture = |frame: usize| {
             RgbImage::from_fn(width as u32, height as u32, |x, y| {
@@ -77,7 +79,7 @@ impl LatentToRgb {
                 }))
             })
         };
-        (0..frames).map(picture).collect()
+        Ok((0..frames).map(picture).collect())
     }
 }
 

@@ -54,6 +54,11 @@ pub struct Progress {
     pub total: usize,
     /// Time since the stage began.
     pub elapsed: Duration,
+    /// Whether a GPU is at a stage's first part of a size that this pipeline has not had before: it compiles kernels and
+    /// measures which are fastest, which takes longer than the part itself.
+    pub warming_up: bool,
+    /// How much of the time went into a first part of that kind; [`eta`](Self::eta) leaves it out.
+    pub warm_up: Duration,
 }
 
 impl Progress {
@@ -63,11 +68,12 @@ impl Progress {
         100.0 * self.done as f64 / self.total.max(1) as f64
     }
 
-    /// What is left of the stage at the pace so far; unknown at its start.
+    /// What is left of the stage at the pace so far; unknown at its start, and after a first part that was a warm-up.
     #[must_use]
     pub fn eta(&self) -> Option<Duration> {
-        let share = (self.total - self.done) as f64 / self.done as f64;
-        (self.done > 0).then(|| self.elapsed.mul_f64(share))
+        let measured = self.done.checked_sub(usize::from(!self.warm_up.is_zero()))?;
+        let share = self.total.saturating_sub(self.done) as f64 / measured as f64;
+        (measured > 0).then(|| self.elapsed.saturating_sub(self.warm_up).mul_f64(share))
     }
 }
 
@@ -120,3 +126,33 @@ impl CancelToken {
 
 /// How long each stage took, in the order they ran.
 pub type StageTimes = Vec<(Stage, Duration)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(done: usize, elapsed: u64, warm_up: u64) -> Progress {
+        Progress {
+            stage: Stage::Denoising,
+            done,
+            total: 10,
+            elapsed: Duration::from_secs(elapsed),
+            warming_up: false,
+            warm_up: Duration::from_secs(warm_up),
+        }
+    }
+
+    #[test]
+    fn the_time_left_is_that_of_the_pace_so_far() {
+        assert_eq!(progress(0, 0, 0).eta(), None);
+        assert_eq!(progress(2, 4, 0).eta(), Some(Duration::from_secs(16)));
+        assert_eq!(progress(10, 20, 0).eta(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_warm_up_says_nothing_of_the_time_left() {
+        assert_eq!(progress(0, 90, 0).eta(), None);
+        assert_eq!(progress(1, 100, 100).eta(), None);
+        assert_eq!(progress(2, 102, 100).eta(), Some(Duration::from_secs(16)));
+    }
+}

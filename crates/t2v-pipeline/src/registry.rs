@@ -11,12 +11,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use burn::tensor::Device;
 use lru::Lru;
 pub use source::{FolderModel, ModelSource};
 use t2v_hub::{Hub, HubModel};
 
-use crate::{GenerateOptions, Pipeline, PipelineError, TextToVideoRequest, Video};
+use crate::{GenerateOptions, Pipeline, PipelineError, Placement, TextToVideoRequest, Video};
 
 /// Name of the checkpoint inside this crate.
 #[cfg(feature = "embedded")]
@@ -41,7 +40,7 @@ pub(crate) const EMBEDDED: &str = "tiny-world";
 /// # }
 /// ```
 pub struct ModelRegistry {
-    device: Device,
+    placement: Placement,
     sources: RwLock<BTreeMap<String, ModelSource>>,
     default: Option<String>,
     hub: Hub,
@@ -50,11 +49,11 @@ pub struct ModelRegistry {
 }
 
 impl ModelRegistry {
-    /// A registry of the embedded checkpoint alone, whose models run on `device`.
+    /// A registry of the embedded checkpoint alone, whose models run on a device, in the type that a [`Placement`] says.
     #[must_use]
-    pub fn new(device: &Device) -> Self {
+    pub fn new(on: impl Into<Placement>) -> Self {
         let registry = Self {
-            device: device.clone(),
+            placement: on.into(),
             sources: RwLock::default(),
             default: None,
             hub: Hub::from_env(),
@@ -117,7 +116,7 @@ impl ModelRegistry {
     pub fn remove(&self, name: &str) -> bool {
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         self.loaded.remove(name);
-        t2v_kernels::release_memory();
+        t2v_kernels::release_memory(self.placement.device());
         sources.remove(name).is_some()
     }
 
@@ -138,7 +137,7 @@ impl ModelRegistry {
     /// Drops every open model; those in use when their users are done.
     pub fn clear(&self) {
         self.loaded.clear();
-        t2v_kernels::release_memory();
+        t2v_kernels::release_memory(self.placement.device());
     }
 
     /// The model `id`, loaded if it is not yet.
@@ -150,8 +149,8 @@ impl ModelRegistry {
         self.source(id)?;
         self.loaded.get_or_load(id, || {
             let folder = self.source(id)?.open(&self.hub)?;
-            let bytes = source::weight_bytes(&folder, &self.device)?;
-            Ok((bytes, move || Pipeline::open(folder, id, &self.device)))
+            let bytes = source::weight_bytes(&folder, &self.placement)?;
+            Ok((bytes, move || Pipeline::open(folder, id, &self.placement)))
         })
     }
 

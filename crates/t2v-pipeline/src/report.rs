@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use t2v_mp4::Metadata;
 
-use crate::{InitMedia, TextToVideoRequest};
+use crate::{Dtype, InitMedia, TextToVideoRequest};
 
 /// The values that a generation really used, defaults and the drawn seed included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct Report {
     /// Whether the autoencoder worked in tiles.
     #[serde(default)]
     pub vae_tiling: bool,
+    /// The type that the networks computed in: `f32`, `f16` or `bf16`.
+    #[serde(default = "single_precision")]
+    pub dtype: String,
     /// The pictures to start from, where there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<InitReport>,
@@ -60,6 +63,11 @@ pub struct Report {
     pub truncated_tokens: usize,
     /// Whether the generation was cancelled and this is what it had.
     pub interrupted: bool,
+}
+
+/// Of latents that were kept before it was said.
+fn single_precision() -> String {
+    Dtype::F32.to_string()
 }
 
 /// What is said about pictures to start from: enough to know them again.
@@ -136,6 +144,9 @@ impl Report {
         // Strings and numbers always are JSON.
         if let Ok(json) = serde_json::to_string(&self.request()) {
             metadata = metadata.with_request(json);
+        }
+        if self.dtype != single_precision() {
+            metadata.set("dtype", &self.dtype);
         }
         if let Some(Ok(json)) = self.init.as_ref().map(serde_json::to_string) {
             metadata.set("init", json);

@@ -18,6 +18,7 @@ use crate::{
     monitor::Monitor,
     plan::Plan,
     preview::LatentToRgb,
+    readback,
 };
 
 /// A generation under way.
@@ -52,11 +53,17 @@ impl<'a> Run<'a> {
             projection.as_ref(),
             &mut generator,
         )?;
-        let latents = Latents::new(clip, plan.report);
         if let Some(on_latents) = &mut self.monitor.options.on_latents {
-            on_latents(&latents)?;
+            on_latents(&Latents::new(clip.clone(), plan.report.clone())?)?;
         }
-        self.decode(&latents)
+        self.decode(clip, plan.report)
+    }
+
+    /// The video of latents that were kept.
+    pub(crate) fn decode_latents(self, latents: &Latents) -> Result<Video, PipelineError> {
+        self.model.set_vae_tiling(latents.report().vae_tiling);
+        let clip = latents.tensor(self.model.device());
+        self.decode(clip, latents.report().clone())
     }
 
     fn family(&self) -> &dyn Family {
@@ -95,7 +102,7 @@ impl<'a> Run<'a> {
         if self.model.latent_to_rgb.is_none() {
             self.load(Slot::Codec)?;
             let (device, channels) = (self.model.device().clone(), self.family().geometry().channels);
-            self.model.latent_to_rgb = Some(LatentToRgb::fit(self.model.codec()?, channels, &device));
+            self.model.latent_to_rgb = Some(LatentToRgb::fit(self.model.codec()?, channels, &device)?);
         }
         Ok(self.model.latent_to_rgb.clone())
     }
@@ -213,7 +220,8 @@ impl<'a> Run<'a> {
         generator: &mut TorchGenerator,
     ) -> Result<Tensor<5>, PipelineError> {
         self.load(Slot::Denoiser)?;
-        self.monitor.begin(Stage::Denoising);
+        let is_cold = self.model.is_cold(Slot::Denoiser, start.samples.dims());
+        self.monitor.begin_cold(Stage::Denoising, is_cold);
         let checkpoint = Arc::clone(&self.model.checkpoint);
         let guided = Guided {
             family: &*checkpoint.family,
@@ -226,7 +234,7 @@ impl<'a> Run<'a> {
         let calls = start.begin..scheduler.timesteps().len();
         let result = denoise(scheduler.as_mut(), calls, start.samples, generator, &guided, |call| {
             if let Some(projection) = projection {
-                monitor.preview(&call, projection, guided.family);
+                monitor.preview(&call, projection, guided.family)?;
             }
             newest = call.clean.cloned();
             monitor.advance(call.done, call.total)
@@ -242,17 +250,16 @@ impl<'a> Run<'a> {
         Ok(self.family().as_clip(samples))
     }
 
-    /// The frames of latents, chunk by chunk of what the autoencoder decodes at once.
-    pub(crate) fn decode(mut self, latents: &Latents) -> Result<Video, PipelineError> {
-        self.model.set_vae_tiling(latents.report().vae_tiling);
+    /// The frames of a clip of latents, chunk by chunk of what the autoencoder decodes at once.
+    fn decode(mut self, clip: Tensor<5>, mut report: Report) -> Result<Video, PipelineError> {
         self.load(Slot::Codec)?;
-        self.monitor.begin(Stage::Decoding);
-        let clip = latents.tensor(self.model.device());
-        let [_, _, latent_frames, height, width] = latents.shape();
+        let is_cold = self.model.is_cold(Slot::Codec, clip.dims());
+        self.monitor.begin_cold(Stage::Decoding, is_cold);
+        let [_, _, latent_frames, height, width] = clip.dims();
         let geometry = *self.family().geometry();
         let [width, height] = [width, height].map(|side| side * geometry.spatial_factor);
         let (total, mut done) = (geometry.frames(latent_frames), 0);
-        let (mut report, mut frames) = (latents.report().clone(), Vec::new());
+        let mut frames = Vec::new();
         let mut chunks = self.model.codec()?.decode(clip);
         while done < total {
             match self.monitor.advance(done, total) {
@@ -267,8 +274,12 @@ impl<'a> Run<'a> {
                     "the autoencoder gives {done} frames instead of {total}"
                 )));
             };
-            append_rgb(chunk, &mut frames)
-                .map_err(|i| PipelineError::not_finite(format!("the values of frame {} of {total}", done + i + 1)))?;
+            if let Some(i) = append_rgb(chunk, &mut frames)? {
+                let frame = done + i + 1;
+                return Err(PipelineError::not_finite(format!(
+                    "the values of frame {frame} of {total}"
+                )));
+            }
             done = frames.len() / (width * height * 3);
         }
         drop(chunks);
@@ -295,18 +306,14 @@ struct Start {
     begin: usize,
 }
 
-/// Appends frames of -1..1, `[1, 3, frames, height, width]`, as RGB values in 0..1, row by row.
-///
-/// # Errors
-/// The frame, counted from 0, that has a value which is not finite.
-fn append_rgb(chunk: Tensor<5>, values: &mut Vec<f32>) -> Result<(), usize> {
+/// Appends frames of -1..1, `[1, 3, frames, height, width]`, as RGB values in 0..1, row by row. Gives the first frame, counted
+/// from 0, that has a value which is not finite.
+fn append_rgb(chunk: Tensor<5>, values: &mut Vec<f32>) -> Result<Option<usize>, PipelineError> {
     let [_, channels, _, height, width] = chunk.dims();
-    let data = chunk.permute([0, 2, 3, 4, 1]).into_data();
-    for (i, value) in data.iter::<f32>().enumerate() {
-        if !value.is_finite() {
-            return Err(i / (height * width * channels));
-        }
-        values.push((value / 2.0 + 0.5).clamp(0.0, 1.0));
+    let pixels = readback::values(chunk.permute([0, 2, 3, 4, 1]))?;
+    if let Some(i) = pixels.iter().position(|value| !value.is_finite()) {
+        return Ok(Some(i / (height * width * channels)));
     }
-    Ok(())
+    values.extend(pixels.iter().map(|value| (value / 2.0 + 0.5).clamp(0.0, 1.0)));
+    Ok(None)
 }

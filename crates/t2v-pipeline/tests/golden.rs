@@ -8,12 +8,9 @@ use std::{fs, path::Path};
 use image::RgbImage;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use t2v_pipeline::{Device, GenerateOptions, InitMedia, Pipeline, TextToVideoRequest};
+use t2v_pipeline::{GenerateOptions, InitMedia, Pipeline, TextToVideoRequest};
 use t2v_test_support::Fixture;
 use tempfile::TempDir;
-
-/// Largest difference of a value in 0..1.
-const TOLERANCE: f32 = 5e-4;
 
 #[derive(Deserialize)]
 struct Run {
@@ -51,7 +48,7 @@ fn pipeline(checkpoint: &Path, overrides: &Map<String, Value>, folder: &TempDir)
     let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     config.extend(overrides.clone());
     fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
-    Pipeline::from_dir(folder.path(), &Device::flex()).unwrap()
+    Pipeline::from_dir(folder.path(), &t2v_test_support::device()).unwrap()
 }
 
 /// The pictures that run `i` starts from.
@@ -95,12 +92,10 @@ fn check(name: &str) {
             [video.num_frames(), video.height(), video.width(), 3],
             "{name}, run {i}"
         );
-        let difference = expected
-            .iter()
-            .zip(video.frames())
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, f32::max);
-        assert!(difference < TOLERANCE, "{name}, run {i}: frames differ by {difference}");
+        let what = format!("{name}_pipeline frames of run {i}");
+        let difference = t2v_test_support::difference(&what, video.frames(), &expected);
+        let tolerance = 5.0 * t2v_test_support::tolerance();
+        assert!(difference < tolerance, "{name}, run {i}: frames differ by {difference}");
     }
 }
 

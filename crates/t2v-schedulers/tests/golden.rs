@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use common::{Fixture, assert_close, fake_model, peak, tensor, values};
 use serde_json::Value;
 use t2v_schedulers::{NoiseSource, Schedule, Scheduler, SchedulerKind, StepOptions, TorchGenerator, from_config};
@@ -121,7 +121,7 @@ fn check_trajectory(
     let originals = format!("{index}.originals");
     let originals = fixture.has(&originals).then(|| fixture.samples(&originals));
     assert_eq!(samples.len(), timesteps.len() + 1, "{what}");
-    let mut sample = noise.normal(shape(run), &Device::flex()) * scheduler.init_noise_sigma();
+    let mut sample = noise.normal(shape(run), &t2v_test_support::device()) * scheduler.init_noise_sigma();
     assert_close(&values(&sample), &samples[0], 0.0, &what);
     let mut scale = 0f32;
     for (step, t) in timesteps.into_iter().enumerate() {
@@ -141,7 +141,7 @@ fn check_trajectory(
             assert_close(&values(&found), &originals[step], scale, &format!("{what}, original"));
         }
         if forced {
-            sample = tensor(&samples[step + 1], shape(run), &Device::flex());
+            sample = tensor(&samples[step + 1], shape(run), &t2v_test_support::device());
         }
     }
 }
@@ -181,7 +181,7 @@ fn growth(run: &Value) -> f32 {
 
 /// Compares `add_noise`.
 fn check_noised(fixture: &Fixture, index: usize, run: &Value, noise: &mut TorchGenerator, what: &str) {
-    let device = Device::flex();
+    let device = t2v_test_support::device();
     if numbers(&run["noised"]).is_empty() {
         return;
     }

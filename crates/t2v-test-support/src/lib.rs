@@ -4,9 +4,12 @@
 //! in its metadata: `config` holds the parameters of the module, `call` the arguments that are no tensors. Everything
 //! here panics where a fixture is not as a test expects it.
 
+mod device;
+
 use std::{collections::HashMap, fs, path::Path};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
+pub use device::{device, difference, tolerance};
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde::de::DeserializeOwned;
 use t2v_weights::Weights;
@@ -100,7 +103,7 @@ impl Fixture {
         Tensor::from_data(TensorData::new(values, view.shape().to_vec()), device)
     }
 
-    /// Compares with the tensor `name`: each value within 1e-4, relative above 1.
+    /// Compares with the tensor `name`: each value within [`tolerance`], relative above 1.
     pub fn assert_close<const D: usize>(&self, name: &str, actual: Tensor<D>) {
         let (shape, expected) = self.values(name);
         assert_eq!(
@@ -109,10 +112,15 @@ impl Fixture {
             "{}: shape of {name}",
             self.name
         );
-        let expected = TensorData::new(expected, shape);
-        actual
-            .into_data()
-            .assert_approx_eq::<f32>(&expected, Tolerance::rel_abs(1e-4, 1e-4));
+        let actual = actual.into_data();
+        let values: Vec<f32> = actual.iter::<f32>().collect();
+        let stem = Path::new(&self.name).file_stem().unwrap_or_default().to_string_lossy();
+        difference(&format!("{stem} {name}"), &values, &expected);
+        let tolerance = tolerance();
+        actual.assert_approx_eq::<f32>(
+            &TensorData::new(expected, shape),
+            Tolerance::rel_abs(tolerance, tolerance),
+        );
     }
 }
 

@@ -129,7 +129,8 @@ impl Network for ClipTextModel {
 impl ClipTextModel {
     /// The type that it computes in: also that of the token embeddings, unless they are halves that were left so.
     fn dtype(&self) -> DType {
-        self.final_layer_norm.dtype()
+        let layer = self.encoder.layers.first();
+        layer.map_or(DType::F32, |layer| t2v_kernels::dtype(&layer.mlp.fc1))
     }
 
     /// The configuration it was built from.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{DType, Device};
+use burn::tensor::DType;
 use serde::Deserialize;
 use t2v_test_support::Fixture;
 use t2v_text_encoder::{ClipTextModel, ClipTokenizer, TextEncoderError};
@@ -53,7 +53,7 @@ fn counts_what_does_not_fit() {
 
 #[test]
 fn encodes_as_transformers() {
-    let device = Device::flex();
+    let device = t2v_test_support::device();
     for name in ["clip_quick_gelu", "clip_gelu"] {
         let fixture = Fixture::open(&format!("{FIXTURES}/{name}.safetensors"));
         let model = ClipTextModel::from_weights(

@@ -24,7 +24,7 @@ fn golden() -> Fixture {
 }
 
 fn model(folder: impl AsRef<Path>) -> Gpt2 {
-    Gpt2::open(folder, &Device::flex()).unwrap()
+    Gpt2::open(folder, &t2v_test_support::device()).unwrap()
 }
 
 fn copy() -> TempDir {
@@ -66,7 +66,7 @@ fn tokens_and_logits_are_those_of_transformers() {
             assert_eq!(model.encode(&case.text).unwrap(), case.ids, "{:?}", case.text);
             let ids: Vec<i64> = case.ids.iter().map(|id| i64::from(*id)).collect();
             let ids = TensorData::new(ids, [1, case.ids.len()]);
-            let logits = model.logits(Tensor::<2, Int>::from_data(ids, &Device::flex()));
+            let logits = model.logits(Tensor::<2, Int>::from_data(ids, &t2v_test_support::device()));
             golden.assert_close(&format!("output.logits.{i}"), logits);
         }
     }

@@ -3,7 +3,7 @@
 use burn::{
     module::Module,
     nn::conv::Conv2d,
-    tensor::{Device, Tensor},
+    tensor::{DType, Device, Tensor},
 };
 use t2v_kernels::{conv1x1, conv2d};
 use t2v_weights::{Component, KeyMap, Network};
@@ -68,6 +68,12 @@ impl AutoencoderKl {
         &self.config
     }
 
+    /// The type that it computes in. Frames and latents of any other are converted, and what it gives is as it was given.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.decoder.dtype()
+    }
+
     /// Cuts frames that are larger than the size of training into overlapping tiles: less memory, slightly different
     /// frames. Off at first.
     #[must_use]
@@ -90,12 +96,14 @@ impl AutoencoderKl {
             }
         };
         let [_, _, height, width] = frame.dims();
+        let (given, frame) = (frame.dtype(), frame.cast(self.dtype()));
         let tiling = self.config.tiling();
         let moments = if self.tiled && height.max(width) > tiling.sample_size {
             tiling.encode(frame, whole)
         } else {
             whole(frame)
-        };
+        }
+        .cast(given);
         let halves = moments.chunk(2, 1);
         Posterior {
             mean: halves[0].clone(),
@@ -103,11 +111,11 @@ impl AutoencoderKl {
         }
     }
 
-    /// A frame from latents as the encoder gives them, not scaled.
+    /// Frames from latents as the encoder gives them, not scaled.
     ///
     /// # Shapes
-    /// - latents: `[1, latent_channels, height, width]`
-    /// - output: `[1, 3, height * factor, width * factor]`, about -1..1
+    /// - latents: `[frames, latent_channels, height, width]`
+    /// - output: `[frames, 3, height * factor, width * factor]`, about -1..1
     #[must_use]
     pub fn decode_frame(&self, latents: Tensor<4>) -> Tensor<4> {
         let whole = |x| {
@@ -118,12 +126,14 @@ impl AutoencoderKl {
             self.decoder.forward(x)
         };
         let [_, _, height, width] = latents.dims();
+        let (given, latents) = (latents.dtype(), latents.cast(self.dtype()));
         let tiling = self.config.tiling();
-        if self.tiled && height.max(width) > tiling.latent_size {
+        let frames = if self.tiled && height.max(width) > tiling.latent_size {
             tiling.decode(latents, whole)
         } else {
             whole(latents)
-        }
+        };
+        frames.cast(given)
     }
 
     /// From the encoder's latents to those of the denoiser: shifted and scaled as the configuration says.

@@ -3,7 +3,7 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
-    tensor::{Device, Tensor},
+    tensor::{DType, Device, Tensor},
 };
 use t2v_kernels::{
     Activation, Downsample2d, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d, conv2d, conv3x3, group_norm,
@@ -158,6 +158,11 @@ impl Decoder {
             conv_norm_out: config.norm_out(channels[last], device),
             conv_out: conv3x3(channels[last], config.out_channels, device),
         }
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        let bias = self.conv_in.bias.as_ref();
+        bias.map_or(self.conv_in.weight.dtype(), |bias| bias.dtype())
     }
 
     /// `[batch, latent_channels, height, width]` -> `[batch, 3, height * factor, width * factor]`.

@@ -1,6 +1,7 @@
 //! Any autoencoder of clips, as a pipeline uses it.
 
 use burn::tensor::Tensor;
+use t2v_kernels::is_cpu;
 
 use crate::{AutoencoderKl, Posterior};
 
@@ -49,13 +50,41 @@ impl LatentCodec for AutoencoderKl {
     }
 
     fn decode<'a>(&'a self, latents: Tensor<5>) -> Box<dyn Iterator<Item = Tensor<5>> + 'a> {
-        let frames = latents.dims()[2];
+        let [_, _, frames, height, width] = latents.dims();
+        let at_once = match is_cpu(&latents.device()) {
+            // Which has more to do in a frame than cores, and less in its caches.
+            true => 1,
+            false => self.frames_at_once(height, width),
+        };
         let latents = latents * (1.0 / self.config().scaling_factor);
-        Box::new((0..frames).map(move |frame| self.decode_frame(image(&latents, frame)).unsqueeze_dim(2)))
+        Box::new((0..frames).step_by(at_once).map(move |first| {
+            let chunk = latents.clone().slice_dim(2, first..frames.min(first + at_once));
+            let images = chunk.squeeze_dim::<4>(0).swap_dims(0, 1);
+            self.decode_frame(images).swap_dims(0, 1).unsqueeze_dim(0)
+        }))
     }
 
     fn set_tiling(&mut self, tiled: bool) {
         self.tiled = tiled;
+    }
+}
+
+/// Bytes of the largest intermediate result that frames decoded together may have: every device takes such buffers.
+const LARGEST_RESULT: usize = 1 << 27;
+
+impl AutoencoderKl {
+    /// Frames to decode together, by the height and width of their latents.
+    fn frames_at_once(&self, height: usize, width: usize) -> usize {
+        let factor = self.config().scale_factor();
+        let (mut height, mut width) = (height * factor, width * factor);
+        if self.tiled {
+            let tile = self.config().tiling().sample_size;
+            (height, width) = (height.min(tile), width.min(tile));
+        }
+        // The last level is entered with the channels of the one before it.
+        let channels = self.config().block_out_channels.iter().take(2).max();
+        let bytes = height * width * channels.copied().unwrap_or(1) * self.dtype().size();
+        (LARGEST_RESULT / bytes.max(1)).max(1)
     }
 }
 

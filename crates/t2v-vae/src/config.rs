@@ -15,8 +15,8 @@ const MAX_SAMPLE_SIZE: usize = 1 << 16;
 
 /// The constructor arguments of diffusers' `AutoencoderKL`, with its defaults.
 ///
-/// Of the others `force_upcast` has no effect in single precision, and `latents_mean` and `latents_std` are not looked at by
-/// diffusers' text-to-video pipelines either.
+/// Of the others `latents_mean` and `latents_std` are not looked at by diffusers' text-to-video
+/// pipelines either.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct AutoencoderKlConfig {
@@ -49,6 +49,9 @@ pub struct AutoencoderKlConfig {
     pub use_post_quant_conv: bool,
     /// Whether the lowest resolution has attention.
     pub mid_block_add_attention: bool,
+    /// Whether its values overflow in half precision, so that it has to compute in single. Only a file that says so counts:
+    /// older ones don't have the key, and were trained before it was thought of.
+    pub force_upcast: Option<bool>,
 }
 
 impl Default for AutoencoderKlConfig {
@@ -69,6 +72,7 @@ impl Default for AutoencoderKlConfig {
             use_quant_conv: true,
             use_post_quant_conv: true,
             mid_block_add_attention: true,
+            force_upcast: None,
         }
     }
 }

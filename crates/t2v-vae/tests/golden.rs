@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Tensor};
 use serde_json::Value;
 use t2v_test_support::Fixture;
 use t2v_vae::AutoencoderKl;
@@ -17,7 +17,7 @@ fn each_frame(x: Tensor<4>, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
 
 #[test]
 fn encodes_and_decodes_as_diffusers() {
-    let device = Device::flex();
+    let device = t2v_test_support::device();
     for name in ["vae_a", "vae_b", "vae_tiled"] {
         let fixture = Fixture::open(&format!(
             "{}/tests/fixtures/{name}.safetensors",
@@ -42,7 +42,7 @@ fn encodes_and_decodes_as_diffusers() {
 
 #[test]
 fn scaling_is_undone() {
-    let device = Device::flex();
+    let device = t2v_test_support::device();
     let fixture = Fixture::open(&format!(
         "{}/tests/fixtures/vae_b.safetensors",
         env!("CARGO_MANIFEST_DIR")

@@ -13,6 +13,10 @@ pub struct Floats {
     keep_half: bool,
 }
 
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
 impl From<DType> for Floats {
     fn from(dtype: DType) -> Self {
         Self {
@@ -30,17 +34,55 @@ impl Floats {
         Self { keep_half, ..self }
     }
 
-    /// What a stored tensor becomes; integers stay.
+    /// The same in f32.
+    pub(crate) fn in_single_precision(self) -> Self {
+        Self {
+            dtype: DType::F32,
+            ..self
+        }
+    }
+
+    /// What a stored tensor becomes while it is read; integers stay. Vectors are read in f32 where the model computes in half
+    /// precision, since [`of_module`](Self::of_module) depends on whose they are.
     pub(crate) fn of(self, stored: DType, shape: &Shape) -> DType {
-        let half = matches!(stored, DType::F16 | DType::BF16);
-        let kept = self.keep_half && half && shape.num_dims() > 1 && shape.num_elements() >= LARGE;
-        if kept || !stored.is_float() { stored } else { self.dtype }
+        let kept = self.keep_half && is_half(stored) && shape.num_dims() > 1 && shape.num_elements() >= LARGE;
+        match () {
+            () if kept || !stored.is_float() => stored,
+            () if shape.num_dims() <= 1 && is_half(self.dtype) => DType::F32,
+            () => self.dtype,
+        }
+    }
+
+    /// What a tensor that was read becomes in a module, by the module's type. Those of normalisations stay in f32: so are
+    /// their statistics.
+    pub(crate) fn of_module(self, read: DType, shape: &Shape, module: Option<&str>) -> DType {
+        let is_norm = module.is_some_and(|name| name.ends_with("Norm"));
+        match read == DType::F32 && is_half(self.dtype) && shape.num_dims() <= 1 && !is_norm {
+            true => self.dtype,
+            false => read,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_half_precision_normalisations_stay_in_single() {
+        let floats = Floats::from(DType::BF16);
+        let (vector, matrix) = (Shape::from([64]), Shape::from([64, 64]));
+        assert_eq!(floats.of(DType::F16, &matrix), DType::BF16);
+        assert_eq!(floats.of(DType::F16, &vector), DType::F32);
+        let becomes = |shape, module| floats.of_module(floats.of(DType::F16, shape), shape, module);
+        assert_eq!(becomes(&vector, Some("Struct:Linear")), DType::BF16);
+        assert_eq!(becomes(&vector, None), DType::BF16);
+        assert_eq!(becomes(&vector, Some("Struct:GroupNorm")), DType::F32);
+        assert_eq!(becomes(&vector, Some("Struct:LayerNorm")), DType::F32);
+        assert_eq!(becomes(&matrix, Some("Struct:Linear")), DType::BF16);
+        let single = Floats::from(DType::F32);
+        assert_eq!(single.of_module(DType::F32, &vector, Some("Struct:Linear")), DType::F32);
+    }
 
     #[test]
     fn only_large_matrices_stay_in_half_precision() {

@@ -1,5 +1,6 @@
 //! Weights into modules: renamed, converted one tensor at a time, and checked to be all that the module has.
 
+use burn::tensor::DType;
 use burn_store::{
     ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter, bridge,
     burn_pack::Tensor as DeferredTensor, pytorch_reader::PytorchReader,
@@ -101,7 +102,7 @@ impl Weights {
         }
         let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
         let (tensors, renamed) = remapper.remap(tensors);
-        let result = module.apply(tensors, None, Some(Box::new(TorchNames)), false);
+        let result = module.apply(tensors, None, Some(Box::new(TorchModules { floats })), false);
         let unused = self.unused(&result, keys, &renamed)?;
         self.check(&result, unused)
     }
@@ -195,6 +196,10 @@ fn named(mut tensor: DeferredTensor, name: String) -> DeferredTensor {
 
 fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
     let wanted = floats.of(tensor.dtype, &tensor.shape);
+    cast_to(tensor, wanted)
+}
+
+fn cast_to(tensor: DeferredTensor, wanted: DType) -> DeferredTensor {
     if tensor.dtype == wanted {
         return tensor;
     }
@@ -209,11 +214,16 @@ fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
 /// Unlike burn-store's own adapter this one leaves linear weights as torch stores them, `[out, in]`: the models' linear
 /// layers are column-major, so a view does what a transposing copy would.
 #[derive(Clone)]
-struct TorchNames;
+struct TorchModules {
+    floats: Floats,
+}
 
-impl ModuleAdapter for TorchNames {
-    fn adapt(&self, tensor: DeferredTensor, _: ModuleContext<'_>) -> DeferredTensor {
-        tensor
+impl ModuleAdapter for TorchModules {
+    fn adapt(&self, tensor: DeferredTensor, context: ModuleContext<'_>) -> DeferredTensor {
+        let wanted = self
+            .floats
+            .of_module(tensor.dtype, &tensor.shape, context.module_type());
+        cast_to(tensor, wanted)
     }
 
     fn get_alternative_param_name(&self, name: &str, module: &str) -> Option<String> {

@@ -30,6 +30,13 @@ impl LoadOptions {
         self
     }
 
+    /// The same in f32, for a network that overflows in half precision.
+    #[must_use]
+    pub fn in_single_precision(mut self) -> Self {
+        self.floats = self.floats.in_single_precision();
+        self
+    }
+
     /// What floating-point parameters become in memory.
     #[must_use]
     pub fn floats(&self) -> Floats {

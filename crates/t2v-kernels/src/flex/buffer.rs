@@ -233,7 +233,7 @@ mod tests {
         assert!(!is_held());
         drop(in_use);
         assert!(is_held(), "the buffer in use was not of the pool");
-        crate::release_memory();
+        crate::release_memory(&burn::tensor::Device::flex());
         assert!(!is_held());
     }
 

@@ -24,6 +24,8 @@ struct ModelScope {
     options: LoadOptions,
     text: ClipTextConfig,
     unet: UNet3dConfig,
+    /// How the autoencoder is loaded.
+    codec_options: LoadOptions,
     geometry: Geometry,
 }
 
@@ -36,6 +38,10 @@ pub(super) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dy
     let factor = vae.scale_factor();
     Ok(Box::new(ModelScope {
         folder: folder.clone(),
+        codec_options: match vae.force_upcast {
+            Some(true) => options.clone().in_single_precision(),
+            _ => options.clone(),
+        },
         options: options.clone(),
         text,
         unet,
@@ -126,7 +132,7 @@ impl Family for ModelScope {
     }
 
     fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {
-        let vae = AutoencoderKl::from_component(&self.folder.component("vae")?, &self.options)?;
+        let vae = AutoencoderKl::from_component(&self.folder.component("vae")?, &self.codec_options)?;
         Ok(Loaded {
             bytes: parameter_bytes(&vae),
             network: Box::new(vae),

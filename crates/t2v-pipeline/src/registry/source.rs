@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use t2v_hub::{Hub, HubModel};
 use t2v_weights::ModelFolder;
 
-use crate::{PipelineError, checkpoint::load_options, family::COMPONENTS};
+use crate::{PipelineError, Placement, family::COMPONENTS};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,8 +112,8 @@ impl ModelSource {
 }
 
 /// Bytes of a model's parameters once it is loaded.
-pub(super) fn weight_bytes(folder: &ModelFolder, device: &Device) -> Result<u64, PipelineError> {
-    let floats = load_options(device).floats();
+pub(super) fn weight_bytes(folder: &ModelFolder, placement: &Placement) -> Result<u64, PipelineError> {
+    let floats = placement.load_options()?.floats();
     let mut bytes = 0;
     for component in COMPONENTS {
         if folder.entry(component)?.is_some() {

@@ -86,15 +86,17 @@ pub(crate) fn peak(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |peak, value| peak.max(value.abs()))
 }
 
-/// Compares within 1e-5 of the value, or of a tenth of `scale` where that is greater.
+/// Compares within 1e-5 of the value, or of a tenth of `scale` where that is greater, if the device computes in f32.
 ///
 /// `scale` is the size of the terms that a value is the sum of: where these cancel, single precision leaves an error of
 /// that size.
 #[track_caller]
 pub(crate) fn assert_close(found: &[f32], expected: &[f32], scale: f32, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
+    let name = what.split('"').nth(3).unwrap_or(what);
+    t2v_test_support::difference(&format!("scheduler {name}"), found, expected);
+    let tolerance = 0.1 * t2v_test_support::tolerance();
     for (i, (&a, &b)) in found.iter().zip(expected).enumerate() {
-        let allowed = 1e-5 * b.abs().max(0.1 * scale);
+        let allowed = tolerance * b.abs().max(0.1 * scale);
         assert!(
             (a - b).abs() <= allowed,
             "{what}: value {i} is {a}, expected {b}, scale {scale}"
