@@ -14,7 +14,7 @@ pub use model::ModelArgs;
 /// A program: parses its arguments, shows the library's warnings on stderr (`RUST_LOG` asks for more), and ends with a
 /// failure and one sentence where `run` does.
 pub fn program<A: Parser>(run: impl FnOnce(&A) -> Result<(), Box<dyn Error>>) -> ExitCode {
-    let environment = env_logger::Env::default().default_filter_or("warn");
+    let environment = env_logger::Env::default().default_filter_or("warn,wgpu_hal=off,naga=off");
     env_logger::Builder::from_env(environment)
         .format(|line, record| writeln!(line, "{}: {}", record.level().as_str().to_lowercase(), record.args()))
         .init();

@@ -76,9 +76,11 @@ impl Weights {
         let mut bytes = 0;
         for file in &self.files {
             let tensors = file.tensors(floats)?;
+            // Those of normalisations, which may stay wider, count for nothing beside the matrices.
+            let size = |t: &DeferredTensor| floats.of_module(t.dtype, &t.shape, None).size();
             bytes += tensors
                 .iter()
-                .map(|t| (t.shape.num_elements() * t.dtype.size()) as u64)
+                .map(|t| (t.shape.num_elements() * size(t)) as u64)
                 .sum::<u64>();
         }
         Ok(bytes)

@@ -68,9 +68,9 @@ fn readers_of_weights(manifest: &Manifest) -> Vec<String> {
 }
 
 /// Backends are chosen by the facade's features; programs forward these by the same names, and tests of libraries run on
-/// flex. The operators of `t2v-kernels` for flex are no choice: they come with the facade's feature.
+/// flex, or on what the features of their support are for. The operators of `t2v-kernels` for flex are no choice: they come with the facade's feature.
 fn choices_of_a_backend(manifest: &Manifest) -> Vec<String> {
-    if manifest.name == FACADE {
+    if [FACADE, "t2v-test-support"].contains(&manifest.name.as_str()) {
         return Vec::new();
     }
     let is_operators = |on: &str| manifest.name == "t2v-kernels" && on == "flex";
