@@ -29,7 +29,7 @@ bundle=tracel-llvm-$(sed -n '/^name = "tracel-llvm-bundler"$/{n;s/^version = "\(
 mounted=()
 unmount() {
     local i
-    for ((i = ${#mounted[@]} - 1; i >= 0; i--)); do umount "${mounted[i]}" || true; done
+    for ((i = ${#mounted[@]} - 1; i >= 0; i--)); do umount -l "${mounted[i]}" || true; done
     mounted=()
 }
 trap unmount EXIT

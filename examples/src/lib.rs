@@ -18,6 +18,12 @@ pub fn program<A: Parser>(run: impl FnOnce(&A) -> Result<(), Box<dyn Error>>) ->
     env_logger::Builder::from_env(environment)
         .format(|line, record| writeln!(line, "{}: {}", record.level().as_str().to_lowercase(), record.args()))
         .init();
+    // A panic of another thread reaches this one as an error, which is told in one sentence.
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match std::thread::current().name() {
+        Some("main") => usual(panic),
+        _ => log::debug!("{panic}"),
+    }));
     let args = match A::try_parse() {
         Ok(args) => args,
         // Help and version go to stdout.

@@ -43,33 +43,54 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, split: Mult
         Ok(out) => return out,
         Err(inputs) => inputs,
     };
-    let heads = |x: Tensor<3>| {
+    let by_head = |x: Tensor<3>| {
         let [batch, len, _] = x.dims();
         x.reshape([batch, len, split.heads, split.head_dim]).swap_dims(1, 2)
     };
-    let query = if causal { query } else { pad_queries(query) };
-    let padded = query.dims()[1];
+    attention_by_head(by_head(query), by_head(key), by_head(value), causal)
+        .swap_dims(1, 2)
+        .reshape([batch, queries, inner])
+}
+
+/// Heads, over the whole batch, that one kernel of a GPU computes: no more blocks than this can be asked for in one direction.
+const MOST_AT_ONCE: usize = 1 << 15;
+
+/// Queries are given to a GPU's fused attention in whole tiles of this many; what is none, it would do with all scores in
+/// memory.
+const TILE: usize = 64;
+
+/// [`attention`] with Burn's operator.
+///
+/// # Shapes
+/// - query, output: `[batch, heads, queries, head_dim]`
+/// - key, value: `[batch, heads, keys, head_dim]`
+fn attention_by_head(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, causal: bool) -> Tensor<4> {
     let options = AttentionModuleOptions {
         is_causal: causal,
         ..Default::default()
     };
-    module::attention(heads(query), heads(key), heads(value), None, None, options)
-        .swap_dims(1, 2)
-        .reshape([batch, padded, inner])
-        .narrow(1, 0, queries)
-}
-
-/// More queries, whose results are to be left out, where a GPU's fused attention would not take them: it wants whole tiles of
-/// queries, and otherwise all scores are written to memory. Few queries are not worth it.
-fn pad_queries(query: Tensor<3>) -> Tensor<3> {
-    const TILE: usize = 64;
-    let ([batch, queries, width], device) = (query.dims(), query.device());
-    let missing = queries.next_multiple_of(TILE) - queries;
-    if missing == 0 || queries < 2 * TILE || crate::is_cpu(&device) {
-        return query;
+    let call = |query, key, value| module::attention(query, key, value, None, None, options);
+    let [batch, heads, queries, head_dim] = query.dims();
+    let device = query.device();
+    if crate::is_cpu(&device) {
+        return call(query, key, value);
     }
-    let more = Tensor::zeros([batch, missing, width], (&device, query.dtype()));
-    Tensor::cat(vec![query, more], 1)
+    let at_once = (MOST_AT_ONCE / heads).max(1);
+    if batch > at_once {
+        let parts = (0..batch).step_by(at_once).map(|first| {
+            let len = at_once.min(batch - first);
+            let [query, key, value] = [&query, &key, &value].map(|x| x.clone().narrow(0, first, len));
+            attention_by_head(query, key, value, causal)
+        });
+        return Tensor::cat(parts.collect(), 0);
+    }
+    // Few queries are not worth it; later ones would change what earlier ones see in a causal attention.
+    let missing = queries.next_multiple_of(TILE) - queries;
+    if missing == 0 || queries < 2 * TILE || causal {
+        return call(query, key, value);
+    }
+    let more = Tensor::zeros([batch, heads, missing, head_dim], (&device, query.dtype()));
+    call(Tensor::cat(vec![query, more], 2), key, value).narrow(2, 0, queries)
 }
 
 /// As [`attention`], of each token to itself in the other frames of its clip.
@@ -97,15 +118,16 @@ pub fn attention_frames(
         Ok(out) => return out,
         Err(inputs) => inputs,
     };
+    // One change of order each way: from frames as the batch to tokens and heads as the batch.
     let clips = rows / frames;
     let by_token = |x: Tensor<3>| {
-        x.reshape([clips, frames, tokens, inner])
-            .swap_dims(1, 2)
-            .reshape([clips * tokens, frames, inner])
+        x.reshape([clips, frames, tokens, split.heads, split.head_dim])
+            .permute([0, 2, 3, 1, 4])
+            .reshape([clips * tokens, split.heads, frames, split.head_dim])
     };
-    attention(by_token(query), by_token(key), by_token(value), split, false)
-        .reshape([clips, tokens, frames, inner])
-        .swap_dims(1, 2)
+    attention_by_head(by_token(query), by_token(key), by_token(value), false)
+        .reshape([clips, tokens, split.heads, frames, split.head_dim])
+        .permute([0, 3, 1, 2, 4])
         .reshape([rows, tokens, inner])
 }
 

@@ -45,33 +45,35 @@ pub fn group_norm_frames(norm: &GroupNorm, x: Tensor<4>, frames: usize, activati
     normalise_groups(norm, x, frames, activation)
 }
 
-/// Statistics and result in f32 whatever the input is, which is how torch does it: sums of squares overflow in half precision.
+/// In f32 whatever the input is, which is how torch does it: sums of squares overflow in half precision.
 ///
-/// Channels come last from here on, so that on a GPU what follows finds them as its convolutions and products want them, and
-/// the whole is two reductions and what a fusing backend makes one kernel of.
+/// Channels come last from here on, so that on a GPU what follows finds them as its convolutions and products want them. The
+/// input is widened wherever it is used: a fusing backend reads it as it is, three times, and writes nothing but the result.
 fn normalise_groups(norm: &GroupNorm, x: Tensor<4>, frames: usize, activation: Option<Activation>) -> Tensor<4> {
     let ([rows, channels, height, width], dtype) = (x.dims(), x.dtype());
     let (clips, groups) = (rows / frames, norm.num_groups);
-    let pixels = [clips, frames * height * width, groups, channels / groups];
-    let x = x.permute([0, 2, 3, 1]).reshape(pixels).cast(DType::F32);
-    let mean = x.clone().mean_dim(1).mean_dim(3);
-    let centred = x - mean;
-    let variance = centred.clone().square().mean_dim(1).mean_dim(3);
-    let mut x = centred / (variance + norm.epsilon).sqrt();
-    let by_channel =
-        |values: &Param<Tensor<1>>| values.val().cast(DType::F32).reshape([1, 1, groups, channels / groups]);
+    let of_group = channels / groups;
+    let x = x
+        .permute([0, 2, 3, 1])
+        .reshape([clips, frames * height * width, groups, of_group]);
+    let wide = || x.clone().cast(DType::F32);
+    let mean = wide().mean_dim(1).mean_dim(3);
+    let variance = (wide() - mean.clone()).square().mean_dim(1).mean_dim(3);
+    let by_channel = |values: &Param<Tensor<1>>| values.val().cast(DType::F32).reshape([1, 1, groups, of_group]);
+    let mut scale = (variance + norm.epsilon).sqrt().recip();
     if let Some(gamma) = &norm.gamma {
-        x = x * by_channel(gamma);
+        scale = scale * by_channel(gamma);
     }
+    let mut shift = mean * scale.clone() * -1.0;
     if let Some(beta) = &norm.beta {
-        x = x + by_channel(beta);
+        shift = shift + by_channel(beta);
     }
+    let mut normed = wide() * scale + shift;
     if let Some(activation) = activation {
-        x = activation.forward(x);
+        normed = activation.forward(normed);
     }
-    x.cast(dtype)
-        .reshape([rows, height, width, channels])
-        .permute([0, 3, 1, 2])
+    let normed = normed.cast(dtype).reshape([rows, height, width, channels]);
+    normed.permute([0, 3, 1, 2])
 }
 
 /// Normalises each token over its channels. Parameters load from `weight` and `bias` as those of Burn's layer do.

@@ -16,12 +16,12 @@ pub enum PipelineError {
     /// there.
     #[error("{0}")]
     Device(String),
-    /// The device has too little memory for the request. The pipeline can still be used.
+    /// The device has too little memory for the request, or can't launch kernels of its size. The pipeline can still be used.
     #[error(
-        "the device has too little memory ({0}): a smaller width and height, fewer frames, half precision (`dtype`), the \
+        "the request is too large for the device ({0}): a smaller width and height, fewer frames, half precision (`dtype`), the \
          sequential memory mode or tiling of the autoencoder (`vae_tiling`) take less"
     )]
-    OutOfMemory(String),
+    TooLarge(String),
     /// The device failed at its work.
     #[error("the device failed: {0}")]
     DeviceFailed(String),
@@ -105,8 +105,8 @@ impl PipelineError {
     /// From what a device's backend says of a failure.
     pub(crate) fn of_device(report: &str) -> Self {
         let reason = reason(report);
-        match is_out_of_memory(report) {
-            true => Self::OutOfMemory(reason),
+        match is_too_large(report) {
+            true => Self::TooLarge(reason),
             false => Self::DeviceFailed(reason),
         }
     }
@@ -130,7 +130,7 @@ impl PipelineError {
             | Self::Denoiser(_)
             | Self::Vae(_) => "the model cannot be loaded".into(),
             Self::DeviceFailed(_) => "the device failed".into(),
-            Self::OutOfMemory(_) => Self::OutOfMemory("for this request".into()).to_string(),
+            Self::TooLarge(_) => Self::TooLarge("its memory or its limits".into()).to_string(),
             Self::Request(_)
             | Self::Device(_)
             | Self::Checkpoint(_)
@@ -154,22 +154,66 @@ pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or_else(|| "without a message".to_owned())
 }
 
-/// What backends say when there is no memory: CubeCL's two errors, wgpu's, CUDA's.
-pub(crate) fn is_out_of_memory(report: &str) -> bool {
-    let report = report.to_lowercase();
-    ["out of memory", "out_of_memory", "outofmemory", "too big", "toobig"]
-        .iter()
-        .any(|words| report.contains(words))
+/// What backends say when there is no memory, CubeCL's two errors, wgpu's and CUDA's, or when a kernel has too many blocks.
+const TOO_LARGE: [&str; 6] = [
+    "out of device memory",
+    "can't allocate buffer",
+    "out of memory",
+    "out_of_memory",
+    "buffertoobig",
+    "cube count too big",
+];
+
+/// Whether a backend's report of a failure, or a line of it, is that memory or limits were too small.
+pub(crate) fn is_too_large(text: &str) -> bool {
+    let text = text.to_lowercase();
+    TOO_LARGE.iter().any(|words| text.contains(words))
 }
 
-/// The first words of a report that say something: what follows are backtraces.
+/// The line of a report that says most: around it are what failed because of it, and backtraces.
 fn reason(report: &str) -> String {
-    let lines = report.lines().map(str::trim);
-    let mut telling = lines
-        .filter(|line| !line.is_empty() && !line.ends_with("Caused by:") && !line.starts_with("An error happened"));
-    telling
-        .next()
-        .unwrap_or("it did not say why")
-        .trim_end_matches('.')
-        .to_owned()
+    let lines = || report.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_heading = |line: &&str| line.ends_with("Caused by:") || line.starts_with("An error happened");
+    let line = lines()
+        .find(|line| is_too_large(line))
+        .or_else(|| lines().find(|line| !is_heading(line)));
+    let line: String = line.unwrap_or("it did not say why").chars().take(300).collect();
+    line.trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_no_memory_is_known_by_its_words() {
+        let report = "An error happened during execution\nCaused by:\n  work was skipped\nCaused by:\n  out of device memory \
+                      allocating 805306368 bytes\nBacktrace:\n   0: main";
+        let error = PipelineError::of_device(report);
+        assert!(matches!(error, PipelineError::TooLarge(_)), "{error}");
+        let message = error.to_string();
+        assert!(
+            message.contains("(out of device memory allocating 805306368 bytes)"),
+            "{message}"
+        );
+        assert!(message.contains("fewer frames"), "{message}");
+        let public = error.public_message();
+        assert!(
+            public.contains("fewer frames") && !public.contains("805306368"),
+            "{public}"
+        );
+    }
+
+    #[test]
+    fn other_failures_are_told_in_one_line() {
+        let report = "An error happened during execution\nCaused by:\n  device lost.\nBacktrace:\n   0: main";
+        assert_eq!(
+            PipelineError::of_device(report).to_string(),
+            "the device failed: device lost"
+        );
+        assert_eq!(
+            PipelineError::of_device("").to_string(),
+            "the device failed: it did not say why"
+        );
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
     CancelToken, FolderModel, GenerateOptions, Latents, MemoryMode, PipelineError, Placement, TextToVideoRequest,
     Video,
     checkpoint::Checkpoint,
-    error::{is_out_of_memory, panic_message},
+    error::{is_too_large, panic_message},
     model::Model,
     plan::Plan,
     run::Run,
@@ -185,12 +185,12 @@ impl ModelTurn<'_> {
         let result = panic::catch_unwind(AssertUnwindSafe(|| run(model)));
         let result = result.unwrap_or_else(|payload| {
             let message = panic_message(&*payload);
-            match is_out_of_memory(&message) {
+            match is_too_large(&message) {
                 true => Err(PipelineError::of_device(&message)),
                 false => panic::resume_unwind(payload),
             }
         });
-        if let Err(PipelineError::OutOfMemory(_) | PipelineError::DeviceFailed(_)) = result {
+        if let Err(PipelineError::TooLarge(_) | PipelineError::DeviceFailed(_)) = result {
             self.0.unload();
         }
         result

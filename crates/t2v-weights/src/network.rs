@@ -37,6 +37,12 @@ impl LoadOptions {
         self
     }
 
+    /// Where.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// What floating-point parameters become in memory.
     #[must_use]
     pub fn floats(&self) -> Floats {

@@ -6,6 +6,7 @@
 
 use burn::tensor::Tensor;
 use t2v_denoiser::{Denoiser, UNet3d, UNet3dConfig};
+use t2v_kernels::lay_out;
 use t2v_text_encoder::ClipTextConfig;
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
 use t2v_weights::{LoadOptions, ModelFolder, Network};
@@ -125,6 +126,7 @@ impl Family for ModelScope {
 
     fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError> {
         let unet = UNet3d::from_component(&self.folder.component("unet")?, &self.options)?;
+        let unet = lay_out(unet, self.options.device());
         Ok(Loaded {
             bytes: parameter_bytes(&unet),
             network: Box::new(unet),
@@ -133,6 +135,7 @@ impl Family for ModelScope {
 
     fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {
         let vae = AutoencoderKl::from_component(&self.folder.component("vae")?, &self.codec_options)?;
+        let vae = lay_out(vae, self.options.device());
         Ok(Loaded {
             bytes: parameter_bytes(&vae),
             network: Box::new(vae),
