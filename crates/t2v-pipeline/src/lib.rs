@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Everything else is optional: [`ModelRegistry`] for models by name, [`GenerateOptions`] for pictures to start from, progress,
-//! previews and cancelling, [`DeviceName`] and [`Dtype`] for GPUs, [`Job`] for a generation on a thread of its own, [`MemoryMode`] where memory is short,
+//! previews and cancelling, [`DeviceName`], [`Dtype`] and the chapter [`devices`] for GPUs, [`Job`] for a generation on a thread of its own, [`MemoryMode`] where memory is short,
 //! [`PromptEnhancer`] for prompts, [`Latents`] to part denoising from decoding, `webhook` (a feature) to tell others.
 //!
 //! The key decision: this crate composes and decides nothing that a component could. It owns the request, which mirrors
@@ -47,6 +47,9 @@ mod response;
 mod run;
 mod turns;
 mod video;
+
+#[doc = include_str!("../docs/devices.md")]
+pub mod devices {}
 
 pub use burn::tensor::Device;
 pub use device::{Backend, DeviceName, Dtype, FoundDevice, Placement, found_devices};
