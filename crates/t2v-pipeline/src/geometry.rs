@@ -1,6 +1,6 @@
 //! Which sizes a family's clips can have, and those of their latents.
 
-use crate::ValidationError;
+use crate::{ValidationError, request::MAX_SIDE};
 
 /// The sizes of clips and of their latents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,23 @@ impl Geometry {
     /// Frames of the clip that so many latent frames stand for.
     pub(crate) fn frames(&self, latent_frames: usize) -> usize {
         (latent_frames - 1) * self.temporal_factor + 1
+    }
+
+    /// Sides near the given ones that clips can have: both made smaller by the same factor where one is too large.
+    pub(crate) fn nearest_size(&self, sides: [u32; 2]) -> [u32; 2] {
+        let (factor, most) = (self.side_multiple as f64, f64::from(MAX_SIDE));
+        let longest = f64::from(sides[0].max(sides[1]));
+        let scale = (most / longest).min(1.0);
+        let most = (most / factor).floor();
+        sides.map(|side| ((f64::from(side) * scale / factor).round().clamp(1.0, most) * factor) as u32)
+    }
+
+    /// A number of frames near the given one that clips can have.
+    pub(crate) fn nearest_frames(&self, frames: u32) -> u32 {
+        let (factor, most) = (self.temporal_factor as u32, self.max_frames as u32);
+        let last = (most.max(1) - 1) / factor;
+        let nearest = (frames.clamp(1, most) - 1 + factor / 2) / factor;
+        nearest.min(last) * factor + 1
     }
 
     /// Adds what is wrong with a side, if anything.
@@ -115,5 +132,28 @@ mod tests {
         let side = |pixels| fault(|faults| geometry(1).check_side("width", pixels, faults));
         assert_eq!(side(64), "");
         assert!(side(72).contains("64 or 80") && side(8).contains("such as 16,"));
+    }
+
+    #[test]
+    fn what_is_nearest_passes_the_check() {
+        for factor in [1, 4] {
+            let geometry = geometry(factor);
+            for frames in [0, 1, 2, 3, 15, 16, 81, 82, 83, 5000] {
+                let nearest = geometry.nearest_frames(frames);
+                let off = nearest.abs_diff(frames.clamp(1, 82));
+                assert!(off as usize <= factor.div_ceil(2), "{frames} {nearest}");
+                assert_eq!(fault(|f| geometry.check_frames("x", nearest as usize, f)), "");
+            }
+        }
+        for (sides, nearest) in [
+            ([64, 64], [64, 64]),
+            ([1280, 720], [1024, 576]),
+            ([720, 1280], [576, 1024]),
+            ([0, 1], [16, 16]),
+            ([u32::MAX, 1], [1024, 16]),
+            ([70, 73], [64, 80]),
+        ] {
+            assert_eq!(geometry(1).nearest_size(sides), nearest, "{sides:?}");
+        }
     }
 }

@@ -13,8 +13,8 @@ use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    CancelToken, FolderModel, GenerateOptions, Latents, MemoryMode, PipelineError, Placement, TextToVideoRequest,
-    Video,
+    CancelToken, FolderModel, GenerateOptions, InitMedia, Latents, MemoryMode, PipelineError, Placement, Report,
+    TextToVideoRequest, Video,
     checkpoint::Checkpoint,
     error::{is_too_large, panic_message},
     model::Model,
@@ -123,6 +123,29 @@ impl Pipeline {
     /// All that the request asks for in vain.
     pub fn check(&self, request: &TextToVideoRequest) -> Result<(), PipelineError> {
         self.plan(request, &GenerateOptions::default()).map(drop)
+    }
+
+    /// What a generation of a request would use, every default filled in, and a seed drawn if it has none. Like
+    /// [`check`](Self::check) it waits for nothing. Prompts are as they stand: they are completed by the generation.
+    ///
+    /// # Errors
+    /// All that the request asks for in vain, given these pictures to start from.
+    pub fn resolve(&self, request: &TextToVideoRequest, init: Option<&InitMedia>) -> Result<Report, PipelineError> {
+        let vae_tiling = self.vae_tiling.load(Ordering::Relaxed);
+        Ok(Plan::new(&self.checkpoint, request, init, vae_tiling)?.report)
+    }
+
+    /// The width and height nearest to the given ones, in pixels, that a request to this model can have: of about the same
+    /// shape where they are too large.
+    #[must_use]
+    pub fn nearest_size(&self, [width, height]: [u32; 2]) -> [u32; 2] {
+        self.checkpoint.family.geometry().nearest_size([width, height])
+    }
+
+    /// The number of frames nearest to the given one that a request to this model can have.
+    #[must_use]
+    pub fn nearest_frames(&self, frames: u32) -> u32 {
+        self.checkpoint.family.geometry().nearest_frames(frames)
     }
 
     /// Generates the video of a request.

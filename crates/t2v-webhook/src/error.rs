@@ -9,8 +9,8 @@ const SHOWN: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebhookError {
-    /// The URL can't be that of a webhook.
-    #[error("the webhook `{url}` cannot be used: {reason}")]
+    /// The URL can't be that of a webhook, or of a file to fetch.
+    #[error("the URL `{url}` cannot be used: {reason}")]
     Url {
         /// The URL.
         url: String,
@@ -23,12 +23,9 @@ pub enum WebhookError {
     /// The payload can't be sent.
     #[error("the webhook's payload cannot be sent: {0}")]
     Payload(String),
-    /// The receiver answered, and asked for no second attempt.
-    #[error("the webhook's receiver refused it with status {status}{}", hint(*.status))]
-    Refused {
-        /// HTTP status: neither 2xx, 408, 429 nor 5xx.
-        status: u16,
-    },
+    /// The receiver answered with 410, which asks for no second attempt.
+    #[error("the webhook's receiver is gone: it answered with status 410")]
+    Gone,
     /// The receiver asked for a longer wait than the [`RetryPolicy`](crate::RetryPolicy) has.
     #[error("the webhook's receiver asked to wait {asked:?}, longer than deliveries wait ({longest:?})")]
     Postponed {
@@ -45,13 +42,6 @@ pub enum WebhookError {
         /// How the last one failed.
         reason: String,
     },
-}
-
-fn hint(status: u16) -> &'static str {
-    match status {
-        300..400 => ": redirects are not followed",
-        _ => "",
-    }
 }
 
 impl WebhookError {

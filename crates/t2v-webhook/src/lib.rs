@@ -8,6 +8,7 @@
 mod address;
 mod clock;
 mod error;
+mod fetch;
 mod payload;
 mod retry;
 mod secret;
@@ -16,6 +17,7 @@ mod transport;
 
 pub use clock::{Clock, SystemClock};
 pub use error::WebhookError;
+pub use fetch::Fetcher;
 pub use payload::WebhookPayload;
 pub use retry::RetryPolicy;
 pub use secret::WebhookSecret;

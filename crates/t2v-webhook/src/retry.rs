@@ -30,6 +30,16 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// For a queue that keeps its messages: 5 and 20 seconds, 1, 5 and 21 minutes apart, then every 4 hours, for about a day.
+    #[must_use]
+    pub fn for_a_day() -> Self {
+        Self {
+            attempts: 14,
+            longest_delay: Duration::from_secs(4 * 3600),
+            ..Self::default()
+        }
+    }
+
     /// Never tries again.
     #[must_use]
     pub fn once() -> Self {
@@ -66,15 +76,15 @@ impl RetryPolicy {
 pub(super) enum Verdict {
     Delivered,
     Retry,
-    Refused,
+    Gone,
 }
 
-/// 2xx is done; timeouts, rate limits and the receiver's own faults pass; everything else is meant.
+/// As Standard Webhooks has it: 2xx is done, 410 asks for an end, and everything else may be a slip that somebody mends.
 pub(super) fn verdict(status: u16) -> Verdict {
     match status {
         200..300 => Verdict::Delivered,
-        408 | 429 | 500.. => Verdict::Retry,
-        _ => Verdict::Refused,
+        410 => Verdict::Gone,
+        _ => Verdict::Retry,
     }
 }
 
@@ -104,15 +114,23 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_tries_for_about_a_day() {
+        let policy = RetryPolicy::for_a_day();
+        let hours = |jitter: f64| {
+            let waits = (1..policy.attempts).map(|n| policy.delay(n, jitter).as_secs_f64());
+            waits.sum::<f64>() / 3600.0
+        };
+        assert!((28.0..32.0).contains(&hours(1.0)), "{}", hours(1.0));
+        assert!((20.0..24.0).contains(&hours(0.5)), "{}", hours(0.5));
+    }
+
+    #[test]
     fn statuses_are_told_apart() {
         let of = |verdict_: Verdict| (100..600).filter(|s| verdict(*s) == verdict_).collect::<Vec<u16>>();
         assert_eq!(of(Verdict::Delivered), (200..300).collect::<Vec<_>>());
-        assert_eq!(
-            of(Verdict::Retry),
-            [&[408, 429][..], &(500..600).collect::<Vec<_>>()].concat()
-        );
-        for refused in [301, 302, 307, 400, 401, 404, 410, 422] {
-            assert_eq!(verdict(refused), Verdict::Refused);
+        assert_eq!(of(Verdict::Gone), [410]);
+        for passing in [301, 302, 307, 400, 401, 404, 408, 422, 429, 500, 503] {
+            assert_eq!(verdict(passing), Verdict::Retry);
         }
     }
 

@@ -1,7 +1,9 @@
 //! Deliveries: signed, tried again, given up.
 
 use std::{
+    borrow::Cow,
     fmt,
+    net::ToSocketAddrs,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,7 +12,7 @@ use ureq::{Agent, http::Uri};
 
 use crate::{
     Clock, RetryPolicy, SystemClock, WebhookError, WebhookPayload, WebhookSecret,
-    address::parse,
+    address::{is_public, parse},
     retry::{Verdict, verdict},
     transport::{Answer, Failure, agent, post},
 };
@@ -152,13 +154,31 @@ impl WebhookSender {
         parse(url, self.allow_http, self.allow_private).map(|_| ())
     }
 
-    /// Posts `payload` to `url` until the receiver has it: an answer of 2xx. Blocks, also between attempts.
-    ///
-    /// Timeouts, refused connections and the statuses 408, 429 and 5xx are tried again, not sooner than a `Retry-After`
-    /// asks for; any other status is final. `webhook-id` is the same in every attempt.
+    /// Like [`check_url`](Self::check_url), and its host's name is looked up, which finds other spellings of addresses, such
+    /// as `127.1`, and names of private ones. A name that can't be looked up now is let pass: it is checked again whenever
+    /// it is connected to. Blocks.
     ///
     /// # Errors
-    /// A URL that can't be used, an answer that is final, or no attempt that succeeds.
+    /// As for `check_url`, and a host that has an address which is not public.
+    pub fn check_host(&self, url: &str) -> Result<(), WebhookError> {
+        let uri = parse(url, self.allow_http, self.allow_private)?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let Ok(mut addresses) = (host, uri.port_u16().unwrap_or(443)).to_socket_addrs() else {
+            return Ok(());
+        };
+        match addresses.any(|address| !is_public(address.ip())) {
+            true if !self.allow_private => Err(WebhookError::url(url, "its host is not a public address")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Posts `payload` to `url` until the receiver has it: an answer of 2xx. Blocks, also between attempts.
+    ///
+    /// Everything but 2xx is tried again, not sooner than a `Retry-After` asks for; only 410 is final, and redirects are not
+    /// followed. `webhook-id` is the same in every attempt.
+    ///
+    /// # Errors
+    /// A URL that can't be used, a receiver that is gone, or no attempt that succeeds.
     pub fn deliver(&self, url: &str, payload: &WebhookPayload) -> Result<Delivery, WebhookError> {
         let message = self.message(url, payload)?;
         let mut attempts = 1;
@@ -188,21 +208,33 @@ impl WebhookSender {
         self.send(&self.message(url, payload)?)
     }
 
+    /// Posts stored bytes to `url` once: a JSON body, under the `webhook-id` that it has in every attempt.
+    ///
+    /// # Errors
+    /// As for [`attempt`](Self::attempt).
+    pub fn attempt_stored(&self, url: &str, webhook_id: &str, body: &[u8]) -> Result<Attempt, WebhookError> {
+        self.send(&self.stored(url, webhook_id, body.into())?)
+    }
+
     fn message<'a>(&self, url: &'a str, payload: &WebhookPayload) -> Result<Message<'a>, WebhookError> {
+        if payload.id.is_empty() {
+            return Err(unusable_id(""));
+        }
+        let body = serde_json::to_vec(payload).map_err(|e| WebhookError::Payload(e.to_string()))?;
+        self.stored(url, &format!("msg_{}", payload.id), body.into())
+    }
+
+    fn stored<'a>(&self, url: &'a str, id: &str, body: Cow<'a, [u8]>) -> Result<Message<'a>, WebhookError> {
         let uri = parse(url, self.allow_http, self.allow_private)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-        if payload.id.is_empty() || !payload.id.chars().all(plain) {
-            let reason = format!(
-                "its id `{}` may hold letters, digits, `-` and `_` only",
-                payload.id.escape_debug()
-            );
-            return Err(WebhookError::Payload(reason));
+        if id.is_empty() || !id.chars().all(plain) {
+            return Err(unusable_id(id));
         }
         Ok(Message {
             url,
             uri,
-            id: format!("msg_{}", payload.id),
-            body: serde_json::to_vec(payload).map_err(|e| WebhookError::Payload(e.to_string()))?,
+            id: id.to_owned(),
+            body,
             agent: agent(self.timeout, self.allow_http, self.allow_private),
         })
     }
@@ -226,9 +258,9 @@ impl WebhookSender {
         let Answer { status, retry_after } = answer;
         match verdict(status) {
             Verdict::Delivered => Ok(Attempt::Delivered { status }),
-            Verdict::Refused => Err(WebhookError::Refused { status }),
+            Verdict::Gone => Err(WebhookError::Gone),
             Verdict::Retry => Ok(Attempt::Failed {
-                reason: format!("the receiver answered with status {status}"),
+                reason: format!("the receiver answered with status {status}{}", hint(status)),
                 retry_after,
             }),
         }
@@ -250,11 +282,23 @@ impl WebhookSender {
     }
 }
 
+fn hint(status: u16) -> &'static str {
+    match status {
+        300..400 => ": redirects are not followed",
+        _ => "",
+    }
+}
+
+fn unusable_id(id: &str) -> WebhookError {
+    let id = id.escape_debug();
+    WebhookError::Payload(format!("its id `{id}` may hold letters, digits, `-` and `_` only"))
+}
+
 /// A payload on its way.
 struct Message<'a> {
     url: &'a str,
     uri: Uri,
     id: String,
-    body: Vec<u8>,
+    body: Cow<'a, [u8]>,
     agent: Agent,
 }

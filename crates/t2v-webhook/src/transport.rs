@@ -71,7 +71,7 @@ pub(super) fn post(
     })
 }
 
-fn failure(error: Error) -> Failure {
+pub(super) fn failure(error: Error) -> Failure {
     if let Error::Other(other) = &error
         && let Some(NotPublic(address)) = other.downcast_ref()
     {

@@ -201,20 +201,38 @@ fn a_wait_beyond_the_longest_is_given_up() {
 }
 
 #[test]
-fn a_refusal_is_final() {
-    for (answer, status) in [
-        ("400 Bad", 400),
-        ("401 Who", 401),
-        ("404 Where", 404),
-        ("410 Gone", 410),
-    ] {
-        let receiver = Receiver::answering(&[answer]);
-        let clock = FakeClock::default();
-        let error = sender(&clock).deliver(&receiver.url, &payload()).unwrap_err();
-        assert_eq!(error, WebhookError::Refused { status });
-        assert!(clock.waits().is_empty());
-        receiver.received();
+fn only_a_receiver_that_is_gone_is_final() {
+    let receiver = Receiver::answering(&["410 Gone"]);
+    let clock = FakeClock::default();
+    let error = sender(&clock).deliver(&receiver.url, &payload()).unwrap_err();
+    assert_eq!(error, WebhookError::Gone);
+    assert!(clock.waits().is_empty());
+    receiver.received();
+
+    let receiver = Receiver::answering(&["400 Bad", "401 Who", "404 Where", "200 OK"]);
+    let delivery = sender(&clock).deliver(&receiver.url, &payload()).unwrap();
+    assert_eq!((delivery.attempts, clock.waits()), (4, seconds(&[5, 20, 80])));
+    receiver.received();
+}
+
+#[test]
+fn stored_bytes_are_sent_as_they_are() {
+    let receiver = Receiver::answering(&["500 Oops", "200 OK"]);
+    let sender = sender(&FakeClock::default()).with_secret(secret());
+    let body = b"{ \"id\" : 14 }";
+    let attempt = || sender.attempt_stored(&receiver.url, "msg_job-14", body);
+    assert!(matches!(attempt(), Ok(Attempt::Failed { .. })));
+    assert_eq!(attempt(), Ok(Attempt::Delivered { status: 200 }));
+    for received in receiver.received() {
+        assert_eq!(
+            (received.body.as_slice(), received.header("webhook-id")),
+            (&body[..], Some("msg_job-14"))
+        );
+        let signature = secret().sign("msg_job-14", NOW, body);
+        assert_eq!(received.header("webhook-signature"), Some(signature.as_str()));
     }
+    let error = sender.attempt_stored("https://example.com", "a b", body).unwrap_err();
+    assert!(matches!(error, WebhookError::Payload(_)), "{error}");
 }
 
 #[test]
@@ -225,9 +243,10 @@ fn redirects_are_not_followed() {
         let answer = format!("{code} Moved\r\nLocation: http://{}/", target.local_addr().unwrap());
         let receiver = Receiver::answering(&[answer.leak()]);
         let error = sender(&FakeClock::default())
+            .with_retry(RetryPolicy::once())
             .deliver(&receiver.url, &payload())
             .unwrap_err();
-        assert_eq!(error, WebhookError::Refused { status: code });
+        assert!(matches!(error, WebhookError::Exhausted { attempts: 1, .. }), "{error}");
         assert!(error.to_string().contains("redirects are not followed"), "{error}");
         assert!(target.accept().is_err(), "the redirect was followed");
         receiver.received();

@@ -27,7 +27,7 @@ const FOUNDATIONS: [&str; 2] = ["t2v-weights", "t2v-kernels"];
 /// The crate that composes the others and chooses the backend.
 const FACADE: &str = "t2v-pipeline";
 /// Programs, which forward that choice.
-const PROGRAMS: [&str; 2] = ["t2v-examples", "t2v-benches"];
+const PROGRAMS: [&str; 3] = ["t2v-examples", "t2v-benches", "t2v-server"];
 /// Burn's backends: features of `burn`, and crates `burn-<name>`.
 const BACKENDS: [&str; 11] = [
     "flex", "cuda", "wgpu", "vulkan", "metal", "webgpu", "cpu", "rocm", "ndarray", "tch", "remote",

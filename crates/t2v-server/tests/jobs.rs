@@ -1,0 +1,392 @@
+//! What becomes of jobs when things go wrong, and what users of such servers complain about.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    sync::{Arc, atomic::Ordering, mpsc},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use support::{KEY, TestServer};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_outlives_a_restart() {
+    let server = TestServer::start("workers = 0\n").await;
+    let mut accepted = Vec::new();
+    for number in 0..5 {
+        let id = server.client.create(&format!("ball {number}")).await;
+        accepted.push((id.clone(), server.client.video(&id).await["seed"].clone()));
+    }
+    let folder = server.stop().await;
+    let server = TestServer::start_in(folder, "workers = 2\n").await;
+    for (id, seed) in &accepted {
+        let video = server.client.ended(id).await;
+        assert_eq!((&video["status"], &video["seed"]), (&json!("completed"), seed));
+    }
+    assert_eq!(server.stub.begun(), 5);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_under_way_is_handed_back_and_made_again() {
+    let server = TestServer::start("").await;
+    let id = server.client.create("slow").await;
+    let begun = server.client.until(&id, &["in_progress"]).await;
+    let folder = server.stop().await;
+    let server = TestServer::start_in(folder, "").await;
+    let video = server.client.ended(&id).await;
+    assert_eq!((&video["status"], &video["attempt"]), (&json!("completed"), &json!(2)));
+    assert_eq!((&video["seed"], server.stub.begun()), (&begun["seed"], 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grace_time_lets_work_be_finished() {
+    let server = TestServer::start("grace = 30\n").await;
+    let id = server.client.create("slow").await;
+    server.client.until(&id, &["in_progress"]).await;
+    server.server.shutdown.drain();
+    let TestServer { server, folder, .. } = server;
+    server.stopped().await;
+    let server = TestServer::start_in(folder, "workers = 0\n").await;
+    let video = server.client.video(&id).await;
+    assert_eq!((&video["status"], &video["attempt"]), (&json!("completed"), &json!(1)));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identical_submissions_are_made_once() {
+    let server = TestServer::start("").await;
+    let bearer = format!("Bearer {KEY}");
+    let send = |prompt: &str| {
+        let (client, body) = (
+            server.client.clone(),
+            json!({"prompt": prompt}).to_string().into_bytes(),
+        );
+        let bearer = bearer.clone();
+        async move {
+            let headers = [("authorization", bearer.as_str()), ("idempotency-key", "order-7")];
+            client.send("POST", "/v1/videos", &headers, Some(body)).await
+        }
+    };
+    let answers = futures::future::join_all((0..50).map(|_| send("a ball"))).await;
+    let ids: std::collections::BTreeSet<String> = answers
+        .iter()
+        .map(|answer| answer.json()["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids.len(), 1);
+    server.client.ended(ids.first().unwrap()).await;
+    assert_eq!(server.stub.begun(), 1);
+    assert_eq!(send("another ball").await.status, 409);
+    // The API of 2023 has the header, too.
+    let body = json!({"key": KEY, "prompt": "a ball", "seed": 1})
+        .to_string()
+        .into_bytes();
+    let headers = [("idempotency-key", "order-8")];
+    let path = "/api/v1/enterprise/text2video";
+    let first = server
+        .client
+        .send("POST", path, &headers, Some(body.clone()))
+        .await
+        .json();
+    let second = server.client.send("POST", path, &headers, Some(body)).await.json();
+    assert_eq!(first["id"], second["id"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_panics_and_hangs_end_one_job_only() {
+    let server = TestServer::start("timeout = 1\n").await;
+    for (prompt, code) in [
+        ("fail", "generation_failed"),
+        ("panic", "generation_failed"),
+        ("hang", "timeout"),
+    ] {
+        let id = server.client.create(prompt).await;
+        let video = server.client.ended(&id).await;
+        assert_eq!(
+            (&video["status"], &video["error"]["code"]),
+            (&json!("failed"), &json!(code)),
+            "{video}"
+        );
+        assert!(!video.to_string().contains("secret"), "{video}");
+        assert_eq!(video["attempt"], 1);
+    }
+    let id = server.client.create("a ball").await;
+    assert_eq!(server.client.ended(&id).await["status"], "completed");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_waits_for_what_it_cannot_be_made_without() {
+    let server = TestServer::start("lease = 1\n").await;
+    let id = server.client.create("gone").await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while server.stub.begun() < 4 {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_ne!(server.client.video(&id).await["status"], "failed");
+    server.stub.is_back.store(true, Ordering::SeqCst);
+    assert_eq!(server.client.ended(&id).await["status"], "completed");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_too_often_or_too_much_is_told_when_to_come_back() {
+    let toml = format!(
+        "workers = 0\nqueued = 3\n[[keys]]\nsha256 = \"{}\"\nrequests_per_second = 2\n[[keys]]\nsha256 = \"{}\"\nqueued = 1\n",
+        t2v_server::auth::key_hash("hasty"),
+        t2v_server::auth::key_hash("greedy"),
+    );
+    let server = TestServer::start(&toml).await;
+    let mut hasty = server.client.clone();
+    hasty.key = "hasty".into();
+    let answers = futures::future::join_all((0..8).map(|_| hasty.v1("GET", "/v1/models", None))).await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert!(!refused.is_empty() && refused.len() < 8, "{}", refused.len());
+    assert_eq!(refused[0].header("retry-after"), "1");
+    assert_eq!(refused[0].json()["error"]["code"], "rate_limit_exceeded");
+    let answers = futures::future::join_all((0..8).map(|_| hasty.legacy("system_load", json!({})))).await;
+    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert_eq!(
+        (refused.header("retry-after"), &refused.json()["message"]),
+        ("1", &json!("Rate limit exceeded"))
+    );
+
+    let mut greedy = server.client.clone();
+    greedy.key = "greedy".into();
+    greedy.create("a").await;
+    let full = greedy.v1("POST", "/v1/videos", Some(json!({"prompt": "b"}))).await;
+    assert_eq!((full.status, full.header("retry-after")), (429, "30"));
+    server.client.create("c").await;
+    server.client.create("d").await;
+    let full = server
+        .client
+        .v1("POST", "/v1/videos", Some(json!({"prompt": "e"})))
+        .await;
+    assert!(
+        full.status == 429
+            && full.json()["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("queue is full")
+    );
+    server.stop().await;
+}
+
+/// A webhook as it arrived.
+struct Received {
+    id: String,
+    timestamp: String,
+    signature: String,
+    body: Vec<u8>,
+}
+
+/// Receives webhooks, and answers each with the next of some statuses.
+fn receiver(statuses: &'static [&'static str]) -> (String, mpsc::Receiver<Received>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (send, received) = mpsc::channel();
+    std::thread::spawn(move || {
+        for status in statuses {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut headers = std::collections::HashMap::new();
+            for line in reader
+                .by_ref()
+                .lines()
+                .skip(1)
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+            {
+                let (name, value) = line.split_once(": ").unwrap();
+                headers.insert(name.to_lowercase(), value.to_owned());
+            }
+            let mut body = vec![0; headers["content-length"].parse().unwrap()];
+            reader.read_exact(&mut body).unwrap();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            .unwrap();
+            let header = |name: &str| headers.get(name).cloned().unwrap_or_default();
+            let _ = send.send(Received {
+                id: header("webhook-id"),
+                timestamp: header("webhook-timestamp"),
+                signature: header("webhook-signature"),
+                body,
+            });
+        }
+    });
+    (url, received)
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_is_delivered_signed_and_under_one_id() {
+    let toml = format!("allow_private_webhooks = true\nwebhook_secret = {SECRET:?}\n");
+    let server = TestServer::start(&toml).await;
+    let (url, received) = receiver(&["500 Oops", "200 OK"]);
+    let body = json!({"prompt": "a ball", "webhook": url, "track_id": "video_001"});
+    let job = server.client.legacy("text2video", body).await.json();
+    let secret: t2v_pipeline::webhook::WebhookSecret = SECRET.parse().unwrap();
+    let bodies = tokio::task::spawn_blocking(move || {
+        [(); 2].map(|()| {
+            let hook = received.recv_timeout(Duration::from_secs(30)).unwrap();
+            let timestamp = hook.timestamp.parse().unwrap();
+            assert_eq!(hook.signature, secret.sign(&hook.id, timestamp, &hook.body));
+            (hook.id, hook.body)
+        })
+    });
+    let [first, second] = bodies.await.unwrap();
+    assert_eq!(first, second);
+    let body: Value = serde_json::from_slice(&first.1).unwrap();
+    assert_eq!(
+        (&body["status"], &body["track_id"]),
+        (&json!("success"), &json!("video_001"))
+    );
+    assert_eq!(
+        (body["id"].as_str().unwrap(), first.0),
+        (job["id"].to_string().as_str(), format!("msg_{}", job["id"]))
+    );
+    let video = server.client.video(&format!("video_{}", job["id"])).await;
+    assert_eq!(body["output"][0], video["output"]["video"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_and_cancelled_jobs_are_told_too() {
+    let server = TestServer::start("allow_private_webhooks = true\n").await;
+    let (url, received) = receiver(&["200 OK", "200 OK"]);
+    let received = Arc::new(std::sync::Mutex::new(received));
+    for (prompt, message) in [("fail", "The stub failed."), ("hang", "The job was cancelled.")] {
+        let body = json!({"prompt": prompt, "webhook": url});
+        let job = server.client.legacy("text2video", body).await.json();
+        if prompt == "hang" {
+            let id = format!("video_{}", job["id"]);
+            server.client.until(&id, &["in_progress"]).await;
+            server.client.v1("POST", &format!("/v1/videos/{id}/cancel"), None).await;
+        }
+        let received = Arc::clone(&received);
+        let hook = tokio::task::spawn_blocking(move || {
+            received.lock().unwrap().recv_timeout(Duration::from_secs(30)).unwrap()
+        });
+        let body: Value = serde_json::from_slice(&hook.await.unwrap().body).unwrap();
+        assert_eq!((&body["status"], &body["message"]), (&json!("failed"), &json!(message)));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_how_the_server_is() {
+    let server = TestServer::start("").await;
+    let client = &server.client;
+    let id = client.create("slow").await;
+    client.ended(&id).await;
+    let get = |path: &'static str| async move { client.send("GET", path, &[], None).await };
+    assert_eq!(get("/health/live").await.status, 200);
+    let ready = get("/health/ready").await;
+    assert_eq!(
+        (ready.status, ready.json()),
+        (200, json!({"status": "ready", "missing": []}))
+    );
+    let metrics = String::from_utf8(get("/metrics").await.bytes).unwrap();
+    for line in [
+        "t2v_jobs_ended_total{state=\"succeeded\"} 1",
+        "t2v_jobs{state=\"queued\"} 0",
+        "t2v_http_requests_total{route=\"/v1/videos\",status=\"200\"} 1",
+        "t2v_wait_seconds_count 1",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    let description = get("/openapi.json").await.json();
+    assert!(
+        description["openapi"].as_str().unwrap().starts_with("3.1"),
+        "{}",
+        description["openapi"]
+    );
+    for path in [
+        "/v1/videos",
+        "/v1/videos/{id}/events",
+        "/api/v1/enterprise/text2video",
+        "/health/ready",
+    ] {
+        assert!(description["paths"][path].is_object(), "{path}");
+    }
+    let docs = get("/docs/").await;
+    assert!(
+        docs.status == 200 && String::from_utf8_lossy(&docs.bytes).contains("swagger"),
+        "{docs:?}"
+    );
+    assert_eq!(get("/").await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_is_full_turns_ready_red_and_loses_nothing() {
+    let server = TestServer::start("lease = 1\n").await;
+    let storage = server.folder.path().join("data/storage");
+    // A file in the place of the folder: nothing can be written below it, as on a full disk.
+    std::fs::create_dir_all(storage.join("generations")).unwrap();
+    std::fs::remove_dir_all(storage.join("generations")).unwrap();
+    std::fs::write(storage.join("generations"), b"in the way").unwrap();
+    let id = server.client.create("a ball").await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while server.client.send("GET", "/health/ready", &[], None).await.status != 503 {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_ne!(server.client.video(&id).await["status"], "failed");
+    std::fs::remove_file(storage.join("generations")).unwrap();
+    assert_eq!(server.client.ended(&id).await["status"], "completed");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_begun_where_something_starts_the_server_again() {
+    let server = TestServer::start("allow_restart = true\n").await;
+    let answer = server.client.legacy("restart_server", json!({})).await.json();
+    assert_eq!(answer, json!({"message": "server restarting", "status": "success"}));
+    tokio::time::timeout(Duration::from_secs(20), server.server.stopped())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drawn_key_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || async {
+        let mut config = support::config(folder.path(), "");
+        config.keys.clear();
+        let engine = Arc::new(support::Stub::default());
+        t2v_server::server::Server::start_with(config, engine).await.unwrap()
+    };
+    let first = start().await;
+    let key = first.new_key.clone().unwrap();
+    let client = support::Client {
+        url: format!("http://{}", first.address),
+        key,
+    };
+    assert_eq!(client.v1("GET", "/v1/models", None).await.status, 200);
+    first.shutdown.abort();
+    first.stopped().await;
+    let second = start().await;
+    assert!(second.new_key.is_none());
+    let client = support::Client {
+        url: format!("http://{}", second.address),
+        key: client.key,
+    };
+    assert_eq!(client.v1("GET", "/v1/models", None).await.status, 200);
+    let kept = std::fs::read(folder.path().join("data/t2v.sqlite")).unwrap();
+    let is_in = kept.windows(client.key.len()).any(|part| part == client.key.as_bytes());
+    assert!(!is_in, "the key itself is kept");
+    second.shutdown.abort();
+    second.stopped().await;
+}
