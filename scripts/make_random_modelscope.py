@@ -25,10 +25,10 @@ INDEX = {
     "unet": ["diffusers", "UNet3DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
-UNET = {"full": {}, "tiny": dict(block_out_channels=(32, 32, 64, 64), cross_attention_dim=32, attention_head_dim=16)}
+UNET = {"full": {}, "tiny": dict(block_out_channels=(32,) * 4, cross_attention_dim=32, attention_head_dim=16)}
 VAE = {
     "full": dict(block_out_channels=(128, 256, 512, 512)),
-    "tiny": dict(block_out_channels=(32, 32, 32, 32)),
+    "tiny": dict(block_out_channels=(32,) * 4),
 }
 TEXT = {
     "full": dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16),

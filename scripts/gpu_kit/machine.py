@@ -123,6 +123,9 @@ def facts():
     yield "Python", platform.python_version()
     for package in ("torch", "diffusers", "transformers"):
         yield package, version(package)
+    for name in ("CUBECL_AUTOTUNE_LEVEL", "T2V_CPU_OPERATORS"):
+        if name in os.environ:
+            yield name, os.environ[name]
 
 
 def process_memory(pid):

@@ -74,6 +74,8 @@ class Context:
 
 def golden(context, device, dtype):
     command = [*context.program, "golden", "--device", device, "--dtype", dtype, "--root", ROOT]
+    if context.args.golden_only:
+        command += ["--only", context.args.golden_only]
     log = context.log(f"golden {device} {dtype}")
     values, error = answers(command, context.environment, log, context.clock.limit(context.args.golden_limit))
     return "golden", [{"device": device, "dtype": dtype, "values": values, "error": error}]
@@ -180,6 +182,7 @@ def options():
     parser.add_argument("--dtypes", nargs="+", default=["f16", "bf16", "f32"], help="the more important first")
     parser.add_argument("--golden-dtypes", nargs="+", default=["f32", "f16"])
     parser.add_argument("--golden-limit", type=float, default=60, metavar="SECONDS")
+    parser.add_argument("--golden-only", metavar="NAMES", help="how names of fixtures begin, with commas between")
     parser.add_argument("--needs", type=float, default=40, metavar="SECONDS", help="left for a part with a model to begin")
     parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder; without it random weights are made")
     parser.add_argument("--tiny", action="store_true", help="random weights of a narrow model")

@@ -21,12 +21,16 @@ pub(crate) struct Options {
     /// The repository
     #[arg(long, default_value = ".", value_name = "DIR")]
     root: PathBuf,
+    /// Only the fixtures whose names begin so, as "unet" or "tiny_a run 0"; several after commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
     let golden = Golden {
         target: options.on.target()?,
         root: options.root.clone(),
+        only: options.only.clone(),
     };
     if !golden.root.join("crates").is_dir() {
         let root = golden.root.display();
@@ -51,6 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
 struct Golden {
     target: Target,
     root: PathBuf,
+    only: Vec<String>,
 }
 
 impl Golden {
@@ -65,8 +70,11 @@ impl Golden {
         guarded(|| Ok(Fixture::open(&path)))
     }
 
-    /// Prints how far a device's values are.
+    /// Prints how far a device's values are, if they were asked for.
     fn report(&self, what: &str, compare: impl FnOnce(&Self) -> Result<Vec<Compared>, Error>) {
+        if !self.only.is_empty() && !self.only.iter().any(|start| what.starts_with(start.as_str())) {
+            return;
+        }
         match guarded(|| compare(self)) {
             Ok(all) => all.iter().for_each(|compared| println!("{}", compared.line(what))),
             Err(error) => println!("{}", json!({ "golden": what, "error": error.to_string() })),
