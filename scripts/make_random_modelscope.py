@@ -4,7 +4,7 @@ random weights, in half precision: for measuring time and memory, not for lookin
     python scripts/make_random_modelscope.py FOLDER [--device cuda] [--tiny]
 
 Of diffusers 0.42.1, transformers 5 and torch 2. Needs 4.5 GB on disk and 12 GB of memory, the device's with `--device`, which
-is faster and gives other weights. `--tiny` keeps the architecture and makes everything narrow (some 10 MB), to try programs.
+is faster and gives other weights. `--tiny` is a narrow and shallow relative (some 5 MB), to try programs with.
 """
 
 import argparse
@@ -25,10 +25,20 @@ INDEX = {
     "unet": ["diffusers", "UNet3DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
-UNET = {"full": {}, "tiny": dict(block_out_channels=(32,) * 4, cross_attention_dim=32, attention_head_dim=16)}
+UNET = {
+    "full": {},
+    "tiny": dict(
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        cross_attention_dim=32,
+        attention_head_dim=16,
+    ),
+}
 VAE = {
-    "full": dict(block_out_channels=(128, 256, 512, 512)),
-    "tiny": dict(block_out_channels=(32,) * 4),
+    "full": dict(block_out_channels=(128, 256, 512, 512), layers_per_block=2),
+    "tiny": dict(block_out_channels=(32,) * 4, layers_per_block=1),
 }
 TEXT = {
     "full": dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16),
@@ -70,7 +80,6 @@ def main():
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
             sample_size=512,
             force_upcast=False,  # ModelScope's own file is older than the key, which means the same
             **VAE[size],

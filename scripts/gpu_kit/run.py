@@ -85,8 +85,10 @@ def tiny_world(context, device, dtype):
     command = [*context.program, "tiny-world", "--device", device, "--dtype", dtype]
     log = context.log(f"tiny-world {device} {dtype}")
     found, error = answers(command, context.environment, log, context.clock.limit(90))
-    row = found[0] if found else {}
-    return "tiny-world", [row | {"device": device, "dtype": dtype, "error": None if found else error}]
+    row = {"device": device, "dtype": dtype, "error": error}
+    for line in found:
+        row |= line
+    return "tiny-world", [row]
 
 
 def parts(args):

@@ -62,12 +62,12 @@ GOLDEN_KINDS = ["CLIP", "U-Net", "VAE", "whole generations"]
 
 def tiny_worlds(rows):
     for row in rows:
-        if row["error"]:
-            yield [row["device"], row["dtype"], *[FILLING] * 4, row["error"]]
-            continue
-        psnr = "equal" if row["psnr_db"] is None else f"{row['psnr_db']:.1f} dB"
-        times = [seconds(row["cold_seconds"]), seconds(row["warm_seconds"])]
-        yield [row["device"], row["dtype"], *times, psnr, f"{row['largest_difference']:.1e}", FILLING]
+        psnr = difference = FILLING
+        if "largest_difference" in row:
+            psnr = "equal" if row["psnr_db"] is None else f"{row['psnr_db']:.1f} dB"
+            difference = f"{row['largest_difference']:.1e}"
+        times = [seconds(row.get("cold_seconds")), seconds(row.get("warm_seconds"))]
+        yield [row["device"], row["dtype"], *times, psnr, difference, row["error"] or FILLING]
 
 
 def compared(rows):
