@@ -61,6 +61,8 @@ class Child:
 
     def ask(self, question, seconds):
         """The answer to a line; an `error` in it is a failure."""
+        if seconds <= 0:
+            raise Failure("no time was left")
         try:
             print(question, file=self.process.stdin, flush=True)
         except (OSError, ValueError):

@@ -56,7 +56,7 @@ def keep_kernels(work, file):
 
 def library_folders():
     """Folders of the system's libraries, the driver's among them."""
-    known = run("ldconfig", "-p") or ""
+    known = run("ldconfig", "-p") or run("/sbin/ldconfig", "-p") or ""
     folders = [str(Path(line.split("=> ")[1]).parent) for line in known.splitlines() if "=> " in line]
     driver = [f"{root}/{name}" for root in DRIVER_FOLDERS for name in ("lib64", "lib", "") if Path(root, name).is_dir()]
     return list(dict.fromkeys(folders + driver))
@@ -64,7 +64,8 @@ def library_folders():
 
 def environment(work):
     """That of programs: where CUDA and Vulkan are, and caches of this run's own, so that what is cold is cold."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(work / "cache"), "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor")}
+    caches = {"XDG_CACHE_HOME": str(work / "cache"), "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor")}
+    environment = os.environ | caches | {"HF_HUB_OFFLINE": "1"}
     environment.setdefault("XDG_RUNTIME_DIR", str(work))  # or Mesa complains
     site = work / "site"
     if site.is_dir():
@@ -97,6 +98,13 @@ def cuda_root(work):
     return None
 
 
+def nvidia_smi(*options):
+    """What the driver's program says, a list for each line; nothing if there is none."""
+    program = shutil.which("nvidia-smi") or "/usr/local/nvidia/bin/nvidia-smi"
+    told = run(program, *options) or ""
+    return [[word.strip() for word in line.split(",")] for line in told.splitlines() if line.strip()]
+
+
 def run(*command):
     """What a program prints; nothing if there is none or it fails."""
     try:
@@ -114,10 +122,10 @@ def version(package):
 
 def facts():
     """What is said about the machine: pairs of what and which."""
-    told = run("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    cards = nvidia_smi("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = next((line.split(":", 1)[1].strip() for line in cpus if line.startswith("model name")), platform.processor())
-    yield "card, driver, memory", told.strip().replace("\n", "; ") if told else "no nvidia-smi"
+    yield "card, driver, memory", "; ".join(", ".join(card) for card in cards) or "no nvidia-smi"
     yield "processor", f"{cpu}, {os.cpu_count()} threads"
     yield "system", f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}"
     yield "Python", platform.python_version()
@@ -130,9 +138,7 @@ def facts():
 
 def process_memory(pid):
     """Bytes of a card that a process holds, its driver's share included; none where nobody tells."""
-    told = run("nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits") or ""
-    for line in told.splitlines():
-        words = [word.strip() for word in line.split(",")]
+    for words in nvidia_smi("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"):
         if len(words) == 2 and words[0] == str(pid) and words[1].isdigit():
             return int(words[1]) * 1024 * 1024
     return None

@@ -99,11 +99,11 @@ impl Compared {
             let (found, wanted) = (actual.len(), expected.len());
             return Err(format!("{name}: {found} values instead of {wanted}").into());
         }
-        let differences = actual.iter().zip(expected).map(|(a, b)| (a - b).abs());
+        let mut differences = actual.iter().zip(expected).map(|(a, b)| (a - b).abs());
         let largest = |values: &mut dyn Iterator<Item = f32>| values.fold(0.0, f32::max);
         let is_finite = actual.iter().all(|value| value.is_finite());
         Ok(Self {
-            difference: is_finite.then(|| largest(&mut differences.into_iter())),
+            difference: is_finite.then(|| largest(&mut differences)),
             size: largest(&mut expected.iter().map(|value| value.abs())),
             name,
         })
