@@ -7,11 +7,21 @@
 //!
 //! `T2V_DEVICE` and `T2V_DTYPE` say where and in which type. `benches/compare/stages.py` runs it in turn with diffusers.
 
-use std::io::BufRead;
+use std::{io::BufRead, process::ExitCode};
 
 use t2v_benches::{Error, Stages, Target};
 
-fn main() -> Result<(), Error> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
     let folder = std::env::args().nth(1).ok_or("usage: stages MODEL_FOLDER")?;
     let mut stages = Stages::open(folder, &Target::from_env()?)?;
     for line in std::io::stdin().lock().lines() {

@@ -18,6 +18,6 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # torch waits busily for cores that
 work=${WORK:-${TMPDIR:-/tmp}/t2v_gpu_kit_rehearsal}
 "${PYTHON:-python3}" "$here/run.py" --out "$out" --work "$work" --binary "$binary" \
     --device wgpu --second "" --torch-device cpu --tiny --budget 900 --needs 5 --runs 3 \
-    --golden-dtypes f32 --golden-limit 240 --golden-only "clip_gelu,unet_b,vae_b,tiny_b run 0" \
+    --golden-dtypes f32 --golden-limit 240 --tiny-world-limit 240 --golden-only "clip_gelu,unet_b,vae_b,tiny_b run 0" \
     --dtypes f32 bf16 --stages "text encoder" "decode 2 32 32" "step 2 32 32" --generation "2 2 32 32" \
     --title "A rehearsal on a software adapter: no measurement" "$@"

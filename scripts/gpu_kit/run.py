@@ -84,7 +84,8 @@ def golden(context, device, dtype):
 def tiny_world(context, device, dtype):
     command = [*context.program, "tiny-world", "--device", device, "--dtype", dtype]
     log = context.log(f"tiny-world {device} {dtype}")
-    found, error = answers(command, context.environment, log, context.clock.limit(90))
+    limit = context.clock.limit(context.args.tiny_world_limit)
+    found, error = answers(command, context.environment, log, limit)
     row = {"device": device, "dtype": dtype, "error": error}
     for line in found:
         row |= line
@@ -185,6 +186,7 @@ def options():
     parser.add_argument("--golden-dtypes", nargs="+", default=["f32", "f16"])
     parser.add_argument("--golden-limit", type=float, default=60, metavar="SECONDS")
     parser.add_argument("--golden-only", metavar="NAMES", help="how names of fixtures begin, with commas between")
+    parser.add_argument("--tiny-world-limit", type=float, default=90, metavar="SECONDS")
     parser.add_argument("--needs", type=float, default=40, metavar="SECONDS", help="left for a part with a model to begin")
     parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder; without it random weights are made")
     parser.add_argument("--tiny", action="store_true", help="random weights of a narrow model")

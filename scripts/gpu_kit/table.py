@@ -130,7 +130,8 @@ def markdown(results):
     if results["generation"]:
         yield f"## Whole generations: {results['generation_size']}\n"
         yield from lines(COMPARED, compared(results["generation"]))
-        yield from lines(["type", "t2v's stages", "MP4"], parts(results["generation"]))
+        if made_of := list(parts(results["generation"])):
+            yield from lines(["type", "t2v's stages", "MP4"], made_of)
     yield "## Not measured\n"
     yield from lines(["what", "why"], results["skipped"] or [["nothing", FILLING]])
     yield f"The run took {results['seconds']:.0f} s."
