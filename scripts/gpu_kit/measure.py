@@ -139,12 +139,19 @@ class Side:
             self.program.close()
 
 
+def first_and_memory(side, run):
+    """Warms a stage up, then frees what that took and runs it once more: its first time, and the memory that it needs."""
+    program = side.loaded()
+    first = warm_up(lambda: run(program))
+    program.release()
+    run(program)
+    return {"first": first, "memory": program.memory(), "load": side.load_seconds}
+
+
 def once(side, stage):
-    """Warms a stage up on our side: its first time, and the memory that it needs."""
+    """A stage on our side, before it is compared."""
     try:
-        program = side.loaded()
-        program.release()
-        return {"first": warm_up(lambda: program.run(stage)), "memory": program.memory(), "load": side.load_seconds}
+        return first_and_memory(side, lambda program: program.run(stage))
     except Failure as failure:
         return {"error": str(failure)}
 
@@ -152,10 +159,7 @@ def once(side, stage):
 def compare(context, mine, ours, theirs, stage, setting):
     """Our stage and theirs, one after the other."""
     try:
-        program = theirs.loaded()
-        program.release()
-        first = warm_up(lambda: program.run(stage, setting))
-        other = {"first": first, "memory": program.memory(), "load": theirs.load_seconds}
+        other = first_and_memory(theirs, lambda program: program.run(stage, setting))
     except Failure as failure:
         other = {"error": str(failure)}
     mine, runs = dict(mine), []
