@@ -3,50 +3,81 @@
 //!
 //! ```text
 //! cargo bench -p t2v-benches --bench operators
-//! T2V_DEVICE=wgpu cargo bench -p t2v-benches --features wgpu --bench operators
+//! T2V_DEVICE=cuda T2V_DTYPE=f16 cargo bench -p t2v-benches --features cuda --bench operators
 //! ```
 //!
 //! `benches/compare/operators.py` runs the same work in PyTorch.
 
 #![allow(clippy::expect_used, missing_docs)]
 
+use std::time::{Duration, Instant};
+
 use burn::{
     nn::{
         GroupNormConfig, PaddingConfig2d, PaddingConfig3d,
         conv::{Conv2dConfig, Conv3dConfig},
     },
-    tensor::{Device, Distribution, Tensor},
+    tensor::{DType, Device, Distribution, Tensor},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
+use t2v_benches::{Target, in_dtype, warm_up};
 use t2v_denoiser::{TemporalConv, Transformer2d, TransformerTemporal};
 use t2v_kernels::{Activation, MultiHead, ResnetBlock2d, ResnetBlock2dConfig};
-use t2v_pipeline::DeviceName;
 
-/// Measures `operator` on random numbers of this shape until its result is there, also on a device that works beside the CPU.
-fn measure<const I: usize, const D: usize>(
-    c: &mut Criterion,
-    name: &str,
-    device: &Device,
-    shape: [usize; I],
-    operator: impl Fn(Tensor<I>) -> Tensor<D>,
-) {
-    c.bench_function(name, |b| {
-        let x = Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
-        b.iter(|| {
+/// What operators are measured with.
+struct Bench<'a> {
+    criterion: &'a mut Criterion,
+    target: Target,
+    dtype: DType,
+}
+
+impl Bench<'_> {
+    fn device(&self) -> &Device {
+        self.target.device()
+    }
+
+    fn random<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
+        let values: Tensor<D> = Tensor::random(shape, Distribution::Normal(0.0, 1.0), self.device());
+        values.cast(self.dtype)
+    }
+
+    /// Measures `operator` on random numbers of this shape until its result is there, also on a device that works beside the
+    /// CPU, and after the device has found out which of its kernels is fastest.
+    fn measure<const I: usize, const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; I],
+        operator: impl Fn(Tensor<I>) -> Tensor<D>,
+    ) {
+        let x = self.random(shape);
+        let device = self.device().clone();
+        let run = || {
+            let start = Instant::now();
             let result = operator(x.clone());
             device.sync().expect("the device finishes");
-            result
+            let time = start.elapsed();
+            drop(result);
+            time
+        };
+        let mut cold = true;
+        self.criterion.bench_function(&self.target.id(name), |b| {
+            if std::mem::take(&mut cold) {
+                device.sync().expect("the device finishes");
+                warm_up(|| Ok::<Duration, ()>(run())).expect("nothing fails");
+            }
+            b.iter_custom(|times| (0..times).map(|_| run()).sum());
         });
-    });
+    }
 }
 
 fn operators(c: &mut Criterion) {
-    let name = std::env::var("T2V_DEVICE").unwrap_or_else(|_| "flex".into());
-    let device = name
-        .parse::<DeviceName>()
-        .and_then(DeviceName::device)
-        .expect("a device of this build");
-    let device = &device;
+    let target = Target::from_env().expect("T2V_DEVICE and T2V_DTYPE name what this build has");
+    let bench = &mut Bench {
+        dtype: target.dtype().expect("the target has the type"),
+        target,
+        criterion: c,
+    };
+    let (dtype, device) = (bench.dtype, &bench.device().clone());
     for (batch, from, to, size) in [
         (32, 320, 320, 32),
         (32, 960, 320, 32),
@@ -64,17 +95,17 @@ fn operators(c: &mut Criterion) {
         let conv = Conv2dConfig::new([from, to], [3, 3])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
             .init(device);
+        let conv = in_dtype(conv, dtype);
         let name = format!("conv2d 3x3, {batch}x{from}x{size}x{size} to {to}");
-        measure(c, &name, device, [batch, from, size, size], |x| {
-            t2v_kernels::conv2d(&conv, x)
-        });
+        bench.measure(&name, [batch, from, size, size], |x| t2v_kernels::conv2d(&conv, x));
     }
     for (channels, size) in [(320, 32), (640, 16), (1280, 8), (1280, 4), (48, 8), (80, 4)] {
         let conv = Conv3dConfig::new([channels, channels], [3, 1, 1])
             .with_padding(PaddingConfig3d::Explicit(1, 0, 0))
             .init(device);
+        let conv = in_dtype(conv, dtype);
         let name = format!("conv3d (3,1,1), 32x{channels}x{size}x{size}");
-        measure(c, &name, device, [32, channels, size, size], |x| {
+        bench.measure(&name, [32, channels, size, size], |x| {
             t2v_kernels::conv_time(&conv, x, 16)
         });
     }
@@ -85,11 +116,9 @@ fn operators(c: &mut Criterion) {
         (32, 64, 1280, 1280),
         (2, 77, 1024, 4096),
     ] {
-        let layer = t2v_kernels::linear(from, to, true, device);
+        let layer = in_dtype(t2v_kernels::linear(from, to, true, device), dtype);
         let name = format!("linear, {batch}x{tokens}, {from} to {to}");
-        measure(c, &name, device, [batch, tokens, from], |x| {
-            t2v_kernels::project(&layer, x)
-        });
+        bench.measure(&name, [batch, tokens, from], |x| t2v_kernels::project(&layer, x));
     }
     for (batch, queries, keys, heads) in [
         (32, 1024, 1024, 5),
@@ -99,7 +128,7 @@ fn operators(c: &mut Criterion) {
     ] {
         let split = MultiHead { heads, head_dim: 64 };
         let name = format!("attention, {batch}x{queries}x{keys}, {heads} heads");
-        measure(c, &name, device, [batch, queries.max(keys), heads * 64], |x| {
+        bench.measure(&name, [batch, queries.max(keys), heads * 64], |x| {
             let (query, key) = (x.clone().narrow(1, 0, queries), x.narrow(1, 0, keys));
             t2v_kernels::attention(query, key.clone(), key, split, false)
         });
@@ -107,18 +136,16 @@ fn operators(c: &mut Criterion) {
     for (batch, channels, size) in [(32, 320, 32), (32, 1280, 8), (1, 128, 256)] {
         let norm = GroupNormConfig::new(32, channels).init(device);
         let name = format!("group norm and SiLU, {batch}x{channels}x{size}x{size}");
-        measure(c, &name, device, [batch, channels, size, size], |x| {
+        bench.measure(&name, [batch, channels, size, size], |x| {
             t2v_kernels::group_norm(&norm, x, Some(Activation::Silu))
         });
     }
-    measure(c, "GEGLU, 32x1024x2560", device, [32, 1024, 2560], t2v_kernels::geglu);
+    bench.measure("GEGLU, 32x1024x2560", [32, 1024, 2560], t2v_kernels::geglu);
     for (channels, size) in [(320, 32), (1280, 8)] {
-        let layer = UNetLayer::new(channels, device);
-        let text = Tensor::random([2, 77, 1024], Distribution::Normal(0.0, 1.0), device);
+        let layer = UNetLayer::new(channels, device, dtype);
+        let text = bench.random([2, 77, 1024]);
         let name = format!("layer of the UNet, 32x{channels}x{size}x{size}");
-        measure(c, &name, device, [32, channels, size, size], |x| {
-            layer.forward(x, text.clone())
-        });
+        bench.measure(&name, [32, channels, size, size], |x| layer.forward(x, text.clone()));
     }
 }
 
@@ -131,7 +158,7 @@ struct UNetLayer {
 }
 
 impl UNetLayer {
-    fn new(channels: usize, device: &Device) -> Self {
+    fn new(channels: usize, device: &Device, dtype: DType) -> Self {
         let split = MultiHead {
             heads: channels / 64,
             head_dim: 64,
@@ -146,10 +173,10 @@ impl UNetLayer {
             output_scale_factor: 1.0,
         };
         Self {
-            residual: residual.init(device),
-            temporal_conv: TemporalConv::new(channels, 32, device),
-            spatial: Transformer2d::new(channels, split, 32, 1024, device),
-            temporal: TransformerTemporal::new(channels, split, 32, device),
+            residual: in_dtype(residual.init(device), dtype),
+            temporal_conv: in_dtype(TemporalConv::new(channels, 32, device), dtype),
+            spatial: in_dtype(Transformer2d::new(channels, split, 32, 1024, device), dtype),
+            temporal: in_dtype(TransformerTemporal::new(channels, split, 32, device), dtype),
         }
     }
 

@@ -1,13 +1,14 @@
 //! One step of each scheduler on the latents of a clip of 16 frames at 512x512.
 //!
 //! A step's time is the mean over runs of 20 steps, as a multistep solver's first ones have less to add up; scaling the
-//! model's input is a part of it. Model outputs and fresh noise are made beforehand. On [`Device::flex`], which computes at
-//! once.
+//! model's input is a part of it. Model outputs and fresh noise are made beforehand. Latents are in f32 whatever the networks
+//! compute in, so `T2V_DTYPE` changes nothing; the device has finished a step before the next begins, as in a pipeline.
 //!
 //! Run with
 //!
 //! ```text
 //! cargo bench -p t2v-benches --bench scheduler_step
+//! T2V_DEVICE=cuda cargo bench -p t2v-benches --features cuda --bench scheduler_step
 //! ```
 
 #![allow(clippy::expect_used, missing_docs)]
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
 use criterion::{Criterion, criterion_group, criterion_main};
+use t2v_benches::{Target, warm_up};
 use t2v_pipeline::{Device, SchedulerKind};
 use t2v_schedulers::{NoiseSource, Scheduler, TorchGenerator, for_model};
 
@@ -36,6 +38,7 @@ impl NoiseSource for Prepared {
 /// The time of a number of steps. A run that ends is followed by another.
 fn time_steps(scheduler: &mut dyn Scheduler, count: u64, tensors: &[Tensor<5>; 3]) -> Duration {
     let [start, output, fresh] = tensors;
+    let device = start.device();
     let mut noise = Prepared(fresh.clone());
     let (mut time, mut left, mut x) = (Duration::ZERO, 0, start.clone());
     for _ in 0..count {
@@ -45,10 +48,12 @@ fn time_steps(scheduler: &mut dyn Scheduler, count: u64, tensors: &[Tensor<5>; 3
             x = start.clone() * scheduler.init_noise_sigma();
         }
         left -= 1;
+        device.sync().expect("the device finishes");
         let begin = Instant::now();
         let input = scheduler.scale_model_input(x.clone(), &mut noise);
         let input = input.expect("a step is left");
         let step = scheduler.step(output.clone(), x, &mut noise).expect("a step succeeds");
+        device.sync().expect("the device finishes");
         time += begin.elapsed();
         black_box(input);
         x = step.prev_sample;
@@ -57,13 +62,19 @@ fn time_steps(scheduler: &mut dyn Scheduler, count: u64, tensors: &[Tensor<5>; 3
 }
 
 fn scheduler_step(c: &mut Criterion) {
-    let device = Device::flex();
+    let target = Target::from_env().expect("T2V_DEVICE and T2V_DTYPE name what this build has");
     let mut generator = TorchGenerator::new(0);
-    let tensors = [(); 3].map(|()| generator.normal(SHAPE, &device));
+    let tensors = [(); 3].map(|()| generator.normal(SHAPE, target.device()));
     let mut group = c.benchmark_group("scheduler_step");
     for &kind in SchedulerKind::ALL {
         let mut scheduler = for_model(kind, &serde_json::json!({})).expect("defaults are valid");
-        group.bench_function(kind.to_string(), |b| {
+        let mut cold = true;
+        group.bench_function(target.id(&kind.to_string()), |b| {
+            if std::mem::take(&mut cold) {
+                // Whole runs, since a multistep solver's first steps are other than those that follow.
+                let mut run = || Ok::<Duration, ()>(time_steps(scheduler.as_mut(), STEPS as u64, &tensors));
+                warm_up(&mut run).expect("nothing fails");
+            }
             b.iter_custom(|count| time_steps(scheduler.as_mut(), count, &tensors));
         });
     }

@@ -14,16 +14,17 @@ from pathlib import Path
 
 import matplotlib
 import torch
-from stages import Rust, Torch
+from diffusers_stages import DiffusersStages
+from stages import Rust
 
 matplotlib.use("svg")
 from matplotlib import pyplot
 
 # What grows, what is the same, the stages, and where each stage lies on the axis.
 SERIES = [
-    ("frames", "at 128x128, two clips", "step {} 128", [4, 8, 16, 32]),
-    ("pixels a side", "4 frames, two clips", "step 4 {}", [128, 256, 384, 512]),
-    ("clips", "4 frames at 128x128", "clips {} 4 128", [1, 2, 4]),
+    ("frames", "at 128x128, two clips", "step {0} 128 128", [4, 8, 16, 32]),
+    ("pixels a side", "4 frames, two clips", "step 4 {0} {0}", [128, 256, 384, 512]),
+    ("clips", "4 frames at 128x128", "clips {0} 4 128 128", [1, 2, 4]),
 ]
 
 
@@ -44,9 +45,9 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rust = Rust(args.folder)
-    sides = {"t2v": (rust, rust.process.pid), "diffusers": (Torch(args.folder), os.getpid())}
+    sides = {"t2v": (rust, rust.process.pid), "diffusers": (DiffusersStages(args.folder), os.getpid())}
     for side, _ in sides.values():
-        side.run("step 4 128")  # loads
+        side.run("step 4 128 128")  # loads
     pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9})
     figure, axes = pyplot.subplots(2, len(SERIES), figsize=(9, 5), layout="constrained")
     print("| step | t2v | diffusers | ratio | t2v | diffusers | ratio |\n" + "| --- " * 7 + "|")

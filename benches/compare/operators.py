@@ -2,6 +2,8 @@
 
     cargo bench -p t2v-benches --bench operators
     .venv/bin/python benches/compare/operators.py [--threads 2] [--criterion target/criterion]
+
+`--device cuda --dtype f16` compares on a GPU, after the bench with `T2V_DEVICE=cuda T2V_DTYPE=f16`.
 """
 
 import argparse
@@ -14,15 +16,20 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from diffusers_stages import DTYPES
 from torch.nn import functional as F
 
 
 def median(operator):
     """Milliseconds of the middle of ten runs, after two that don't count."""
     times = []
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # its inputs are there
     for _ in range(12):
         start = time.perf_counter()
         operator()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         times.append((time.perf_counter() - start) * 1e3)
     return statistics.median(times[2:])
 
@@ -109,8 +116,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--criterion", type=Path, default=Path("target/criterion"))
+    parser.add_argument("--device", default="flex", help="as T2V_DEVICE; PyTorch takes cuda for any but flex")
+    parser.add_argument("--dtype", default="f32", choices=DTYPES)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    torch.set_default_dtype(DTYPES[args.dtype])
+    torch.set_default_device("cpu" if args.device == "flex" else "cuda")
+    where = "" if args.device == "flex" else f", {args.device} {args.dtype}"
     ours = {}
     for path in args.criterion.glob("*/new/benchmark.json"):
         name = json.loads(path.read_text())["full_id"]
@@ -118,9 +130,9 @@ def main():
     print("| operator | t2v | PyTorch | ratio |\n| --- | --- | --- | --- |")
     with torch.no_grad():
         for name, case in cases():
-            theirs = median(case())
-            mine = f"{ours[name]:.2f} ms" if name in ours else ""
-            ratio = f"{ours[name] / theirs:.2f}" if name in ours else ""
+            theirs, key = median(case()), name + where
+            mine = f"{ours[key]:.2f} ms" if key in ours else ""
+            ratio = f"{ours[key] / theirs:.2f}" if key in ours else ""
             print(f"| {name} | {mine} | {theirs:.2f} ms | {ratio} |", flush=True)
 
 

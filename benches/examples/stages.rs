@@ -1,23 +1,31 @@
-//! Runs the stages of a ModelScope checkpoint, one run for each line of the input, and prints how long it took.
-//!
-//! Run with
+//! Times stages of a model: reads a stage a line, as `step 16 256 256`, answers with its seconds.
 //!
 //! ```text
 //! .venv/bin/python scripts/make_random_modelscope.py /tmp/ms
 //! echo "text encoder" | cargo run --release -p t2v-benches --example stages -- /tmp/ms
 //! ```
 //!
-//! `benches/compare/stages.py` runs it in turn with diffusers.
+//! `T2V_DEVICE` and `T2V_DTYPE` say where and in which type. `benches/compare/stages.py` runs it in turn with diffusers.
 
-use std::io::BufRead;
+use std::{io::BufRead, process::ExitCode};
 
-use t2v_benches::{Error, Stages};
+use t2v_benches::{Error, Stages, Target};
 
-fn main() -> Result<(), Error> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
     let folder = std::env::args().nth(1).ok_or("usage: stages MODEL_FOLDER")?;
-    let mut stages = Stages::open(folder)?;
+    let mut stages = Stages::open(folder, &Target::from_env()?)?;
     for line in std::io::stdin().lock().lines() {
-        println!("{}", stages.run(&line?)?);
+        println!("{}", stages.run(line?.parse()?)?.as_secs_f64());
     }
     Ok(())
 }

@@ -1,0 +1,80 @@
+"""The stages of a ModelScope checkpoint in diffusers: what `benches/src/stages.rs` runs here. For stages.py and growth.py beside
+this file, and for scripts/gpu_kit/."""
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet3DConditionModel
+from transformers import CLIPTextModel
+
+MODELS = {"text_encoder": CLIPTextModel, "unet": UNet3DConditionModel, "vae": AutoencoderKL}
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+
+
+class DiffusersStages:
+    """Networks of a model folder, read when they are first run."""
+
+    def __init__(self, folder, device="cpu", dtype="f32"):
+        self.folder, self.device, self.dtype = Path(folder), torch.device(device), DTYPES[dtype]
+        self.models, self.compiled = {}, {}
+
+    def config(self, name):
+        return json.loads((self.folder / name / "config.json").read_text())
+
+    def model(self, name):
+        if name not in self.models:
+            model = MODELS[name].from_pretrained(self.folder / name, torch_dtype=self.dtype).to(self.device)
+            self.models[name] = model.eval().requires_grad_(False)
+        return self.models[name]
+
+    def call(self, name, compiled):
+        """What runs a network."""
+        model = self.model(name)
+        whole = model.decode if name == "vae" else model
+        if not compiled:
+            return whole
+        if name not in self.compiled:
+            self.compiled[name] = torch.compile(whole, dynamic=False)  # each size its own code: the fastest
+        return self.compiled[name]
+
+    def forget_compiled(self):
+        """To be called when a setting of torch changes, by which compiled code may differ."""
+        self.compiled.clear()
+        torch.compiler.reset()
+
+    def synchronize(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def noise(self, *shape):
+        return torch.randn(shape, device=self.device, dtype=self.dtype)
+
+    @torch.no_grad()
+    def run(self, stage, compiled=False):
+        """Seconds until the stage's result is there."""
+        kind, *numbers = stage.split()
+        text, unet, vae = (self.config(name) for name in MODELS)
+        if kind == "text":
+            name, tokens = "text_encoder", text["max_position_embeddings"]
+            ids = (300 + 7 * torch.arange(2 * tokens)) % text["vocab_size"]
+            inputs = [ids.view(2, tokens).to(self.device)]
+        else:
+            clips, frames, height, width = map(int, numbers if kind == "clips" else [2, *numbers])
+            factor = 2 ** (len(vae["block_out_channels"]) - 1)
+            height, width = height // factor, width // factor
+            if kind == "decode":  # all frames at once, as TextToVideoSDPipeline does
+                name, inputs = "vae", [self.noise(frames, vae["latent_channels"], height, width)]
+            else:
+                embeddings = self.noise(clips, text["max_position_embeddings"], unet["cross_attention_dim"])
+                name, inputs = "unet", [self.noise(clips, unet["in_channels"], frames, height, width), 500, embeddings]
+        run = self.call(name, compiled)
+        self.synchronize()
+        start = time.perf_counter()
+        result = run(*inputs)
+        self.synchronize()
+        seconds = time.perf_counter() - start
+        if not result[0].isfinite().all():
+            raise FloatingPointError("the result has values that are not finite")
+        return seconds
