@@ -7,6 +7,7 @@ mod files;
 mod legacy;
 mod ops;
 mod range;
+mod schema;
 mod v1;
 
 use std::{sync::Arc, time::Duration};
