@@ -3,10 +3,11 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
-    outputs::{self, Outputs, StorageSettings},
+    outputs::{self, Outputs, StorageError, StorageSettings},
     service::ServiceError,
     shutdown::Shutdown,
     store::{Store, StoreError, StoredModel},
@@ -15,6 +16,9 @@ use crate::{
 
 /// The setting that has a storage which was changed while servers ran.
 pub(crate) const STORAGE_SETTING: &str = "storage";
+
+/// How long a new storage may take to prove that it can be written to.
+const STORAGE_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Changes the server.
 pub struct Admin {
@@ -141,9 +145,18 @@ impl Admin {
     /// # Errors
     /// An address or credentials that don't do.
     pub async fn change_storage(&self, settings: &StorageSettings) -> Result<(), ServiceError> {
-        let fault = |error: outputs::StorageError| ServiceError::fault("endpoint_url", format!("{error}."));
+        let fault = |error: StorageError| match error {
+            StorageError::NotFound => {
+                ServiceError::fault("bucket_name", "The bucket name is not that of a bucket there.")
+            }
+            other => ServiceError::fault("endpoint_url", format!("{other}.")),
+        };
         let store = outputs::open(settings).map_err(fault)?;
-        Outputs::new(Arc::clone(&store), "").probe().await.map_err(fault)?;
+        let tried = Outputs::new(Arc::clone(&store), "");
+        match tokio::time::timeout(STORAGE_PATIENCE, tried.probe()).await {
+            Ok(probed) => probed.map_err(fault)?,
+            Err(_) => return Err(ServiceError::fault("endpoint_url", "The endpoint url does not answer.")),
+        }
         let json = serde_json::to_string(settings).map_err(|error| ServiceError::Unavailable(error.to_string()))?;
         self.store.set_setting(STORAGE_SETTING, &json).await?;
         self.outputs.move_to(store);

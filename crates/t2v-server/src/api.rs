@@ -8,6 +8,7 @@ mod legacy;
 mod ops;
 mod page;
 mod range;
+mod schema;
 mod v1;
 
 use std::{sync::Arc, time::Duration};

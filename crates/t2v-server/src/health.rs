@@ -48,11 +48,10 @@ impl Health {
         self.lock().clone()
     }
 
-    /// Whether a generation would not be in vain.
+    /// Whether a generation would not be in vain. Where one model is missing, those of others are not.
     #[must_use]
     pub fn can_work(&self) -> bool {
-        let faults = self.lock();
-        !faults.contains_key(&Part::Storage) && !faults.contains_key(&Part::Models)
+        !self.lock().contains_key(&Part::Storage)
     }
 
     /// Notes that the storage refused, which the next look may find mended.
@@ -105,7 +104,7 @@ impl Health {
         while shutdown.sleep(INTERVAL).await {
             self.look(store.as_ref(), &outputs, &engine).await;
         }
-        self.note(Part::Accepting, Err("the server is stopping".into()));
+        self.lock().insert(Part::Accepting, "the server is stopping".into());
     }
 }
 

@@ -6,12 +6,15 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use t2v_media::MediaError;
 use t2v_pipeline::{InitMedia, webhook::Fetcher};
+use tokio::sync::Semaphore;
 
 use crate::{
     job::{InitKind, InitObject},
     outputs::{Outputs, StorageError},
 };
 
+/// Files that are decoded at the same time.
+const DECODED_AT_ONCE: usize = 2;
 /// The most bytes of a file to start from.
 pub const MOST_BYTES: usize = 64 << 20;
 
@@ -62,6 +65,8 @@ impl Source {
 pub struct Inputs {
     outputs: Arc<Outputs>,
     fetcher: Fetcher,
+    /// Decoded pictures take memory: only a few are decoded at once.
+    places: Semaphore,
 }
 
 impl Inputs {
@@ -69,7 +74,11 @@ impl Inputs {
     #[must_use]
     pub fn new(outputs: Arc<Outputs>, fetcher: Fetcher) -> Self {
         let fetcher = fetcher.with_limit(MOST_BYTES as u64);
-        Self { outputs, fetcher }
+        Self {
+            outputs,
+            fetcher,
+            places: Semaphore::new(DECODED_AT_ONCE),
+        }
     }
 
     /// Fetches, checks and keeps a file to start from.
@@ -81,7 +90,7 @@ impl Inputs {
         if bytes.len() > MOST_BYTES {
             return Err(InputError::Unusable(format!("It has more than {MOST_BYTES} bytes.")));
         }
-        let media = decode(kind, bytes.clone()).await?;
+        let media = self.decode(kind, bytes.clone()).await?;
         let path = self.outputs.add_input(bytes).await?;
         Ok((InitObject { kind, path }, media))
     }
@@ -91,7 +100,13 @@ impl Inputs {
     /// # Errors
     /// A storage that is gone, a file that was changed there.
     pub async fn load(&self, init: &InitObject) -> Result<InitMedia, InputError> {
-        decode(init.kind, self.outputs.input(&init.path).await?).await
+        self.decode(init.kind, self.outputs.input(&init.path).await?).await
+    }
+
+    async fn decode(&self, kind: InitKind, bytes: Bytes) -> Result<InitMedia, InputError> {
+        // The semaphore is never closed.
+        let _place = self.places.acquire().await;
+        decode(kind, bytes).await
     }
 
     async fn bytes(&self, kind: InitKind, source: Source) -> Result<Bytes, InputError> {

@@ -262,7 +262,7 @@ pub struct JobProgress {
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Outcome {
     /// With a video.
-    Succeeded(Success),
+    Succeeded(Box<Success>),
     /// Without one.
     Failed(Failure),
     /// Without one, as its owner wished.

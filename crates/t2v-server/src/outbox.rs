@@ -17,7 +17,7 @@ const DELIVERIES: usize = 16;
 /// Deliveries to one host at once.
 const PER_HOST: u32 = 4;
 /// How long a delivery is this server's: longer than an attempt may take.
-const LEASE: Duration = Duration::from_secs(90);
+const LEASE: Duration = Duration::from_secs(40);
 /// How soon it is looked for what is due.
 const POLL: Duration = Duration::from_secs(1);
 

@@ -29,10 +29,10 @@ pub struct Retention {
 impl Retention {
     /// Removes what is not to be kept every `interval` until the shutdown.
     pub(crate) async fn run(self, interval: Duration, shutdown: Shutdown) {
-        let mut round = 0;
+        let mut round = 0u64;
         while shutdown.sleep(interval).await {
             self.remove_old().await;
-            if round % ORPHAN_ROUNDS == 0
+            if round.is_multiple_of(ORPHAN_ROUNDS)
                 && let Err(error) = self.remove_orphans(ORPHAN_AGE).await
             {
                 tracing::warn!(%error, "files of no job cannot be looked for");

@@ -119,7 +119,7 @@ enum Stop {
 
 /// How an attempt ended.
 enum End {
-    Made(Rendered),
+    Made(Box<Rendered>),
     Failed(Failure),
     Cancelled,
     /// To be begun again after a while.
@@ -147,7 +147,7 @@ async fn attempt(shop: &Workshop, job: Job, shutdown: &Shutdown) {
     };
     let end = make(shop, &job, folder.path().to_owned(), told, &mut lease, shutdown).await;
     match end {
-        End::Made(rendered) => publish(shop, &job, rendered, began, shutdown).await,
+        End::Made(rendered) => publish(shop, &job, *rendered, began, shutdown).await,
         End::Failed(failure) => {
             tracing::warn!(code = failure.code, "the generation failed");
             let notice = Notice::of_failure(&job, &failure);
@@ -207,7 +207,7 @@ async fn make(
     let rendered = tokio::time::timeout(PATIENCE, rendering).await;
     match (stop, rendered) {
         (Stop::Lost, _) => End::Lost,
-        (Stop::Draining, Ok(Ok(Ok(rendered)))) => End::Made(rendered),
+        (Stop::Draining, Ok(Ok(Ok(rendered)))) => End::Made(Box::new(rendered)),
         (Stop::Draining, _) => End::HandedBack(Duration::ZERO),
         (Stop::Cancelled, _) => End::Cancelled,
         (Stop::TimedOut, _) => {
@@ -277,7 +277,7 @@ fn flatten(rendered: Result<Result<Rendered, EngineError>, tokio::task::JoinErro
 /// What an engine came to that nobody told to stop.
 fn without_stop(shop: &Workshop, rendered: Result<Rendered, EngineError>) -> End {
     match rendered {
-        Ok(rendered) => End::Made(rendered),
+        Ok(rendered) => End::Made(Box::new(rendered)),
         Err(EngineError::Unavailable(reason)) => {
             tracing::warn!(reason, "the generation waits for what it cannot be made without");
             End::HandedBack(shop.settings.retry_delay)
@@ -313,7 +313,7 @@ async fn publish(shop: &Workshop, job: &Job, rendered: Rendered, began: Instant,
         generation_time: began.elapsed().as_secs_f64(),
     };
     let notice = Notice::of_success(job, &success, vec![shop.outputs.url(&name, Variant::Video)]);
-    if finish(shop, job, &Outcome::Succeeded(success), notice, shutdown).await {
+    if finish(shop, job, &Outcome::Succeeded(Box::new(success)), notice, shutdown).await {
         tracing::info!(seconds = began.elapsed().as_secs_f64(), "the video is ready");
     } else if matches!(shop.store.is_output(&name).await, Ok(false)) {
         // Had the answer alone been lost, the job would have it.

@@ -7,56 +7,16 @@ mod support;
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
-use support::{KEY, TestServer};
+use support::{Database, KEY, TestServer};
 
-/// A database of one test.
-struct Database {
-    admin: sqlx::PgPool,
-    name: String,
-    url: String,
-}
-
-impl Database {
-    async fn create() -> Option<Self> {
-        let Ok(url) = std::env::var("T2V_TEST_POSTGRES") else {
-            println!(
-                "not run: T2V_TEST_POSTGRES has no URL of a PostgreSQL server, such as postgres://user:password@host/db"
-            );
-            return None;
-        };
-        let admin = sqlx::PgPool::connect(&url).await.unwrap();
-        let name = format!("t2v_test_{}", uuid::Uuid::new_v4().simple());
-        let mut own = url::Url::parse(&url).unwrap();
-        own.set_path(&name);
-        let database = Self {
-            admin,
-            name,
-            url: own.into(),
-        };
-        database.run(format!("CREATE DATABASE {}", database.name)).await;
-        Some(database)
-    }
-
-    async fn run(&self, statement: String) {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
-            .execute(&self.admin)
-            .await
-            .unwrap();
-    }
-
-    /// A server on it, with a name of its own and storage that all see.
-    async fn server(&self, name: &str, storage: &tempfile::TempDir, toml: &str) -> TestServer {
-        let common = format!(
-            "name = {name:?}\ndatabase = {:?}\nstorage = \"file://{}\"\nstorage_is_shared = true\n",
-            self.url,
-            storage.path().display()
-        );
-        TestServer::start(&(common + toml)).await
-    }
-
-    async fn drop(&self) {
-        self.run(format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
-    }
+/// A server on a database, with a name of its own and storage that all see.
+async fn server(database: &Database, name: &str, storage: &tempfile::TempDir, toml: &str) -> TestServer {
+    let common = format!(
+        "name = {name:?}\ndatabase = {:?}\nstorage = \"file://{}\"\nstorage_is_shared = true\n",
+        database.url,
+        storage.path().display()
+    );
+    TestServer::start(&(common + toml)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,8 +25,8 @@ async fn two_servers_share_the_work() {
         return;
     };
     let storage = tempfile::tempdir().unwrap();
-    let first = database.server("a", &storage, "").await;
-    let second = database.server("b", &storage, "").await;
+    let first = server(&database, "a", &storage, "").await;
+    let second = server(&database, "b", &storage, "").await;
     let ids = futures::future::join_all((0..40).map(|_| first.client.create("slow"))).await;
     for id in &ids {
         let video = second.client.ended(id).await;
@@ -94,8 +54,8 @@ async fn without_the_load_balancer_a_job_stays_where_it_was_asked_for() {
         return;
     };
     let storage = tempfile::tempdir().unwrap();
-    let first = database.server("a", &storage, "wait = 20\n").await;
-    let second = database.server("b", &storage, "").await;
+    let first = server(&database, "a", &storage, "wait = 20\n").await;
+    let second = server(&database, "b", &storage, "").await;
     for _ in 0..6 {
         let body = json!({"prompt": "a ball", "loadbalancer": "no"});
         assert_eq!(
@@ -121,8 +81,8 @@ async fn identical_submissions_to_two_servers_are_made_once() {
     };
     let storage = tempfile::tempdir().unwrap();
     let servers = [
-        database.server("a", &storage, "").await,
-        database.server("b", &storage, "").await,
+        server(&database, "a", &storage, "").await,
+        server(&database, "b", &storage, "").await,
     ];
     let bearer = format!("Bearer {KEY}");
     let send = |number: usize| {
@@ -149,8 +109,8 @@ async fn a_job_is_followed_and_cancelled_from_any_server() {
         return;
     };
     let storage = tempfile::tempdir().unwrap();
-    let front = database.server("front", &storage, "workers = 0\n").await;
-    let back = database.server("back", &storage, "").await;
+    let front = server(&database, "front", &storage, "workers = 0\n").await;
+    let back = server(&database, "back", &storage, "").await;
     let id = front.client.create("hang").await;
     front.client.until(&id, &["in_progress"]).await;
     let mut seen = BTreeMap::new();

@@ -8,9 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::schema::LegacyMessage;
 use crate::{limits::retry_after, service::ServiceError};
 
 /// Why a request is not done.
@@ -99,27 +100,28 @@ impl ApiError {
 
     /// As the API of 2023 has it: `{"status": "error", "message": …}`, faults as an object of lists.
     pub(super) fn legacy(&self) -> Response {
-        let message = match self {
-            Self::Service(ServiceError::Faults(faults)) => json!(faults),
-            _ => Value::String(self.message()),
+        let mut error = LegacyError {
+            status: "error",
+            message: match self {
+                Self::Service(ServiceError::Faults(faults)) => LegacyMessage::Faults(faults.clone()),
+                Self::Service(ServiceError::TooMany { .. }) => LegacyMessage::Text("Rate limit exceeded".into()),
+                _ => LegacyMessage::Text(self.message()),
+            },
+            tip: None,
+            tips: None,
+            retry_after: None,
         };
-        let mut body = json!({"status": "error", "message": message});
-        match (self, self.wait()) {
-            (Self::Key, _) => {
-                body["tip"] =
-                    "1. Make sure that the key is the field `key` of the JSON body. 2. Make sure that it is a key \
-                               of this server."
-                        .into();
-            }
-            (Self::Service(ServiceError::TooMany { .. }), Some(wait)) => {
-                let seconds = retry_after(wait).max(1);
-                body["message"] = "Rate limit exceeded".into();
-                body["tips"] = format!("{} Wait for {seconds} seconds.", self.message()).into();
-                body["retry_after"] = seconds.into();
-            }
-            _ => {}
+        if let Self::Key = self {
+            let tip = "1. Make sure that the key is the field `key` of the JSON body. 2. Make sure that it is a key of this \
+                       server.";
+            error.tip = Some(tip.into());
         }
-        self.answer(body)
+        if let Self::Service(ServiceError::TooMany { wait, .. }) = self {
+            let seconds = retry_after(*wait).max(1);
+            error.tips = Some(format!("{} Wait for {seconds} seconds.", self.message()));
+            error.retry_after = Some(seconds);
+        }
+        self.answer(serde_json::to_value(error).unwrap_or_default())
     }
 
     /// As OpenAI has it: `{"error": {"message", "type", "param", "code"}}`; of several faults the first has its
@@ -187,10 +189,19 @@ struct OpenAiErrorBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LegacyError {
     /// Always `error`.
-    status: String,
-    /// A text, or lists of faults by field.
-    #[schema(value_type = Object)]
-    message: Value,
+    #[schema(value_type = String)]
+    status: &'static str,
+    /// A sentence, or lists of faults by field.
+    message: LegacyMessage,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tip: Option<String>,
+    /// What to do about it, where there is too much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tips: Option<String>,
+    /// Seconds to wait, where there is too much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
 }
 
 /// An error in the rendering of the API of 2023.

@@ -55,12 +55,12 @@ async fn state(store: &dyn Store, id: JobId) -> State {
 }
 
 fn success(output: &str, bytes: u64) -> Outcome {
-    Outcome::Succeeded(Success {
+    Outcome::Succeeded(Box::new(Success {
         output: output.to_owned(),
         bytes,
         report: Report::default(),
         generation_time: 1.5,
-    })
+    }))
 }
 
 fn notice(job: &Job, host: &str) -> Notice {

@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
+    io::{BufRead, BufReader},
     path::Path,
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -286,5 +288,91 @@ impl Client {
 
     pub(crate) async fn ended(&self, id: &str) -> Value {
         self.until(id, &["completed", "failed"]).await
+    }
+}
+
+/// The program, killed when it is dropped.
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    pub(crate) client: Client,
+}
+
+impl Program {
+    pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_t2v-server"))
+            .args(["--listen", "127.0.0.1:0", "--key", KEY, "--data-dir"])
+            .arg(data)
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
+        let client = Client {
+            url: url.unwrap(),
+            key: KEY.into(),
+        };
+        Self { child, client }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A database of one test, where `T2V_TEST_POSTGRES` has the URL of a PostgreSQL server.
+pub(crate) struct Database {
+    admin: sqlx::PgPool,
+    name: String,
+    pub(crate) url: String,
+}
+
+impl Database {
+    pub(crate) async fn create() -> Option<Self> {
+        let Ok(url) = std::env::var("T2V_TEST_POSTGRES") else {
+            println!(
+                "not run: T2V_TEST_POSTGRES has no URL of a PostgreSQL server, such as postgres://user:password@host/db"
+            );
+            return None;
+        };
+        let admin = sqlx::PgPool::connect(&url).await.unwrap();
+        let name = format!("t2v_test_{}", uuid::Uuid::new_v4().simple());
+        let mut own = url::Url::parse(&url).unwrap();
+        own.set_path(&name);
+        let database = Self {
+            admin,
+            name,
+            url: own.into(),
+        };
+        database.run(format!("CREATE DATABASE {}", database.name)).await;
+        Some(database)
+    }
+
+    async fn run(&self, statement: String) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&self.admin)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn drop(&self) {
+        self.run(format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 }

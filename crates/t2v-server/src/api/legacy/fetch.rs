@@ -12,6 +12,7 @@ use crate::{
     api::{
         App, Shared,
         error::{Legacy, LegacyError},
+        schema::{FetchBody, KeyBody},
     },
     job::{Job, JobId},
     service::ServiceError,
@@ -19,7 +20,7 @@ use crate::{
 
 /// The result of a video, by the number in the field `request_id`: `success`, `processing` or `failed`.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/fetch", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/fetch", tag = "enterprise", request_body = FetchBody,
     responses(
         (status = 200, description = "`success`, `processing` or `failed`.", body = Object),
         (status = "4XX", description = "The key or the number is wrong.", body = LegacyError),
@@ -33,7 +34,7 @@ pub(super) async fn fetch(State(app): Shared, request: Authorised) -> Result<Res
 
 /// The same with the number in the path.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/video/fetch/{id}", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/video/fetch/{id}", tag = "enterprise", request_body = KeyBody,
     params(("id" = String, Path, description = "Number of the video.")),
     responses(
         (status = 200, description = "`success`, `processing` or `failed`.", body = Object),
@@ -51,7 +52,7 @@ pub(super) async fn fetch_by_path(
 
 /// The same under the path of version 6.
 #[utoipa::path(
-    post, path = "/api/v6/video/fetch/{id}", tag = "enterprise", request_body = Object,
+    post, path = "/api/v6/video/fetch/{id}", tag = "enterprise", request_body = KeyBody,
     params(("id" = String, Path, description = "Number of the video.")),
     responses(
         (status = 200, description = "`success`, `processing` or `failed`.", body = Object),

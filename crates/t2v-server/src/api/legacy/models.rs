@@ -10,6 +10,7 @@ use crate::{
     api::{
         Shared,
         error::{Legacy, LegacyError},
+        schema::{KeyBody, LoadModelBody, ModelBody},
     },
     job::Timestamp,
     service::ServiceError,
@@ -17,7 +18,7 @@ use crate::{
 
 /// Names of the schedulers.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/schedulers_list", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/schedulers_list", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "Their names.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError))
 )]
 pub(super) async fn schedulers_list(_request: Authorised) -> Json<Value> {
@@ -29,7 +30,7 @@ pub(super) async fn schedulers_list(_request: Authorised) -> Json<Value> {
 
 /// Names of the models, and since when each is there.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/get_all_models", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/get_all_models", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "The models.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn get_all_models(State(app): Shared, _request: Authorised) -> Result<Json<Value>, Legacy> {
@@ -54,7 +55,7 @@ fn date(time: Timestamp) -> String {
 
 /// Whether there is the model of `model_id`.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/verify_model", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/verify_model", tag = "enterprise", request_body = ModelBody,
     responses((status = 200, description = "There is.", body = Object), (status = "4XX", description = "There is not, or the key is wrong.", body = LegacyError))
 )]
 pub(super) async fn verify_model(State(app): Shared, request: Authorised) -> Result<Json<Value>, Legacy> {
@@ -67,7 +68,7 @@ pub(super) async fn verify_model(State(app): Shared, request: Authorised) -> Res
 
 /// Adds the model of `url`, a folder below a model root of the server or a hub id, under the name `model_id`.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/load_model", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/load_model", tag = "enterprise", request_body = LoadModelBody,
     responses((status = 200, description = "It is being opened.", body = Object), (status = "4XX", description = "The source is not one that may be opened, or the key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn load_model(State(app): Shared, request: Administration) -> Result<Json<Value>, Legacy> {
@@ -76,7 +77,7 @@ pub(super) async fn load_model(State(app): Shared, request: Administration) -> R
 
 /// The same under the later name.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/load_model_v2", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/load_model_v2", tag = "enterprise", request_body = LoadModelBody,
     responses((status = 200, description = "It is being opened.", body = Object), (status = "4XX", description = "The source is not one that may be opened, or the key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn load_model_v2(State(app): Shared, request: Administration) -> Result<Json<Value>, Legacy> {
@@ -103,7 +104,7 @@ async fn load(app: &crate::api::App, request: &Authorised) -> Result<Json<Value>
 
 /// Takes the model of `model_id` away.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/delete_model", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/delete_model", tag = "enterprise", request_body = ModelBody,
     responses((status = 200, description = "It is away.", body = Object), (status = "4XX", description = "There is none, or the key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn delete_model(State(app): Shared, request: Administration) -> Result<Json<Value>, Legacy> {
@@ -113,7 +114,7 @@ pub(super) async fn delete_model(State(app): Shared, request: Administration) ->
 
 /// Takes in models that other servers added.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/sync_model", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/sync_model", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "All models.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn sync_model(State(app): Shared, _request: Administration) -> Result<Json<Value>, Legacy> {
@@ -126,7 +127,7 @@ pub(super) async fn sync_model(State(app): Shared, _request: Administration) -> 
 
 /// Answers that a model's own autoencoder is used: others can't be loaded.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/load_vae", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/load_vae", tag = "enterprise", request_body = KeyBody,
     responses((status = "4XX", description = "What can be done instead.", body = LegacyError))
 )]
 pub(super) async fn load_vae(_request: Administration) -> Legacy {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request, rejection::BytesRejection},
-    http::{HeaderMap, HeaderName, StatusCode},
+    http::{HeaderMap, StatusCode},
 };
 use serde_json::{Map, Value};
 
@@ -90,8 +90,7 @@ impl Authorised {
 
 /// The header `Idempotency-Key`.
 pub(in crate::api) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ServiceError> {
-    const NAME: HeaderName = HeaderName::from_static("idempotency-key");
-    let Some(value) = headers.get(NAME) else {
+    let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
     let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()));

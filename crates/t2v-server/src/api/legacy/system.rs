@@ -9,6 +9,7 @@ use crate::{
     api::{
         Shared,
         error::{Legacy, LegacyError},
+        schema::{KeyBody, UpdateS3Body, UploadBody},
     },
     inputs::{InputError, Source},
     outputs::StorageSettings,
@@ -17,7 +18,7 @@ use crate::{
 
 /// Keeps a picture to start from, the base64 or data URL in the field `image`; answers its URL, for `init_image`.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/upload_image", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/upload_image", tag = "enterprise", request_body = UploadBody,
     responses((status = 200, description = "Where it is.", body = Object), (status = "4XX", description = "It is no picture, or the key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn upload_image(State(app): Shared, request: Authorised) -> Result<Json<Value>, Legacy> {
@@ -65,7 +66,7 @@ fn picture(source: Source) -> Result<(Bytes, &'static str), InputError> {
 
 /// How many models there are, and seconds until the queue is expected to be empty.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/system_details", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/system_details", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "So many.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn system_details(State(app): Shared, _request: Authorised) -> Result<Json<Value>, Legacy> {
@@ -76,7 +77,7 @@ pub(super) async fn system_details(State(app): Shared, _request: Authorised) -> 
 
 /// How many videos wait, and seconds until the queue is expected to be empty.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/system_load", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/system_load", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "So many.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn system_load(State(app): Shared, _request: Authorised) -> Result<Json<Value>, Legacy> {
@@ -88,7 +89,7 @@ pub(super) async fn system_load(State(app): Shared, _request: Authorised) -> Res
 
 /// Cancels the videos of the key that wait. The server need not be restarted for that, whatever the message of 2023 says.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/clear_queue", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/clear_queue", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "They are cancelled.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn clear_queue(State(app): Shared, request: Authorised) -> Result<Json<Value>, Legacy> {
@@ -100,7 +101,7 @@ pub(super) async fn clear_queue(State(app): Shared, request: Authorised) -> Resu
 
 /// Drops loaded models.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/clear_cache", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/clear_cache", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "They are loaded again when they are needed.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError))
 )]
 pub(super) async fn clear_cache(State(app): Shared, _request: Administration) -> Json<Value> {
@@ -110,7 +111,7 @@ pub(super) async fn clear_cache(State(app): Shared, _request: Administration) ->
 
 /// Stops the server in order, where something starts it again.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/restart_server", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/restart_server", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "It stops.", body = Object), (status = "4XX", description = "Nothing would start it again, or the key is wrong.", body = LegacyError))
 )]
 pub(super) async fn restart_server(State(app): Shared, _request: Administration) -> Result<Json<Value>, Legacy> {
@@ -126,7 +127,7 @@ pub(super) async fn restart_server(State(app): Shared, _request: Administration)
 
 /// Answers that the server is updated where it runs.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/update_server", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/update_server", tag = "enterprise", request_body = KeyBody,
     responses((status = "4XX", description = "How it is updated.", body = LegacyError))
 )]
 pub(super) async fn update_server(_request: Administration) -> Legacy {
@@ -137,7 +138,7 @@ pub(super) async fn update_server(_request: Administration) -> Legacy {
 /// Writes videos to a bucket from now on: `bucket_name`, `region_name`, `endpoint_url`, `aws_access_key_id`,
 /// `aws_secret_access_key`, and `image_directory` for a folder in it. Videos that there are stay where they are.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/update_s3", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/update_s3", tag = "enterprise", request_body = UpdateS3Body,
     responses((status = 200, description = "It is written to.", body = Object), (status = "4XX", description = "It cannot be written to, or the key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
 )]
 pub(super) async fn update_s3(State(app): Shared, request: Administration) -> Result<Json<Value>, Legacy> {

@@ -16,6 +16,7 @@ use crate::{
     api::{
         App, Shared,
         error::{Legacy, LegacyError},
+        schema::{ImageToVideoBody, TextToVideoBody},
     },
     inputs::Source,
     job::{InitKind, Job, State as JobState},
@@ -32,7 +33,7 @@ const INIT: [(&str, InitKind); 2] = [("init_image", InitKind::Image), ("init_vid
 /// `temp` (files are removed after a day). Numbers may be texts, switches "yes" or "no"; unknown fields are ignored. With the
 /// header `Idempotency-Key` several submissions of the same make one video.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/text2video", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/text2video", tag = "enterprise", request_body = TextToVideoBody,
     responses(
         (status = 200, description = "`success` with the URL of the video, or `processing`.", body = Object),
         (status = 400, description = "Faults by field.", body = LegacyError),
@@ -51,7 +52,7 @@ pub(super) async fn text2video(State(app): Shared, request: Authorised) -> Resul
 
 /// The same under the path of version 6.
 #[utoipa::path(
-    post, path = "/api/v6/video/text2video", tag = "enterprise", request_body = Object,
+    post, path = "/api/v6/video/text2video", tag = "enterprise", request_body = TextToVideoBody,
     responses(
         (status = 200, description = "`success` or `processing`.", body = Object),
         (status = "4XX", description = "As for `/api/v1/enterprise/text2video`.", body = LegacyError),
@@ -64,7 +65,7 @@ pub(super) async fn text2video_v6(State(app): Shared, request: Authorised) -> Re
 
 /// Makes a video from a picture, `init_image`, and a prompt.
 #[utoipa::path(
-    post, path = "/api/v1/enterprise/video/img2video", tag = "enterprise", request_body = Object,
+    post, path = "/api/v1/enterprise/video/img2video", tag = "enterprise", request_body = ImageToVideoBody,
     responses(
         (status = 200, description = "`success` or `processing`.", body = Object),
         (status = "4XX", description = "As for `/api/v1/enterprise/text2video`.", body = LegacyError),
@@ -78,7 +79,7 @@ pub(super) async fn img2video(State(app): Shared, request: Authorised) -> Result
 
 /// The same under the path of version 6.
 #[utoipa::path(
-    post, path = "/api/v6/video/img2video", tag = "enterprise", request_body = Object,
+    post, path = "/api/v6/video/img2video", tag = "enterprise", request_body = ImageToVideoBody,
     responses(
         (status = 200, description = "`success` or `processing`.", body = Object),
         (status = "4XX", description = "As for `/api/v1/enterprise/text2video`.", body = LegacyError),

@@ -19,6 +19,7 @@ use crate::{
         App, Shared,
         error::{OpenAi, OpenAiError},
         legacy::{idempotency_key, is_yes},
+        schema::CreateBody,
     },
     document::Document,
     service::{Service, ServiceError, Submission},
@@ -30,7 +31,7 @@ use crate::{
 /// data URL). Size and seconds become the nearest that the model can make; the answer says which. Beside them all fields of
 /// the API of 2023 are taken, but `key`. With the header `Idempotency-Key` several submissions of the same make one video.
 #[utoipa::path(
-    post, path = "/v1/videos", tag = "videos", security(("key" = [])), request_body = Object,
+    post, path = "/v1/videos", tag = "videos", security(("key" = [])), request_body = CreateBody,
     responses(
         (status = 200, description = "The video is queued.", body = Document),
         (status = 400, description = "The request asks for what can't be done.", body = OpenAiError),

@@ -5,9 +5,11 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, State},
-    response::sse::{Event, KeepAlive, Sse},
+    response::{
+        IntoResponse,
+        sse::{Event, KeepAlive, Sse},
+    },
 };
-use futures::Stream;
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
@@ -35,7 +37,7 @@ const PACE: Duration = Duration::from_millis(100);
     get, path = "/v1/videos/{id}/events", tag = "videos", security(("key" = [])),
     params(("id" = String, Path, description = "The id of the video.")),
     responses(
-        (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events.", body = Object, content_type = "text/event-stream"),
         (status = "4XX", description = "There is none, or the key is wrong.", body = OpenAiError),
         (status = "5XX", description = "Something is missing for now.", body = OpenAiError)
     )
@@ -44,7 +46,7 @@ pub(super) async fn events(
     State(app): Shared,
     Bearer(owner): Bearer,
     Path(id): Path<String>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, OpenAi> {
+) -> Result<impl IntoResponse, OpenAi> {
     let job = app.service.job(&owner, parse(&id)?).await?;
     let follower = Follower {
         service: Arc::clone(&app.service),
@@ -57,9 +59,11 @@ pub(super) async fn events(
     };
     let stream = futures::stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
-        Some((Ok(event), follower))
+        Some((Ok::<_, Infallible>(event), follower))
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+    // Proxies must not collect events.
+    let unbuffered = [("x-accel-buffering", "no")];
+    Ok((unbuffered, Sse::new(stream).keep_alive(KeepAlive::default())))
 }
 
 /// Follows one job for one client.

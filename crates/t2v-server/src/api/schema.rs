@@ -1,0 +1,180 @@
+//! Bodies of requests as the description of the API shows them. They are read leniently: numbers may be texts, switches
+//! "yes" or "no", and unknown fields are ignored.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A body that needs nothing but the key.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyBody {
+    /// A key of this server.
+    key: String,
+}
+
+/// A video from a prompt.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TextToVideoBody {
+    /// A key of this server.
+    key: String,
+    /// What the video should show.
+    prompt: String,
+    #[serde(flatten)]
+    parameters: Parameters,
+    /// A picture to start from: a URL, a data URL, or base64.
+    init_image: Option<String>,
+    /// A video to start from: a URL, a data URL, or base64.
+    init_video: Option<String>,
+    /// Whether another server may make the video, where there are several.
+    #[schema(value_type = Option<String>, pattern = "^(yes|no)$")]
+    loadbalancer: Option<String>,
+}
+
+/// A video from a picture.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ImageToVideoBody {
+    /// A key of this server.
+    key: String,
+    /// What the video should show.
+    prompt: String,
+    /// The picture: a URL, a data URL, or base64.
+    init_image: String,
+    #[serde(flatten)]
+    parameters: Parameters,
+}
+
+/// A new video.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CreateBody {
+    /// What the video should show.
+    prompt: String,
+    /// The model's name.
+    model: Option<String>,
+    /// Seconds that the video lasts, as a text or a number.
+    #[schema(pattern = "^[1-9][0-9]?$")]
+    seconds: Option<String>,
+    /// Width and height in pixels.
+    #[schema(pattern = "^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")]
+    size: Option<String>,
+    /// A picture to start from: a file of a form, a URL, or a data URL.
+    input_reference: Option<String>,
+    #[serde(flatten)]
+    parameters: Parameters,
+}
+
+/// What both APIs take. Without a value it is the model's own.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Parameters {
+    /// The model's name.
+    model_id: Option<String>,
+    /// What the video should not show.
+    negative_prompt: Option<String>,
+    /// Pixels, a multiple of the model's factor.
+    #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
+    width: Option<u32>,
+    /// Pixels, a multiple of the model's factor.
+    #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
+    height: Option<u32>,
+    /// Frames of the video, as many as the model can do.
+    #[schema(minimum = 1, maximum = 128)]
+    num_frames: Option<u32>,
+    /// Frames a second.
+    #[schema(minimum = 1, maximum = 60)]
+    fps: Option<u32>,
+    /// Name of a scheduler, of those that `schedulers_list` has.
+    #[schema(example = "UniPCMultistepScheduler")]
+    scheduler: Option<String>,
+    /// Denoising steps.
+    #[schema(minimum = 1, maximum = 50)]
+    num_inference_steps: Option<u32>,
+    /// Weight of the prompt.
+    #[schema(minimum = 1, maximum = 20)]
+    guidance_scale: Option<f64>,
+    /// With something to start from: how much of it is replaced.
+    #[schema(minimum = 0, maximum = 1)]
+    strength: Option<f64>,
+    /// Makes the same video again; otherwise one is drawn.
+    #[schema(minimum = 0)]
+    seed: Option<u32>,
+    /// Whether the prompt may be completed.
+    #[schema(pattern = "^(yes|no)$")]
+    enhance_prompt: Option<String>,
+    /// Last layers of the text encoder to leave out.
+    #[schema(minimum = 0, maximum = 8)]
+    clip_skip: Option<u32>,
+    /// Told when the video is there, or is not to be: `https://` and public.
+    webhook: Option<String>,
+    /// Given back to the webhook: a text, a number or a boolean.
+    #[schema(value_type = Option<String>)]
+    track_id: Option<Value>,
+    /// Whether the files are removed after a day.
+    #[schema(pattern = "^(yes|no)$")]
+    temp: Option<String>,
+}
+
+/// The number of a video.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FetchBody {
+    /// A key of this server.
+    key: String,
+    /// The number of the video, which may be a text, too.
+    request_id: i64,
+}
+
+/// The name of a model.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ModelBody {
+    /// A key of this server.
+    key: String,
+    /// Its name.
+    model_id: String,
+}
+
+/// A model to take in.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LoadModelBody {
+    /// A key of this server that may change it.
+    key: String,
+    /// The name that it gets.
+    model_id: String,
+    /// A folder below a model root of the server, or a hub id.
+    url: String,
+}
+
+/// A picture to keep.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UploadBody {
+    /// A key of this server.
+    key: String,
+    /// PNG, JPEG, WebP or GIF, as base64 or a data URL.
+    image: String,
+}
+
+/// A bucket.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UpdateS3Body {
+    /// A key of this server that may change it.
+    key: String,
+    /// The bucket's name.
+    bucket_name: String,
+    /// Its region.
+    region_name: Option<String>,
+    /// Where S3 is spoken, if not at Amazon.
+    endpoint_url: Option<String>,
+    /// The key's id.
+    aws_access_key_id: String,
+    /// The key.
+    aws_secret_access_key: String,
+    /// A folder in the bucket.
+    image_directory: Option<String>,
+}
+
+/// What an error of the API of 2023 says.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum LegacyMessage {
+    /// A sentence.
+    Text(String),
+    /// Lists of faults by field.
+    Faults(std::collections::BTreeMap<String, Vec<String>>),
+}
