@@ -26,6 +26,7 @@ let selected = null;
 let hasMore = false;
 let following = null;
 let submission = null;
+let isLockedOut = false;
 
 const holder = new KeyHolder(storage(), location.hash);
 if (location.hash.includes("key=")) history.replaceState(null, "", location.pathname + location.search);
@@ -63,8 +64,8 @@ function storage() {
 
 /** Waits for a key where the server wants another one. */
 async function askForKey(isWrong) {
-    const isGiven = await keyDialog.ask(isWrong ? "The server does not know this key." : "");
-    if (!isGiven) throw Object.assign(new Error("A key is needed: press Key to give one."), { status: 401 });
+    isLockedOut = !(await keyDialog.ask(isWrong ? "The server does not know this key." : ""));
+    if (isLockedOut) throw Object.assign(new Error("A key is needed: press Key to give one."), { status: 401 });
 }
 
 /** Does something, and says what goes wrong. */
@@ -120,7 +121,7 @@ async function showOlder() {
 /** Looks at videos that are under way and not followed. */
 async function refresh() {
     const others = videos.active().filter((document) => document.id !== selected || !following);
-    if (others.length === 0 || document.hidden) return;
+    if (others.length === 0 || document.hidden || isLockedOut) return;
     take(await api.videos({ limit: PAGE }));
     show();
 }
@@ -160,6 +161,7 @@ function submissionOf(fields, file) {
 }
 
 function lookAt(id) {
+    showText(byId("notice"), "");
     select(id);
     byId("viewer").scrollIntoView({ block: "nearest" });
 }
@@ -240,6 +242,7 @@ async function remove({ id, number }) {
 
 async function changeKey() {
     if (!(await keyDialog.ask())) return;
+    isLockedOut = false;
     videos.clear();
     select(null);
     await start();

@@ -30,7 +30,7 @@ export class Viewer {
             element("button", { type: "button", textContent, className, onclick: () => handlers[action](this.#shown) });
         this.#buttons = {
             again: button("Again with this seed", "again"),
-            another: button("With a new seed", "another"),
+            another: button("New seed", "another"),
             download: element("a", { className: "button", textContent: "Download" }),
             cancel: button("Cancel", "cancel"),
             remove: button("Delete", "remove", "quiet"),

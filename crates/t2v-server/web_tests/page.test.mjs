@@ -135,8 +135,17 @@ test("following stops when it is told to, or when the video is gone", async () =
     const controller = new AbortController();
     const options = { onDocument: () => {}, wait: async () => controller.abort(), signal: controller.signal };
     assert.equal(await follow({ ...options, open: async () => stream(["snapshot", video()]) }), "stopped");
+    const locked = async () => Promise.reject(Object.assign(new Error("no key"), { status: 401 }));
+    assert.equal(await follow({ ...options, open: locked, signal: new AbortController().signal }), "stopped");
     const gone = async () => Promise.reject(Object.assign(new Error("gone"), { status: 404 }));
     assert.equal(await follow({ ...options, open: gone, signal: new AbortController().signal }), "gone");
+});
+
+test("a connection that is silent is given up", async () => {
+    const silent = () => new Response(new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode(": hello\n")) }));
+    const answers = [silent, () => stream(["snapshot", video(done)], ["end", {}])];
+    const options = { onDocument: () => {}, wait: async () => {}, signal: new AbortController().signal, silence: 20 };
+    assert.equal(await follow({ ...options, open: async () => answers.shift()() }), "ended");
 });
 
 test("waits grow to half a minute and are never the same for all", () => {
