@@ -28,7 +28,11 @@ async fn every_file_is_served_and_is_not_sent_twice() {
     let server = TestServer::start("").await;
     let get = |path: String, tag: String| {
         let client = &server.client;
-        async move { client.send("GET", &path, &[("if-none-match", &tag)], None).await }
+        async move {
+            client
+                .send("GET", &path, &[("if-none-match", tag.as_str())], None)
+                .await
+        }
     };
     for (path, text) in files() {
         let first = get(path.clone(), "\"other\"".into()).await;
