@@ -32,6 +32,7 @@ mod geometry;
 mod init_clip;
 mod job;
 mod latents;
+mod limits;
 mod model;
 mod monitor;
 mod options;
@@ -56,6 +57,7 @@ pub use device::{Backend, DeviceName, Dtype, FoundDevice, Placement, found_devic
 pub use error::PipelineError;
 pub use job::{Job, JobEvent};
 pub use latents::Latents;
+pub use limits::{Limit, Limits};
 pub use model::MemoryMode;
 pub use options::{Callback, GenerateOptions, Observer};
 pub use pipeline::Pipeline;

@@ -13,7 +13,7 @@ use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    CancelToken, FolderModel, GenerateOptions, InitMedia, Latents, MemoryMode, PipelineError, Placement, Report,
+    CancelToken, FolderModel, GenerateOptions, InitMedia, Latents, Limits, MemoryMode, PipelineError, Placement, Report,
     TextToVideoRequest, Video,
     checkpoint::Checkpoint,
     error::{is_too_large, panic_message},
@@ -146,6 +146,12 @@ impl Pipeline {
     #[must_use]
     pub fn nearest_frames(&self, frames: u32) -> u32 {
         self.checkpoint.family.geometry().nearest_frames(frames)
+    }
+
+    /// The values that the fields of a request to this model may have.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits::of(self.checkpoint.family.geometry())
     }
 
     /// Generates the video of a request.

@@ -8,8 +8,8 @@ use std::fmt;
 use parse::Form;
 use serde::Serialize;
 use serde_json::Value;
-pub(crate) use validate::MAX_SIDE;
 pub use validate::ValidationError;
+pub(crate) use validate::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_SIDE, MAX_STEPS};
 
 /// A request, field by field the body of the Stable Diffusion API's `text2video` endpoint, with `num_frames`, `fps`
 /// and `clip_skip` of its later versions, and `prompt_weighting`, `long_prompts` and `vae_tiling` of this crate.

@@ -6,6 +6,7 @@ mod error;
 mod files;
 mod legacy;
 mod ops;
+mod page;
 mod range;
 mod schema;
 mod v1;
@@ -84,6 +85,7 @@ pub fn router(app: Arc<App>) -> Router {
     let limit = DefaultBodyLimit::max(app.body_limit);
     routes
         .merge(files::router())
+        .merge(page::router())
         .with_state(Arc::clone(&app))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
         .fallback(error::no_route)

@@ -51,10 +51,15 @@ fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
 /// Tells where the server is. Whether anybody reads it is no matter.
 fn greet(server: &Server) {
     let mut out = std::io::stdout().lock();
-    let key = match &server.new_key {
-        Some(key) => format!("key (it is not shown again): {key}\n"),
-        None => String::new(),
-    };
     let (address, url) = (server.address, &server.public_url);
-    let _ = write!(out, "listening on http://{address}\ndocs: {url}/docs\n{key}").and_then(|()| out.flush());
+    // What follows `#` stays in the browser.
+    let (fragment, key) = match &server.new_key {
+        Some(key) => (format!("#key={key}"), format!("key (it is not shown again): {key}\n")),
+        None => (String::new(), String::new()),
+    };
+    let _ = write!(
+        out,
+        "listening on http://{address}\npage: {url}/{fragment}\ndocs: {url}/docs\n{key}"
+    )
+    .and_then(|()| out.flush());
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use t2v_pipeline::{
-    FolderModel, HubModel, InitMedia, ModelRegistry, ModelSource, Pipeline, PipelineError, Placement, Report,
+    FolderModel, HubModel, InitMedia, Limits, ModelRegistry, ModelSource, Pipeline, PipelineError, Placement, Report,
     TextToVideoRequest,
 };
 
@@ -74,6 +74,10 @@ impl Engine for Models {
     fn nearest(&self, model: Option<&str>, size: [u32; 2], frames: u32) -> Result<([u32; 2], u32), EngineError> {
         let pipeline = self.pipeline(model)?;
         Ok((pipeline.nearest_size(size), pipeline.nearest_frames(frames)))
+    }
+
+    fn limits(&self, model: &str) -> Result<Option<Limits>, EngineError> {
+        Ok(Some(self.pipeline(Some(model))?.limits()))
     }
 
     fn check(&self) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
-use t2v_pipeline::{InitMedia, Report, TextToVideoRequest, webhook::WebhookSender};
+use t2v_pipeline::{InitMedia, Limits, Report, TextToVideoRequest, webhook::WebhookSender};
 use tokio::{
     sync::{broadcast, watch},
     time::Instant,
@@ -290,6 +290,17 @@ impl Service {
         resolved
             .map_err(|error| ServiceError::Unavailable(error.to_string()))?
             .map_err(Into::into)
+    }
+
+    /// What requests to a model get where they say nothing, and the values that their fields may have. Reads the model's
+    /// configuration, where that was not done yet.
+    ///
+    /// # Errors
+    /// A model that there is not, or can't be opened.
+    pub async fn model(&self, name: &str) -> Result<(Report, Option<Limits>), ServiceError> {
+        let plain = TextToVideoRequest::new("").with_model_id(name);
+        let defaults = self.resolve(plain, None).await?;
+        Ok((defaults, self.engine.limits(name)?))
     }
 
     /// A job of an owner.

@@ -325,7 +325,11 @@ async fn operators_see_how_the_server_is() {
         docs.status == 200 && String::from_utf8_lossy(&docs.bytes).contains("swagger"),
         "{docs:?}"
     );
-    assert_eq!(get("/").await.status, 404);
+    let page = get("/").await;
+    assert!(
+        page.status == 200 && String::from_utf8_lossy(&page.bytes).contains("page/app.mjs"),
+        "{page:?}"
+    );
     server.stop().await;
 }
 

@@ -68,6 +68,21 @@ async fn a_video_of_the_embedded_model_is_made_and_served() {
         faults["message"]["width"][0].as_str().unwrap().contains("multiple of"),
         "{faults}"
     );
+    let model = client.v1("GET", "/v1/models/tiny-world", None).await.json();
+    assert_eq!(
+        model["limits"]["width"],
+        json!({"minimum": 8, "maximum": 1024, "step": 8})
+    );
+    assert_eq!(
+        model["limits"]["guidance_scale"],
+        json!({"minimum": 1.0, "maximum": 20.0, "step": null})
+    );
+    assert_eq!(
+        (&model["defaults"]["width"], &model["defaults"]["fps"]),
+        (&json!(64), &json!(8))
+    );
+    let schedulers = model["schedulers"].as_array().unwrap();
+    assert!(schedulers.contains(&model["defaults"]["scheduler"]), "{model}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,10 @@ async fn errors_have_openais_shape() {
         let error = &answer.json()["error"];
         assert_eq!((answer.status, &error["param"]), (status, &param), "{answer:?}");
         assert!(error["message"].is_string() && error["type"] == "invalid_request_error");
+        if status == 400 && error["code"] == "invalid_value" {
+            let field = param.as_str().unwrap();
+            assert!(error["faults"][field][0].is_string(), "{answer:?}");
+        }
     }
     for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", KEY)]] {
         let answer = client.send("GET", "/v1/videos", headers, None).await;
@@ -366,6 +370,21 @@ async fn models_are_listed() {
     assert_eq!(
         (&models["object"], &models["data"][0]["id"]),
         (&json!("list"), &json!("stub"))
+    );
+    let model = server.client.v1("GET", "/v1/models/stub", None).await.json();
+    assert_eq!(
+        (
+            &model["id"],
+            &model["object"],
+            &model["defaults"]["width"],
+            &model["limits"]
+        ),
+        (&json!("stub"), &json!("model"), &json!(64), &Value::Null)
+    );
+    let unknown = server.client.v1("GET", "/v1/models/no%2Fmodel", None).await;
+    assert_eq!(
+        (unknown.status, &unknown.json()["error"]["code"]),
+        (404, &json!("model_not_found"))
     );
     server.stop().await;
 }

@@ -9,11 +9,12 @@ use super::TextToVideoRequest;
 
 /// Pixels.
 pub(crate) const MAX_SIDE: u32 = 1024;
-const MAX_STEPS: u32 = 50;
+pub(crate) const MAX_STEPS: u32 = 50;
+pub(crate) const MAX_GUIDANCE: f64 = 20.0;
 /// Of any model; each says how many it can do.
-const MAX_FRAMES: u32 = 1024;
-const MAX_FPS: u32 = 60;
-const MAX_CLIP_SKIP: u32 = 8;
+pub(crate) const MAX_FRAMES: u32 = 1024;
+pub(crate) const MAX_FPS: u32 = 60;
+pub(crate) const MAX_CLIP_SKIP: u32 = 8;
 
 /// Faults of a request, by field: the `message` of the API's validation errors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -87,7 +88,7 @@ pub(super) fn faults(request: &TextToVideoRequest) -> ValidationError {
         }
     }
     faults.check_range("num_inference_steps", request.num_inference_steps, 1, MAX_STEPS);
-    faults.check_range("guidance_scale", request.guidance_scale, 1.0, 20.0);
+    faults.check_range("guidance_scale", request.guidance_scale, 1.0, MAX_GUIDANCE);
     faults.check_range("strength", request.strength, 0.0, 1.0);
     faults.check_range("num_frames", request.num_frames, 1, MAX_FRAMES);
     faults.check_range("clip_skip", request.clip_skip, 0, MAX_CLIP_SKIP);

@@ -1,6 +1,6 @@
 //! One error, and its rendering in each API.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
@@ -124,7 +124,8 @@ impl ApiError {
         self.answer(serde_json::to_value(error).unwrap_or_default())
     }
 
-    /// As OpenAI has it: `{"error": {"message", "type", "param", "code"}}`; of several faults the first has its field named.
+    /// As OpenAI has it: `{"error": {"message", "type", "param", "code"}}`; of several faults the first has its
+    /// field named, and `faults` has them all.
     pub(super) fn openai(&self) -> Response {
         let status = self.status();
         let (kind, code) = match self {
@@ -151,6 +152,10 @@ impl ApiError {
                 kind: kind.into(),
                 param,
                 code: code.map(Into::into),
+                faults: match self {
+                    Self::Service(ServiceError::Faults(faults)) => Some(faults.clone()),
+                    _ => None,
+                },
             },
         };
         self.answer(serde_json::to_value(error).unwrap_or_default())
@@ -175,6 +180,9 @@ struct OpenAiErrorBody {
     param: Option<String>,
     /// For programs.
     code: Option<String>,
+    /// All that is wrong with the request, by field: this server's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// An error of the API of 2023.

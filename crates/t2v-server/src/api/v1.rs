@@ -3,6 +3,7 @@
 mod create;
 mod events;
 mod form;
+mod models;
 mod videos;
 
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(videos::content))
         .routes(routes!(videos::cancel))
         .routes(routes!(events::events))
-        .routes(routes!(videos::models))
+        .routes(routes!(models::list))
+        .routes(routes!(models::retrieve))
 }
 
 /// Whose Bearer key a request has, within its limits.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use t2v_pipeline::{CancelToken, InitMedia, Report, TextToVideoRequest, ValidationError};
+use t2v_pipeline::{CancelToken, InitMedia, Limits, Report, TextToVideoRequest, ValidationError};
 
 use crate::store::Live;
 
@@ -22,6 +22,14 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// A model that there is not.
     fn nearest(&self, model: Option<&str>, size: [u32; 2], frames: u32) -> Result<([u32; 2], u32), EngineError>;
+
+    /// The values that the fields of a request to a model may have; `None`: this engine can't say.
+    ///
+    /// # Errors
+    /// A model that there is not.
+    fn limits(&self, _model: &str) -> Result<Option<Limits>, EngineError> {
+        Ok(None)
+    }
 
     /// Whether its models can be opened now.
     ///

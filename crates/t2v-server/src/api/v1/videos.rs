@@ -249,51 +249,6 @@ fn output(job: &Job) -> Result<&str, ServiceError> {
     }
 }
 
-/// A list of models.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Models {
-    /// Always `list`.
-    #[schema(value_type = String)]
-    object: &'static str,
-    /// The models; the one of requests that name none is first.
-    data: Vec<Model>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Model {
-    /// Its name.
-    id: String,
-    /// Always `model`.
-    #[schema(value_type = String)]
-    object: &'static str,
-    /// Seconds since 1970: when the server was started.
-    created: i64,
-    /// Always `t2v`.
-    #[schema(value_type = String)]
-    owned_by: &'static str,
-}
-
-/// The models.
-#[utoipa::path(
-    get, path = "/v1/models", tag = "videos", security(("key" = [])),
-    responses(
-        (status = 200, description = "All of them.", body = Models),
-        (status = "4XX", description = "The key is wrong.", body = OpenAiError)
-    )
-)]
-pub(super) async fn models(State(app): Shared, _owner: Bearer) -> Json<Models> {
-    let model = |id| Model {
-        id,
-        object: "model",
-        created: app.started_at,
-        owned_by: "t2v",
-    };
-    Json(Models {
-        object: "list",
-        data: app.service.engine.models().into_iter().map(model).collect(),
-    })
-}
-
 pub(super) fn parse(id: &str) -> Result<JobId, ServiceError> {
     job_id(id).ok_or(ServiceError::NotFound)
 }
