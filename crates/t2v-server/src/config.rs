@@ -159,7 +159,8 @@ impl Config {
                 .unwrap_or_default(),
             dtype: fields.parsed("dtype", "auto, f32, f16 or bf16").unwrap_or(Dtype::Auto),
             workers: fields.or("workers", 1),
-            wait: seconds(fields.or("wait", 20)),
+            // Clients' own patience begins at 10 seconds (OkHttp).
+            wait: seconds(fields.or("wait", 8)),
             allow_private_webhooks: fields.or("allow_private_webhooks", false),
             webhook_secret: fields.parsed("webhook_secret", "`whsec_` and 24 to 64 bytes in base64"),
             queued_per_key: fields.positive("queued_per_key", 100),
@@ -246,7 +247,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
         assert!(config.database.starts_with("sqlite:///") && config.database.ends_with("t2v-data/t2v.sqlite"));
         assert!(config.storage.url.starts_with("file:///"));
-        assert_eq!((config.workers, config.wait), (1, Duration::from_secs(20)));
+        assert_eq!((config.workers, config.wait), (1, Duration::from_secs(8)));
     }
 
     #[test]

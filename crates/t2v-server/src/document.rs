@@ -33,7 +33,6 @@ pub struct Document {
     /// The model's name.
     pub model: String,
     /// How far the job is.
-    #[schema(inline)]
     pub status: Status,
     /// Of the whole job, 0 to 100.
     pub progress: u8,
@@ -78,8 +77,8 @@ pub struct Document {
     pub generation_time: Option<f64>,
     /// How often it was begun.
     pub attempt: i64,
-    /// The request's own.
-    #[schema(value_type = Option<Object>)]
+    /// The request's own: a text, a number or a boolean.
+    #[schema(value_type = Value)]
     pub track_id: Option<Value>,
 }
 

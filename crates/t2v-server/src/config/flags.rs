@@ -61,7 +61,7 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<u64>,
-    /// How long text2video waits for its video before it answers "processing" [default: 20].
+    /// How long text2video waits for its video before it answers "processing" [default: 8].
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<u64>,
