@@ -13,8 +13,8 @@ use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    CancelToken, FolderModel, GenerateOptions, InitMedia, Latents, Limits, MemoryMode, PipelineError, Placement, Report,
-    TextToVideoRequest, Video,
+    CancelToken, FolderModel, GenerateOptions, InitMedia, Latents, Limits, MemoryMode, PipelineError, Placement,
+    Report, TextToVideoRequest, Video,
     checkpoint::Checkpoint,
     error::{is_too_large, panic_message},
     model::Model,
