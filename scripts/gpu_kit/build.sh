@@ -4,7 +4,8 @@
 #
 #   scripts/gpu_kit/build.sh [WORK_DIR]
 #
-# WORK_DIR (/var/tmp/t2v-cuda) is kept for the next time: see scripts/cuda_build.sh. The kit is target/gpu_kit/: the program with
+# FEATURES (cuda) says which backends the program has; with cuda,vulkan it is too large for the limit below, so that Vulkan takes
+# a kit of its own. WORK_DIR (/var/tmp/t2v-cuda) is kept for the next time: see scripts/cuda_build.sh. The kit is target/gpu_kit/: the program with
 # the libraries that it is linked to (kit.tar.xz), diffusers (wheels/), the commit. PYTHON names a python3 that has pip.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +15,7 @@ kit=$root/target/gpu_kit
 limit=$((40 * 1024 * 1024))
 diffusers=0.42.1
 
-"$root/scripts/cuda_build.sh" "$work" build --release -p t2v-benches --example gpu_kit --features cuda,vulkan
+"$root/scripts/cuda_build.sh" "$work" build --release -p t2v-benches --example gpu_kit --features "${FEATURES:-cuda}"
 
 staging=$(mktemp -d)
 trap 'rm -rf "$staging"' EXIT

@@ -394,3 +394,60 @@ async fn the_drawn_key_is_told_once() {
     second.shutdown.abort();
     second.stopped().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_does_not_fill() {
+    let server = TestServer::start("").await;
+    let client = &server.client;
+    let body = json!({"prompt": "a ball", "temp": "yes"});
+    let temporary = client.v1("POST", "/v1/videos", Some(body)).await.json();
+    let temporary = client.ended(temporary["id"].as_str().unwrap()).await;
+    let day = temporary["expires_at"].as_i64().unwrap() - temporary["completed_at"].as_i64().unwrap();
+    assert_eq!(day, 24 * 3600);
+    let old = client.create("old").await;
+    let old = client.ended(&old).await;
+    assert_eq!(old["expires_at"], Value::Null);
+    let new = client.create("new").await;
+    let new = client.ended(&new).await;
+
+    let (store, outputs) = (
+        Arc::clone(&server.server.service.store),
+        Arc::clone(&server.server.service.outputs),
+    );
+    let bytes = |video: &Value| store_bytes(&server, video);
+    let retention = t2v_server::retention::Retention {
+        store: Arc::clone(&store),
+        outputs: Arc::clone(&outputs),
+        most_bytes: Some(bytes(&new)),
+    };
+    // The oldest ones go first, and the newest stays.
+    assert_eq!(retention.remove_old().await, 2);
+    let gone = client.video(old["id"].as_str().unwrap()).await;
+    assert_eq!((&gone["status"], &gone["output"]), (&json!("completed"), &Value::Null));
+    let content = |video: &Value| format!("/v1/videos/{}/content", video["id"].as_str().unwrap());
+    assert_eq!(client.v1("GET", &content(&old), None).await.status, 404);
+    assert_eq!(client.v1("GET", &content(&new), None).await.status, 200);
+
+    // What an attempt left whose process was killed belongs to nobody.
+    let file = server.folder.path().join("left");
+    std::fs::write(&file, b"left").unwrap();
+    let name = t2v_server::outputs::Outputs::draw_name();
+    let files = [(t2v_server::worker::engine::Variant::Video, &file)];
+    outputs.write(&name, &files).await.unwrap();
+    assert_eq!(retention.remove_orphans(Duration::from_secs(3600)).await.unwrap(), 0);
+    assert_eq!(retention.remove_orphans(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(client.v1("GET", &content(&new), None).await.status, 200);
+    server.stop().await;
+}
+
+/// Bytes of the files of a video.
+fn store_bytes(server: &TestServer, video: &Value) -> u64 {
+    let url = video["output"]["video"].as_str().unwrap();
+    let name = url.rsplit_once('/').unwrap().1.trim_end_matches(".mp4");
+    let folder = server.folder.path().join("data/storage/generations");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+    files
+        .filter(|file| file.file_name().to_string_lossy().starts_with(name))
+        .map(|file| file.metadata().unwrap().len())
+        .sum()
+}
