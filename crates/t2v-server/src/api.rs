@@ -79,7 +79,6 @@ impl Modify for BearerKey {
 }
 
 /// All routes.
-#[must_use]
 pub fn router(app: Arc<App>) -> Router {
     let (routes, description) = described().split_for_parts();
     let limit = DefaultBodyLimit::max(app.body_limit);
