@@ -409,7 +409,10 @@ mod tests {
             let content = outputs.output(&name, Variant::Video, &wanted).await.unwrap();
             assert_eq!(read(content).await, expected.as_bytes());
         }
-        assert_eq!(outputs.older_than(Duration::ZERO).await.unwrap(), std::slice::from_ref(&name));
+        assert_eq!(
+            outputs.older_than(Duration::ZERO).await.unwrap(),
+            std::slice::from_ref(&name)
+        );
         assert!(outputs.older_than(Duration::from_secs(60)).await.unwrap().is_empty());
         outputs.remove(&name).await.unwrap();
         outputs.remove(&name).await.unwrap();

@@ -44,8 +44,11 @@ impl Fields {
                 .map_err(|error| vec![format!("config: {name} is not TOML: {error}")])?;
             figment = figment.merge(toml);
         }
-        // Of tests and of this reader itself.
-        let environment = Env::prefixed("T2V_").ignore(&["config", "test_postgres", "cpu_operators"]);
+        // This reader's own, the CPU's operators', and those of tests.
+        let environment = Env::prefixed("T2V_").filter(|name| {
+            let name = name.as_str().to_ascii_lowercase();
+            !["config", "cpu_operators"].contains(&name.as_str()) && !name.starts_with("test_")
+        });
         Ok(Self {
             figment: figment.merge(environment).merge(Serialized::defaults(flags)),
             known: BTreeSet::new(),
