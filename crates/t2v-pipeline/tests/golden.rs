@@ -9,7 +9,7 @@ use image::RgbImage;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use t2v_pipeline::{GenerateOptions, InitMedia, Pipeline, TextToVideoRequest};
-use t2v_test_support::Fixture;
+use t2v_test_support::{Fixture, copy_folder};
 use tempfile::TempDir;
 
 #[derive(Deserialize)]
@@ -26,19 +26,6 @@ struct Run {
     num_frames: u32,
     clip_skip: Option<u32>,
     strength: Option<f64>,
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_folder(&path, &target);
-        } else {
-            fs::copy(&path, &target).unwrap();
-        }
-    }
 }
 
 /// A copy of the checkpoint in `folder`, with some keys of its scheduler's configuration replaced.

@@ -37,9 +37,11 @@ impl Dtype {
     pub fn on(self, device: &Device) -> Result<DType, PipelineError> {
         let wanted = match self {
             Self::Auto => {
-                let halves = [DType::F16, DType::BF16].into_iter();
-                let fast = halves.filter(|half| is_supported(device, *half) && has_matrix_units(device, *half));
-                return Ok(fast.into_iter().next().unwrap_or(DType::F32));
+                let is_fast = |half: &DType| device.supports_dtype(*half) && has_matrix_units(device, *half);
+                return Ok([DType::F16, DType::BF16]
+                    .into_iter()
+                    .find(is_fast)
+                    .unwrap_or(DType::F32));
             }
             Self::F32 => return Ok(DType::F32),
             Self::F16 => DType::F16,
@@ -51,7 +53,7 @@ impl Dtype {
                  f32 or auto"
             )));
         }
-        match is_supported(device, wanted) {
+        match device.supports_dtype(wanted) {
             true => Ok(wanted),
             false => {
                 let known = Self::supported(device).map(|dtype| dtype.to_string());
@@ -78,13 +80,9 @@ impl Dtype {
     /// The types that a device computes in.
     pub(super) fn supported(device: &Device) -> impl Iterator<Item = Self> {
         let halves = [(Self::F16, DType::F16), (Self::Bf16, DType::BF16)].into_iter();
-        let halves = halves.filter(|(_, half)| !is_cpu(device) && is_supported(device, *half));
+        let halves = halves.filter(|(_, half)| !is_cpu(device) && device.supports_dtype(*half));
         std::iter::once(Self::F32).chain(halves.map(|(dtype, _)| dtype))
     }
-}
-
-fn is_supported(device: &Device, dtype: DType) -> bool {
-    device.supports_dtype(dtype)
 }
 
 fn has_matrix_units(device: &Device, dtype: DType) -> bool {
