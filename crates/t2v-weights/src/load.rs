@@ -225,7 +225,8 @@ impl ModuleAdapter for TorchModules {
         let wanted = self
             .floats
             .of_module(tensor.dtype, &tensor.shape, context.module_type());
-        cast_to(tensor, wanted)
+        let is_linear = context.module_type().is_some_and(|name| name.ends_with("Linear"));
+        cast_to(if is_linear { as_matrix(tensor) } else { tensor }, wanted)
     }
 
     fn get_alternative_param_name(&self, name: &str, module: &str) -> Option<String> {
@@ -235,6 +236,14 @@ impl ModuleAdapter for TorchModules {
     fn clone_box(&self) -> Box<dyn ModuleAdapter> {
         Box::new(self.clone())
     }
+}
+
+/// A convolution by a kernel of one pixel is a linear layer over pixels, and checkpoints have one where others have the other.
+fn as_matrix(mut tensor: DeferredTensor) -> DeferredTensor {
+    if let [out, width, 1, 1] = *tensor.shape.as_slice() {
+        tensor.shape = [out, width].into();
+    }
+    tensor
 }
 
 fn torch_name(path: &str) -> String {
