@@ -7,8 +7,8 @@ use t2v_test_support::Fixture;
 use t2v_weights::{LoadOptions, ModuleSnapshot, Network};
 
 use crate::{
-    BlockConfig, Conditioning, Denoiser, TemporalConv, Transformer2d, TransformerTemporal, UNet3d, UNetBlock, keys,
-    sinusoidal_embedding, unet_blocks::Condition,
+    BlockConfig, Conditioning, Denoiser, ResnetsConfig, TemporalConv, Transformer2d, TransformerTemporal, UNet3d,
+    UNetBlock, keys, sinusoidal_embedding, unet_blocks::Condition,
 };
 
 struct Golden {
@@ -41,7 +41,7 @@ impl Golden {
     fn load<M: ModuleSnapshot>(&self, mut module: M) -> M {
         self.fixture
             .weights()
-            .load(&mut module, &keys::unet_3d(), DType::F32)
+            .load(&mut module, &keys::unet(), DType::F32)
             .unwrap();
         module
     }
@@ -63,10 +63,12 @@ impl Golden {
 
     fn block(&self) -> BlockConfig {
         BlockConfig {
-            time_embed_dim: self.int("temb_channels"),
-            eps: self.config["resnet_eps"].as_f64().unwrap(),
-            activation: Activation::Silu,
-            groups: self.int("resnet_groups"),
+            resnets: ResnetsConfig {
+                time_embed_dim: self.int("temb_channels"),
+                eps: self.config["resnet_eps"].as_f64().unwrap(),
+                activation: Activation::Silu,
+                groups: self.int("resnet_groups"),
+            },
             cross_attention_dim: self.int("cross_attention_dim"),
             head_dim: self.int("num_attention_heads"),
         }
@@ -83,6 +85,7 @@ impl Golden {
             time: self.input("temb"),
             text,
             frames,
+            windows: None,
         }
     }
 }

@@ -67,6 +67,15 @@ impl Weights {
         Self::new(origin.into(), vec![WeightFile::Safetensors { file, blob }])
     }
 
+    /// These and others, which make one network together.
+    #[must_use]
+    pub fn joined_by(mut self, others: Self) -> Self {
+        self.origin = format!("{} with {}", self.origin, others.origin);
+        self.files.extend(others.files);
+        self.strict |= others.strict;
+        self
+    }
+
     /// Bytes of all tensors once they are loaded, floating-point ones as `floats`; only headers are read.
     ///
     /// # Errors
@@ -106,7 +115,17 @@ impl Weights {
         let (tensors, renamed) = remapper.remap(tensors);
         let result = module.apply(tensors, None, Some(Box::new(TorchModules { floats })), false);
         let unused = self.unused(&result, keys, &renamed)?;
-        self.check(&result, unused)
+        let optional = self.matcher(&keys.optional)?;
+        let missing = result.missing.iter().map(|(path, _)| torch_name(path));
+        self.check(&result, missing.filter(|path| !optional(path)).collect(), unused)
+    }
+
+    /// Whether a key matches one of the patterns. `KeyRemapper` compiles them: this crate needs no regex dependency of its own.
+    fn matcher(&self, patterns: &[String]) -> Result<impl Fn(&str) -> bool + use<>, WeightsError> {
+        let pairs = patterns.iter().map(|pattern| (pattern, "")).collect();
+        let compiled = KeyRemapper::from_patterns(pairs).map_err(|e| self.mismatch(e.to_string()))?;
+        let compiled = compiled.to_regex_pairs();
+        Ok(move |key: &str| compiled.iter().any(|(regex, _)| regex.is_match(key)))
     }
 
     /// The keys that no parameter took and that `keys` does not know as extras, as the files call them.
@@ -116,12 +135,7 @@ impl Weights {
         keys: &KeyMap,
         renamed: &[(String, String)],
     ) -> Result<Vec<String>, WeightsError> {
-        let mut ignored = Vec::new();
-        for pattern in &keys.ignored {
-            // `KeyRemapper` compiles the pattern: this crate needs no regex dependency of its own.
-            let pair = KeyRemapper::from_patterns(vec![(pattern, "")]).map_err(|e| self.mismatch(e.to_string()))?;
-            ignored.extend(pair.to_regex_pairs().into_iter().map(|(regex, _)| regex));
-        }
+        let ignored = self.matcher(&keys.ignored)?;
         let original = |key: &String| {
             let found = renamed.iter().find(|(new, _)| new == key);
             found.map_or_else(|| key.clone(), |(_, old)| old.clone())
@@ -129,15 +143,19 @@ impl Weights {
         let mut unused: Vec<String> = result
             .unused
             .iter()
-            .filter(|key| !ignored.iter().any(|regex| regex.is_match(key)))
+            .filter(|key| !ignored(key))
             .map(original)
             .collect();
         unused.sort();
         Ok(unused)
     }
 
-    fn check(&self, result: &ApplyResult, unused: Vec<String>) -> Result<LoadReport, WeightsError> {
-        let missing: Vec<String> = result.missing.iter().map(|(path, _)| torch_name(path)).collect();
+    fn check(
+        &self,
+        result: &ApplyResult,
+        missing: Vec<String>,
+        unused: Vec<String>,
+    ) -> Result<LoadReport, WeightsError> {
         let errors: Vec<String> = result.errors.iter().map(describe).collect();
         let fails = !(missing.is_empty() && errors.is_empty()) || self.strict && !unused.is_empty();
         if !fails {
