@@ -12,9 +12,7 @@ use burn::{
 pub use config::UNet2dConfig;
 use config::{Level, Temporal};
 pub use motion::MotionAdapterConfig;
-use t2v_kernels::{
-    Activation, Downsample2d, MultiHead, Upsample2d, conv2d, conv3x3, group_norm, merge_frames, split_frames,
-};
+use t2v_kernels::{Downsample2d, MultiHead, Upsample2d, conv_same, conv2d, group_norm, merge_frames, split_frames};
 use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
@@ -50,16 +48,16 @@ impl Network for UNet2d {
     fn init(config: UNet2dConfig, device: &Device) -> Result<Self, DenoiserError> {
         let channels = config.down[0].channels;
         let resnets = ResnetsConfig {
-            time_embed_dim: config.time_embed_dim(),
+            time_embed_dim: config.time_embed_dim,
             eps: config.norm_eps,
             activation: config.act_fn,
             groups: config.norm_num_groups,
         };
         Ok(Self {
-            conv_in: conv3x3(config.in_channels, channels, device),
+            conv_in: conv_same(config.in_channels, channels, config.conv_kernels[0], device),
             time_embedding: TimestepEmbedding::new(
                 channels,
-                config.time_embed_dim(),
+                config.time_embed_dim,
                 config.time_cond_proj_dim,
                 config.act_fn,
                 device,
@@ -70,7 +68,7 @@ impl Network for UNet2d {
             conv_norm_out: GroupNormConfig::new(config.norm_num_groups, channels)
                 .with_epsilon(config.norm_eps)
                 .init(device),
-            conv_out: conv3x3(channels, config.out_channels, device),
+            conv_out: conv_same(channels, config.out_channels, config.conv_kernels[1], device),
             config,
         })
     }
@@ -114,6 +112,10 @@ impl Denoiser for UNet2d {
             Some(channels) => Tensor::cat(vec![latents, channels.clone().repeat_dim(0, batch)], 1),
             None => latents,
         };
+        let latents = match self.config.center_input_sample {
+            true => latents * 2.0 - 1.0,
+            false => latents,
+        };
         let x = conv2d(&self.conv_in, merge_frames(latents));
         let body = UNetBody {
             down: &self.down_blocks,
@@ -121,7 +123,7 @@ impl Denoiser for UNet2d {
             up: &self.up_blocks,
         };
         let x = body.forward(x, &condition);
-        let x = group_norm(&self.conv_norm_out, x, Some(Activation::Silu));
+        let x = group_norm(&self.conv_norm_out, x, Some(self.config.conv_act));
         split_frames(conv2d(&self.conv_out, x), frames)
     }
 }

@@ -140,12 +140,7 @@ impl Weights {
             let found = renamed.iter().find(|(new, _)| new == key);
             found.map_or_else(|| key.clone(), |(_, old)| old.clone())
         };
-        let mut unused: Vec<String> = result
-            .unused
-            .iter()
-            .filter(|key| !ignored(key))
-            .map(original)
-            .collect();
+        let mut unused: Vec<String> = result.unused.iter().filter(|key| !ignored(key)).map(original).collect();
         unused.sort();
         Ok(unused)
     }

@@ -10,6 +10,7 @@ use crate::{DenoiserError, TimestepFrequencies, transformer_2d::TextBlocks};
 const MAX_CHANNELS: usize = 1 << 16;
 const MAX_LAYERS: usize = 64;
 const MAX_LEVELS: usize = 16;
+const MAX_KERNEL: usize = 31;
 const MAX_POSITIONS: usize = 1 << 12;
 /// Latents of a side.
 const MAX_SAMPLE_SIZE: usize = 1 << 13;
@@ -55,7 +56,14 @@ pub struct UNet2dConfig {
     pub time_cond_proj_dim: Option<usize>,
     /// The longest clip that motion modules can tell the frames of; none without motion modules.
     pub motion_max_seq_length: Option<usize>,
+    pub(super) center_input_sample: bool,
+    /// Sides of the kernels of the first and the last convolution.
+    pub(super) conv_kernels: [usize; 2],
+    /// Before the last convolution.
+    pub(super) conv_act: Activation,
     pub(super) timesteps: TimestepFrequencies,
+    /// Width of the time embedding.
+    pub(super) time_embed_dim: usize,
     pub(super) down: Vec<Level>,
     pub(super) mid: Option<Level>,
     pub(super) up: Vec<Level>,
@@ -72,25 +80,28 @@ impl UNet2dConfig {
     /// # Errors
     /// The file is missing or damaged, belongs to another class, or describes no network that there is here.
     pub fn from_component(component: &Component) -> Result<Self, DenoiserError> {
-        let raw: RawConfig = component.config(&[IMAGE, MOTION])?;
-        let class = component.json("config.json")?;
-        let class = class.get("_class_name").and_then(|class| class.as_str());
-        let class = class.or_else(|| component.entry().map(|entry| entry.class.as_str()));
-        match class {
-            Some(MOTION) => Self::with_motion_modules(&raw),
-            _ => Self::of_pictures(&raw),
+        let mut raw: RawConfig = component.config(&[IMAGE, MOTION])?;
+        let listed = component.entry().map(|entry| entry.class.clone());
+        raw.class = raw.class.or(listed);
+        Self::new(&raw)
+    }
+
+    pub(super) fn new(raw: &RawConfig) -> Result<Self, DenoiserError> {
+        match raw.class.as_deref() {
+            Some(MOTION) => Self::with_motion_modules(raw),
+            _ => Self::of_pictures(raw),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn from_json(json: serde_json::Value) -> Result<Self, DenoiserError> {
+        Self::new(&serde_json::from_value(json).map_err(|e| fault("json", e.to_string()))?)
     }
 
     /// Height and width of the latents it was trained at.
     #[must_use]
     pub fn sample_size(&self) -> Option<[usize; 2]> {
         self.sample_size.map(SampleSize::height_width)
-    }
-
-    /// Width of the time embedding.
-    pub(super) fn time_embed_dim(&self) -> usize {
-        self.down[0].channels * 4
     }
 
     /// As `UNet2DConditionModel` builds it.
@@ -118,9 +129,15 @@ impl UNet2dConfig {
 
     /// As `UNetMotionModel` builds it.
     pub(super) fn with_motion_modules(raw: &RawConfig) -> Result<Self, DenoiserError> {
-        // It knows no such thing, nor any middle block but one with attention.
+        // Upstream's class has none of these.
         let mut raw = RawConfig {
             only_cross_attention: false.into(),
+            center_input_sample: false,
+            flip_sin_to_cos: true,
+            freq_shift: 0.0,
+            time_embedding_dim: None,
+            conv_in_kernel: 3,
+            conv_out_kernel: 3,
             ..raw.clone()
         };
         raw.num_attention_heads = Some(raw.num_attention_heads.unwrap_or_else(|| 8.into()));
@@ -133,6 +150,7 @@ impl UNet2dConfig {
         let positions = raw.motion_max_seq_length;
         check_size("motion_max_seq_length", positions, MAX_POSITIONS)?;
         config.motion_max_seq_length = Some(positions);
+        config.conv_act = Activation::Silu;
         let levels = config.down.len();
         let heads = raw
             .motion_num_attention_heads
@@ -165,6 +183,7 @@ impl UNet2dConfig {
     fn common(raw: &RawConfig) -> Result<Self, DenoiserError> {
         raw.check_supported()?;
         check_numbers(raw)?;
+        let down = plain_levels(raw)?;
         let text_dim = text_dim(raw)?;
         let mut config = Self {
             sample_size: raw.sample_size,
@@ -173,11 +192,15 @@ impl UNet2dConfig {
             cross_attention_dim: text_dim,
             time_cond_proj_dim: raw.time_cond_proj_dim,
             motion_max_seq_length: None,
+            center_input_sample: raw.center_input_sample,
+            conv_kernels: [raw.conv_in_kernel, raw.conv_out_kernel],
+            conv_act: raw.act_fn,
             timesteps: TimestepFrequencies {
                 flip_sin_to_cos: raw.flip_sin_to_cos,
                 freq_shift: raw.freq_shift,
             },
-            down: plain_levels(raw)?,
+            time_embed_dim: raw.time_embedding_dim.unwrap_or(down[0].channels * 4),
+            down,
             mid: None,
             up: Vec::new(),
             downsample_padding: raw.downsample_padding,
@@ -329,17 +352,21 @@ fn attends(key: &'static str, block_type: &str) -> Result<bool, DenoiserError> {
     }
 }
 
-/// All that attends to text takes the same.
+/// All that attends to text takes the same; what other resolutions are said to take counts for nothing.
 fn text_dim(raw: &RawConfig) -> Result<usize, DenoiserError> {
     let key = "cross_attention_dim";
     let dims = raw.cross_attention_dim.expand(key, raw.block_out_channels.len())?;
-    let first = dims.first().copied().unwrap_or_default();
-    if dims.iter().any(|dim| *dim != first) {
-        let reason = format!("has {dims:?}; all resolutions attend to the same text, so it has one width");
-        return Err(fault(key, reason));
+    let deepest = dims.last().copied().unwrap_or_default();
+    let types = raw.down_block_types.iter().zip(raw.up_block_types.iter().rev());
+    for (dim, (down, up)) in dims.iter().zip(types) {
+        let used = attends("down_block_types", down)? || attends("up_block_types", up)?;
+        if used && *dim != deepest {
+            let reason = format!("has {dims:?}; all resolutions attend to the same text, so it has one width");
+            return Err(fault(key, reason));
+        }
     }
-    check_size(key, first, MAX_CHANNELS)?;
-    Ok(first)
+    check_size(key, deepest, MAX_CHANNELS)?;
+    Ok(deepest)
 }
 
 fn check_numbers(raw: &RawConfig) -> Result<(), DenoiserError> {
@@ -350,9 +377,19 @@ fn check_numbers(raw: &RawConfig) -> Result<(), DenoiserError> {
         ("in_channels", raw.in_channels, MAX_CHANNELS),
         ("out_channels", raw.out_channels, MAX_CHANNELS),
         ("norm_num_groups", raw.norm_num_groups, MAX_CHANNELS),
+        ("time_embedding_dim", raw.time_embedding_dim.unwrap_or(1), MAX_CHANNELS),
         ("time_cond_proj_dim", raw.time_cond_proj_dim.unwrap_or(1), MAX_CHANNELS),
     ] {
         check_size(key, size, most)?;
+    }
+    for (key, side) in [
+        ("conv_in_kernel", raw.conv_in_kernel),
+        ("conv_out_kernel", raw.conv_out_kernel),
+    ] {
+        if side > MAX_KERNEL || side % 2 == 0 {
+            let reason = format!("is {side}; it is odd, so that sizes stay, and at most {MAX_KERNEL}");
+            return Err(fault(key, reason));
+        }
     }
     if raw.downsample_padding > 1 {
         let padding = raw.downsample_padding;

@@ -62,7 +62,10 @@ impl UNet2dConfig {
     /// # Errors
     /// As for [`from_component`](Self::from_component); an adapter that was made for another network.
     pub fn with_adapter(component: &Component, adapter: &MotionAdapterConfig) -> Result<Self, DenoiserError> {
-        let pictures: RawConfig = component.config(&["UNet2DConditionModel"])?;
+        Self::joined(component.config(&["UNet2DConditionModel"])?, adapter)
+    }
+
+    pub(crate) fn joined(pictures: RawConfig, adapter: &MotionAdapterConfig) -> Result<Self, DenoiserError> {
         if pictures.block_out_channels != adapter.block_out_channels {
             let (adapter, network) = (&adapter.block_out_channels, &pictures.block_out_channels);
             let reason = format!(

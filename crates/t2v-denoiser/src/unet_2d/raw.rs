@@ -41,10 +41,15 @@ pub(super) type Layers = OneOrEach<OneOrEach<usize>>;
 /// The constructor arguments of `UNet2DConditionModel` and `UNetMotionModel`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
-pub(super) struct RawConfig {
+pub(crate) struct RawConfig {
+    #[serde(rename = "_class_name")]
+    pub(super) class: Option<String>,
     pub(super) sample_size: Option<SampleSize>,
     pub(super) in_channels: usize,
     pub(super) out_channels: usize,
+    pub(super) center_input_sample: bool,
+    pub(super) conv_in_kernel: usize,
+    pub(super) conv_out_kernel: usize,
     pub(super) flip_sin_to_cos: bool,
     pub(super) freq_shift: f64,
     pub(super) down_block_types: Vec<String>,
@@ -64,6 +69,7 @@ pub(super) struct RawConfig {
     pub(super) transformer_layers_per_mid_block: Option<OneOrEach<usize>>,
     pub(super) attention_head_dim: OneOrEach<usize>,
     pub(super) num_attention_heads: Option<OneOrEach<usize>>,
+    pub(super) time_embedding_dim: Option<usize>,
     pub(super) time_cond_proj_dim: Option<usize>,
     pub(super) motion_max_seq_length: usize,
     pub(super) motion_num_attention_heads: OneOrEach<usize>,
@@ -81,9 +87,13 @@ impl Default for RawConfig {
         let blocks =
             |first: &str, others: &str, last: &str| vec![first.into(), others.into(), others.into(), last.into()];
         Self {
+            class: None,
             sample_size: None,
             in_channels: 4,
             out_channels: 4,
+            center_input_sample: false,
+            conv_in_kernel: 3,
+            conv_out_kernel: 3,
             flip_sin_to_cos: true,
             freq_shift: 0.0,
             down_block_types: blocks("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
@@ -103,6 +113,7 @@ impl Default for RawConfig {
             transformer_layers_per_mid_block: None,
             attention_head_dim: 8.into(),
             num_attention_heads: None,
+            time_embedding_dim: None,
             time_cond_proj_dim: None,
             motion_max_seq_length: 32,
             motion_num_attention_heads: 8.into(),
@@ -117,8 +128,7 @@ impl Default for RawConfig {
 }
 
 /// Keys that may say one thing alone.
-const FIXED: [(&str, &str); 17] = [
-    ("center_input_sample", "false"),
+const FIXED: [(&str, &str); 13] = [
     ("dual_cross_attention", "false"),
     ("class_embed_type", "null"),
     ("num_class_embeds", "null"),
@@ -128,11 +138,8 @@ const FIXED: [(&str, &str); 17] = [
     ("encoder_hid_dim_type", "null"),
     ("resnet_time_scale_shift", "\"default\""),
     ("time_embedding_type", "\"positional\""),
-    ("time_embedding_dim", "null"),
     ("time_embedding_act_fn", "null"),
     ("timestep_post_act", "null"),
-    ("conv_in_kernel", "3"),
-    ("conv_out_kernel", "3"),
     ("attention_type", "\"default\""),
     ("cross_attention_norm", "null"),
 ];
