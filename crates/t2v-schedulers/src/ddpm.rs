@@ -208,4 +208,13 @@ impl Scheduler for Ddpm {
         let alpha = self.alpha(self.progress.check(timestep_index)?);
         Ok(Level::of_product(alpha).add_noise(original, noise))
     }
+
+    fn add_noise_at(
+        &self,
+        original: Tensor<5>,
+        noise: Tensor<5>,
+        timestep: usize,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        Level::of_training(&self.alphas_cumprod, KIND, timestep).map(|level| level.add_noise(original, noise))
+    }
 }

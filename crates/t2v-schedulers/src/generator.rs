@@ -54,6 +54,16 @@ impl TorchGenerator {
         values
     }
 
+    /// The numbers below `n` in random order, as `torch.randperm(n)` draws it.
+    pub fn permutation(&mut self, n: usize) -> Vec<usize> {
+        let mut numbers: Vec<usize> = (0..n).collect();
+        for i in 0..n.saturating_sub(1) {
+            let other = i + self.engine.next_u32() as usize % (n - i);
+            numbers.swap(i, other);
+        }
+        numbers
+    }
+
     /// A value of `[0, 1)` with 24 random bits.
     fn uniform_f32(&mut self) -> f32 {
         const SCALE: f32 = 1.0 / (1u32 << 24) as f32;
@@ -95,6 +105,17 @@ mod tests {
         let seed = 0x1_0000_002a;
         assert_eq!(TorchGenerator::new(seed).randn(40), TorchGenerator::new(42).randn(40));
         assert_ne!(TorchGenerator::new(43).randn(40), TorchGenerator::new(42).randn(40));
+    }
+
+    /// Expected: `torch.randn(20, generator=g); torch.randperm(9, generator=g)` of torch 2.13.0.
+    #[test]
+    fn permutations_are_those_of_torch() {
+        let mut generator = TorchGenerator::new(42);
+        generator.randn(20);
+        assert_eq!(generator.permutation(9), [2, 1, 8, 3, 5, 7, 4, 0, 6]);
+        assert_eq!(generator.permutation(1), [0]);
+        assert!(generator.permutation(0).is_empty());
+        assert_eq!(generator.permutation(4), [3, 0, 1, 2]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use crate::level::Level;
 use crate::progress::Progress;
-use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput};
+use crate::scheduler::{NoiseSource, Schedule, Scheduler, StepOptions, StepOutput, index_of};
 use crate::sigmas::Table;
 use crate::{SchedulerError, SchedulerKind};
 
@@ -173,5 +173,17 @@ impl<S: LambdaSolver> Scheduler for LambdaSampler<S> {
     ) -> Result<Tensor<5>, SchedulerError> {
         let level = self.run.level(self.progress.check(timestep_index)?);
         Ok(level.add_noise(original, noise))
+    }
+
+    /// A timestep that the run does not have counts as its last one, as upstream.
+    fn add_noise_at(
+        &self,
+        original: Tensor<5>,
+        noise: Tensor<5>,
+        timestep: usize,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        let last = self.run.len().saturating_sub(1);
+        let index = index_of(&self.run.timesteps, timestep).unwrap_or(last);
+        self.add_noise(original, noise, index)
     }
 }

@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::float32::ln;
 use crate::prediction::PredictionType;
+use crate::{SchedulerError, SchedulerKind};
 
 /// A noise level, as the parts of a sample `alpha * original + sigma * noise`.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,16 @@ impl Level {
             alpha: alpha_bar.sqrt(),
             sigma: (1.0 - alpha_bar).sqrt(),
         }
+    }
+
+    /// The level of a timestep of training, of whose alphas these are the cumulative products.
+    pub(crate) fn of_training(products: &[f32], kind: SchedulerKind, timestep: usize) -> Result<Self, SchedulerError> {
+        let len = products.len();
+        let product = products.get(timestep).copied();
+        let index = timestep;
+        product
+            .map(Self::of_product)
+            .ok_or(SchedulerError::IndexOutOfRange { kind, index, len })
     }
 
     /// `ln(alpha / sigma)`.

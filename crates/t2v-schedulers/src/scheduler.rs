@@ -99,6 +99,37 @@ pub trait Scheduler: Send + fmt::Debug {
         noise: Tensor<5>,
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError>;
+
+    /// `original` with as much of `noise` as there is at a timestep of training, as diffusers' `add_noise` has it: schedulers that know the
+    /// noise of every timestep take it from there, those that work on the sigmas of a run from the run.
+    ///
+    /// # Errors
+    ///
+    /// A timestep that training does not have, or that the run does not have where it has to.
+    fn add_noise_at(
+        &self,
+        original: Tensor<5>,
+        noise: Tensor<5>,
+        timestep: usize,
+    ) -> Result<Tensor<5>, SchedulerError> {
+        match index_of(self.timesteps(), timestep) {
+            Some(index) => self.add_noise(original, noise, index),
+            None => {
+                let reason = format!(
+                    "has no timestep {timestep} in this run, whose noise is asked for; `timestep_spacing` \"linspace\" or \"trailing\" begins \
+                     with the last one"
+                );
+                Err(unsupported(self.kind(), "timesteps", reason))
+            }
+        }
+    }
+}
+
+/// Where a timestep is in a run; the second place, where there are several, as diffusers' `index_for_timestep`.
+pub(crate) fn index_of(timesteps: &[f64], timestep: usize) -> Option<usize> {
+    let mut found = (0..timesteps.len()).filter(|&i| timesteps[i] == timestep as f64);
+    let first = found.next();
+    found.next().or(first)
 }
 
 /// What a step returns.

@@ -1,0 +1,157 @@
+//! AnimateDiff ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)): Stable Diffusion with motion modules between its layers makes clips.
+//!
+//! `AnimateDiffPipeline` and `AnimateDiffVideoToVideoPipeline` of diffusers: a folder that they saved, or a folder of Stable
+//! Diffusion and a motion adapter. A clip is one sample to schedulers.
+
+use burn::tensor::Tensor;
+use t2v_denoiser::{Conditioning, Denoiser, MotionAdapterConfig, UNet2dConfig};
+use t2v_schedulers::{NoiseSource, TorchGenerator};
+use t2v_vae::{LatentCodec, Posterior};
+use t2v_weights::{Component, WeightsError};
+
+use super::{Family, Loaded, Opening, TextConditioner, clip_text, latent_diffusion::LatentDiffusion};
+use crate::{
+    PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_FRAMES,
+};
+
+/// Frames that upstream encodes at once, and draws noise for at once.
+const ENCODED_AT_ONCE: usize = 16;
+
+struct AnimateDiff {
+    parts: LatentDiffusion,
+    /// Frames that the motion modules tell apart.
+    positions: usize,
+    geometry: Geometry,
+}
+
+/// Reads the configurations; the motion adapter that is given goes before the folder's own.
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineError> {
+    let folder = opening.folder;
+    let component = folder.component("unet")?;
+    let mut unet = match motion_adapter(opening, &component)? {
+        Some(adapter) => {
+            let config = MotionAdapterConfig::from_component(&adapter)?;
+            (UNet2dConfig::with_adapter(&component, &config)?, Some(adapter))
+        }
+        None => (UNet2dConfig::from_component(&component)?, None),
+    };
+    let Some(positions) = unet.0.motion_max_seq_length else {
+        return Err(WeightsError::Config {
+            file: format!("{}/model_index.json", folder.name()),
+            reason: "it has no motion modules: neither is the denoiser a `UNetMotionModel`, nor does it list a \
+                     `motion_adapter`; give one beside the folder"
+                .into(),
+        }
+        .into());
+    };
+    let adapter = unet.1.take();
+    let parts = LatentDiffusion::open(folder, adapter, unet.0, opening.options)?;
+    parts.takes_latents_alone()?;
+    let factor = parts.vae.scale_factor();
+    Ok(Box::new(AnimateDiff {
+        geometry: Geometry {
+            channels: parts.vae.latent_channels,
+            spatial_factor: factor,
+            side_multiple: factor,
+            temporal_factor: 1,
+            max_frames: positions,
+            windows_to: Some(MAX_FRAMES as usize),
+        },
+        positions,
+        parts,
+    }))
+}
+
+/// The adapter that the denoiser needs: none, where its folder has the motion modules.
+fn motion_adapter(opening: &Opening<'_>, unet: &Component) -> Result<Option<Component>, PipelineError> {
+    let is_whole = unet.entry().is_some_and(|entry| entry.class == "UNetMotionModel");
+    match (opening.motion_adapter, is_whole) {
+        (Some(_), true) => Err(PipelineError::Checkpoint(
+            "the denoiser of the folder has motion modules already; leave the motion adapter out, or give it beside a folder \
+             of Stable Diffusion"
+                .into(),
+        )),
+        (Some(adapter), false) => Ok(Some(adapter.clone())),
+        (None, true) => Ok(None),
+        (None, false) => match opening.folder.entry("motion_adapter")? {
+            Some(_) => Ok(Some(opening.folder.component("motion_adapter")?)),
+            None => Ok(None),
+        },
+    }
+}
+
+impl Family for AnimateDiff {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn defaults(&self) -> Defaults {
+        let [height, width] = self.parts.size();
+        Defaults {
+            num_frames: 16.min(self.positions as u32),
+            fps: 8,
+            num_inference_steps: 50,
+            guidance_scale: 7.5,
+            strength: 0.8,
+            width,
+            height,
+            scheduler: None,
+        }
+    }
+
+    /// For 16 frames at a time, frame by frame.
+    fn sample_posterior(&self, posterior: Posterior<5>, noise: &mut dyn NoiseSource) -> Tensor<5> {
+        let [_, channels, frames, height, width] = posterior.mean.dims();
+        let device = posterior.mean.device();
+        let drawn = (0..frames).step_by(ENCODED_AT_ONCE).map(|first| {
+            let count = ENCODED_AT_ONCE.min(frames - first);
+            frames_first(noise, [count, channels, height, width], &device)
+        });
+        let drawn = Tensor::cat(drawn.collect(), 2);
+        posterior.mean + posterior.std * drawn
+    }
+
+    fn noise_for(&self, samples: &Tensor<5>, noise: &mut dyn NoiseSource) -> Tensor<5> {
+        let [_, channels, frames, height, width] = samples.dims();
+        frames_first(noise, [frames, channels, height, width], &samples.device())
+    }
+
+    fn arrange_noise(&self, noise: Tensor<5>, report: &Report, generator: &mut TorchGenerator) -> Tensor<5> {
+        match &report.free_noise {
+            Some(free_noise) => free_noise.arrange(noise, generator),
+            None => noise,
+        }
+    }
+
+    fn condition(&self, conditioning: &mut Conditioning, report: &Report) {
+        conditioning.windows = report.free_noise.map(|free_noise| free_noise.windows());
+    }
+
+    fn check(&self, plan: &Report, faults: &mut ValidationError) {
+        clip_text::check(&self.parts.text, plan, faults);
+        if let Some(free_noise) = &plan.free_noise {
+            free_noise.check(self.positions, faults);
+        }
+    }
+
+    fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError> {
+        self.parts.text_conditioner()
+    }
+
+    fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError> {
+        self.parts.load_denoiser()
+    }
+
+    fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {
+        self.parts.load_codec()
+    }
+}
+
+/// Noise that is drawn frame by frame, as a clip.
+fn frames_first(
+    noise: &mut dyn NoiseSource,
+    [frames, channels, height, width]: [usize; 4],
+    device: &burn::tensor::Device,
+) -> Tensor<5> {
+    noise.normal([1, frames, channels, height, width], device).swap_dims(1, 2)
+}
