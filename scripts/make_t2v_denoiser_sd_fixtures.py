@@ -204,7 +204,7 @@ def unets_motion():
         out_channels=4,
         down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion"),
         up_block_types=("CrossAttnUpBlockMotion", "UpBlockMotion"),
-        block_out_channels=(8, 16),
+        block_out_channels=(8, 12),
         layers_per_block=(2, 1),
         norm_num_groups=4,
         cross_attention_dim=6,
