@@ -193,9 +193,10 @@ def unets_motion():
     # PIA: the adapter brings the convolution of five more channels; no motion in the middle. The base is that of
     # unet_motion_a.safetensors, and the configuration that of the network that they make.
     adapter = network(MotionAdapter(conv_in_channels=9, use_motion_mid_block=False, **parameters), 232)
+    # Before they are joined: from_unet2d puts the base's weights into the adapter's convolution.
+    write(FOLDER / "motion_adapter_pia.safetensors", weights(adapter, torch.float16), config=config(adapter), call={})
     unet = UNetMotionModel.from_unet2d(base, adapter).eval()
     write(FOLDER / "unet_motion_pia.safetensors", clips(unet, 1232, [(300, 3, 6, 8)]), config=config(unet), call={})
-    write(FOLDER / "motion_adapter_pia.safetensors", weights(adapter, torch.float16), config=config(adapter), call={})
 
     # A network saved as one, with lists where the class takes them.
     unet = UNetMotionModel(

@@ -11,7 +11,6 @@ Their weights are f16; the references are computed in f32 from the saved folders
 and `mask.<i>`, both the values of bytes.
 """
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
