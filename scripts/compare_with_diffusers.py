@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import diffusers
@@ -116,11 +117,15 @@ def request(choose: random.Random, pipe: TextToVideoSDPipeline) -> dict:
     )
 
 
-def run_rust(binary: Path, model: Path, run: dict, scratch: Path) -> torch.Tensor:
+OPTIONS = ("negative_prompt", "width", "height", "num_frames", "scheduler", "num_inference_steps", "guidance_scale", "seed")
+
+
+def run_rust(binary: Path, model: Path, run: dict, scratch: Path, out="video.mp4", options=OPTIONS, more=()) -> torch.Tensor:
+    """The frames that the example makes of a run; `options` are the run's keys that it is given, `more` other arguments."""
     frames = scratch / "frames.safetensors"
-    command = [str(binary), "--model", str(model), "--out", str(scratch / "video.mp4"), "--frames-out", str(frames)]
-    command += ["--enhance-prompt", "no"]
-    for key in ("negative_prompt", "width", "height", "num_frames", "scheduler", "num_inference_steps", "guidance_scale", "seed"):
+    command = [str(binary), "--model", str(model), "--out", str(scratch / out), "--frames-out", str(frames)]
+    command += ["--enhance-prompt", "no", *more]
+    for key in options:
         if run[key] is not None:
             command += [f"--{key.replace('_', '-')}", str(run[key])]
     done = subprocess.run([*command, run["prompt"]], cwd=ROOT, capture_output=True, text=True)
@@ -148,8 +153,8 @@ def compare(seed: int, binary: Path, keep: Path | None) -> float:
     return difference
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(description: str, compare: Callable[[int, Path, Path | None], float]) -> int:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds, one after the other")
     parser.add_argument("--limit", type=float, default=2e-3, help="the greatest difference allowed")
@@ -168,4 +173,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__.splitlines()[0], compare))

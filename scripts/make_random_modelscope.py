@@ -52,7 +52,9 @@ def save(model, folder: Path, name: str, device: str):
     generator = torch.Generator(device).manual_seed(0)
     tensors = {}
     for key, value in model.state_dict().items():
-        if value.ndim > 1:
+        if key.endswith("pos_embed.pe"):
+            pass  # positions, which aren't learnt
+        elif value.ndim > 1:
             value = torch.randn(value.shape, generator=generator, device=device) * (0.5 / value[0].numel() ** 0.5)
         elif "norm" in key and key.endswith("weight"):
             value = torch.ones(value.shape)

@@ -190,13 +190,6 @@ def unets_motion():
     write(FOLDER / "unet_motion_a.safetensors", tensors, config=config(base), motion_config=made, call={})
     write(FOLDER / "motion_adapter_a.safetensors", weights(adapter, torch.float16), config=config(adapter), call={})
 
-    # PIA: the adapter brings the convolution of five more channels; no motion in the middle. The base is that of
-    # unet_motion_a.safetensors, and the configuration that of the network that they make.
-    adapter = network(MotionAdapter(conv_in_channels=9, use_motion_mid_block=False, **parameters), 232)
-    unet = UNetMotionModel.from_unet2d(base, adapter).eval()
-    write(FOLDER / "unet_motion_pia.safetensors", clips(unet, 1232, [(300, 3, 6, 8)]), config=config(unet), call={})
-    write(FOLDER / "motion_adapter_pia.safetensors", weights(adapter, torch.float16), config=config(adapter), call={})
-
     # A network saved as one, with lists where the class takes them.
     unet = UNetMotionModel(
         sample_size=8,
@@ -204,7 +197,7 @@ def unets_motion():
         out_channels=4,
         down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion"),
         up_block_types=("CrossAttnUpBlockMotion", "UpBlockMotion"),
-        block_out_channels=(8, 16),
+        block_out_channels=(8, 12),
         layers_per_block=(2, 1),
         norm_num_groups=4,
         cross_attention_dim=6,

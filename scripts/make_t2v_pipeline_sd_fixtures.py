@@ -11,7 +11,6 @@ Their weights are f16; the references are computed in f32 from the saved folders
 and `mask.<i>`, both the values of bytes.
 """
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -114,7 +113,16 @@ ANIMATEDIFF = [
     dict(task="video_to_video", strength=1.0, scheduler=EULER, num_inference_steps=3, seed=4, guidance_scale=4.0, num_frames=3),
     dict(task="video_to_video", strength=0.5, scheduler=LCM, guidance_scale=1.0, seed=5, num_frames=2, width=16),
     # The VAE encodes 16 frames at once: the last one draws its noise alone, for fewer values than the generator's blocks.
-    dict(task="video_to_video", strength=0.7, num_inference_steps=3, seed=6, num_frames=17, width=16, height=8, guidance_scale=1.0),
+    dict(
+        task="video_to_video",
+        strength=0.7,
+        num_inference_steps=3,
+        seed=6,
+        num_frames=17,
+        width=16,
+        height=8,
+        guidance_scale=1.0,
+    ),
     dict(task="video_to_video", strength=0.7, num_inference_steps=3, seed=8, num_frames=2, init_size=(25, 21), scheduler=DPM),
     dict(free_init=dict(num_iters=2), num_inference_steps=3, seed=12, num_frames=3),
     dict(free_init=dict(num_iters=2, use_fast_sampling=True), num_inference_steps=5, seed=13, num_frames=5, guidance_scale=3.0),

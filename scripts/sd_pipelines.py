@@ -75,16 +75,24 @@ def load(folder: Path, task: str, adapter: Path | None = None, dtype=torch.float
         parts["safety_checker"] = None
     pipe = (VIDEO | IMAGE)[task].from_pretrained(folder, dtype=dtype, **parts)
     pipe.set_progress_bar_config(disable=True)
-    # The pipelines ask for text_encoder.text_model when clip_skip is given; transformers 5 has put its layers
-    # into the CLIPTextModel itself.
-    vars(pipe.text_encoder)["text_model"] = pipe.text_encoder
     assert all(p.dtype == dtype for m in (pipe.unet, pipe.vae, pipe.text_encoder) for p in m.parameters())
     return pipe
+
+
+def enable(pipe, run: dict) -> None:
+    """Turns on FreeInit and FreeNoise. Before motion LoRAs: FreeNoise replaces blocks, and can't those with a LoRA."""
+    if run["free_init"] is not None:
+        pipe.enable_free_init(**run["free_init"])
+    if run["free_noise"] is not None:
+        pipe.enable_free_noise(**run["free_noise"])
 
 
 def generate(pipe, run: dict) -> torch.Tensor:
     """The frames of a run, [frames, height, width, 3] in 0..1; one frame where the task is a still picture."""
     pipe.scheduler = getattr(diffusers, run["scheduler"]).from_config(pipe.scheduler.config, **run["scheduler_overrides"])
+    # The pipelines ask for text_encoder.text_model when clip_skip is given; transformers 5 has put its layers
+    # into the CLIPTextModel itself. LoRAs have been added by now: their loader goes by the absence.
+    vars(pipe.text_encoder)["text_model"] = pipe.text_encoder
     keys = ("prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "clip_skip")
     request = {key: run[key] for key in keys}
     if run["task"] != "image_to_image":
@@ -100,9 +108,6 @@ def generate(pipe, run: dict) -> torch.Tensor:
         request |= {"video": pictures} if run["task"] in VIDEO else {"image": pictures[0]}
     if run["task"] == "inpaint":
         request["mask_image"] = Image.fromarray(mask(run).numpy())
-    if run["free_init"] is not None:
-        pipe.enable_free_init(**run["free_init"])
-    if run["free_noise"] is not None:
-        pipe.enable_free_noise(**run["free_noise"])
+    enable(pipe, run)
     made = pipe(**request, generator=generator(run["seed"]), output_type="np")
     return torch.from_numpy(made.images if run["task"] in IMAGE else made.frames[0])

@@ -1,7 +1,8 @@
 """Times diffusers on a checkpoint: load, one guided generation, peak memory.
 
-    python scripts/time_diffusers.py FOLDER [--steps 1] [--frames 16] [--size 256]
+    python scripts/time_diffusers.py FOLDER [--motion-adapter FOLDER] [--steps 1] [--frames 16] [--size 256]
 
+With a motion adapter FOLDER is a Stable Diffusion that it makes move (AnimateDiff), without one a ModelScope.
 Prints the numbers that `examples/text_to_video.rs` prints, to be run in turn with it.
 """
 
@@ -10,19 +11,25 @@ import resource
 import time
 
 import torch
-from diffusers import DDIMScheduler, TextToVideoSDPipeline
+from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, TextToVideoSDPipeline
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
+    parser.add_argument("--motion-adapter")
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, default=256)
     args = parser.parse_args()
     torch.set_num_threads(2)
     start = time.time()
-    pipe = TextToVideoSDPipeline.from_pretrained(args.folder, torch_dtype=torch.float32, low_cpu_mem_usage=True)
+    options = dict(torch_dtype=torch.float32, low_cpu_mem_usage=True)
+    if args.motion_adapter is None:
+        pipe = TextToVideoSDPipeline.from_pretrained(args.folder, **options)
+    else:
+        adapter = MotionAdapter.from_pretrained(args.motion_adapter, **options)
+        pipe = AnimateDiffPipeline.from_pretrained(args.folder, motion_adapter=adapter, **options)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     loaded = time.time()
