@@ -260,7 +260,7 @@ def golden(name: str, runs: list[dict]) -> None:
 
 def resized() -> None:
     """How diffusers' image processors resize pictures: Pillow's Lanczos on bytes."""
-    tensors, calls = {}, [(17, 23, 8, 16), (9, 7, 24, 16), (40, 24, 16, 8), (16, 33, 16, 20), (13, 16, 32, 16)]
+    tensors, calls = {}, [(17, 23, 8, 16), (9, 7, 24, 16), (40, 24, 16, 8), (16, 33, 16, 20), (13, 16, 32, 16), (25, 21, 16, 24), (56, 28, 29, 15), (20, 20, 30, 15)]
     for i, (height, width, to_height, to_width) in enumerate(calls):
         picture = torch.randint(256, (height, width, 3), generator=generator(3000 + i), dtype=torch.uint8)
         # Flat patches ring where they are resized: what goes over the range is cut.

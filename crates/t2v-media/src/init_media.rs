@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use image::RgbImage;
+use image::{GrayImage, RgbImage};
 
 use crate::{MediaError, clips, limits, open_picture};
 
@@ -12,6 +12,13 @@ use crate::{MediaError, clips, limits, open_picture};
 pub enum InitMedia {
     /// One picture, repeated over the frames.
     Image(RgbImage),
+    /// One picture, of which only a part is painted anew.
+    Masked {
+        /// The picture.
+        picture: RgbImage,
+        /// Where it is painted anew: where this is white, or at least half grey. Of the picture's size, or resized to it.
+        mask: GrayImage,
+    },
     /// The frames of a video, 1 to 128, all of one size; their number is that of the result.
     Video(Vec<RgbImage>),
 }
@@ -57,6 +64,9 @@ impl InitMedia {
                 "The init media has {width}x{height} pixels: there is nothing in it."
             ));
         }
+        if self.mask().is_some_and(|mask| mask.is_empty()) {
+            return Err("The mask has no pixels: there is nothing in it.".into());
+        }
         match (0..)
             .zip(frames)
             .find(|(_, frame)| frame.dimensions() != (width, height))
@@ -76,8 +86,17 @@ impl InitMedia {
     #[must_use]
     pub fn pictures(&self) -> &[RgbImage] {
         match self {
-            Self::Image(picture) => std::slice::from_ref(picture),
+            Self::Image(picture) | Self::Masked { picture, .. } => std::slice::from_ref(picture),
             Self::Video(frames) => frames,
+        }
+    }
+
+    /// What of the picture is painted anew, where that is not all.
+    #[must_use]
+    pub fn mask(&self) -> Option<&GrayImage> {
+        match self {
+            Self::Masked { mask, .. } => Some(mask),
+            _ => None,
         }
     }
 
@@ -85,7 +104,7 @@ impl InitMedia {
     #[must_use]
     pub fn num_frames(&self) -> Option<u32> {
         match self {
-            Self::Image(_) => None,
+            Self::Image(_) | Self::Masked { .. } => None,
             Self::Video(frames) => u32::try_from(frames.len()).ok(),
         }
     }

@@ -1,14 +1,14 @@
 //! What a model folder says of itself: read and checked when it is opened, and never changed.
 
 use burn::tensor::Device;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use t2v_schedulers::{Scheduler, SchedulerKind};
-use t2v_weights::{ModelFolder, WeightsError};
+use t2v_weights::{Component, ModelFolder, WeightsError};
 
 use crate::{
     Dtype, PipelineError, Placement, PromptTable,
     defaults::Defaults,
-    family::{self, Family},
+    family::{self, Family, Opening},
 };
 
 /// A model folder of whatever family.
@@ -22,24 +22,40 @@ pub(crate) struct Checkpoint {
     /// Completes prompts in the checkpoint's own words.
     pub(crate) prompt_table: Option<PromptTable>,
     pub(crate) defaults: Defaults,
-    scheduler_config: Value,
+    scheduler_config: Map<String, Value>,
+    /// As the folder has it.
+    clip_sample: Option<Value>,
     /// The class that the folder names.
     scheduler_kind: SchedulerKind,
 }
 
+/// Of schedulers' configurations that do not say.
+const TRAIN_TIMESTEPS: usize = 1000;
+
 impl Checkpoint {
     /// Reads and checks every configuration.
-    pub(crate) fn open(folder: &ModelFolder, name: &str, placement: &Placement) -> Result<Self, PipelineError> {
-        let family = family::open(folder, &placement.load_options()?)?;
+    pub(crate) fn open(
+        folder: &ModelFolder,
+        motion_adapter: Option<&Component>,
+        name: &str,
+        placement: &Placement,
+    ) -> Result<Self, PipelineError> {
+        let family = family::open(&Opening {
+            folder,
+            motion_adapter,
+            options: &placement.load_options()?,
+        })?;
         let scheduler = folder.component("scheduler")?;
-        let scheduler_config = Value::Object(scheduler.json("scheduler_config.json")?);
+        let mut scheduler_config = scheduler.json("scheduler_config.json")?;
         let scheduler_kind = match scheduler.entry() {
             Some(entry) => entry.class.parse().map_err(|e| WeightsError::Config {
                 file: format!("{}/model_index.json", folder.name()),
                 reason: format!("`scheduler`: {e}"),
             })?,
-            None => t2v_schedulers::kind_of_config(&scheduler_config)?,
+            None => t2v_schedulers::kind_of_config(&Value::Object(scheduler_config.clone()))?,
         };
+        let clip_sample = scheduler_config.get("clip_sample").cloned();
+        family.scheduler_config(scheduler_kind, &mut scheduler_config);
         let checkpoint = Self {
             name: name.to_owned(),
             device: placement.device().clone(),
@@ -48,6 +64,7 @@ impl Checkpoint {
             family,
             prompt_table: PromptTable::read(folder)?,
             scheduler_config,
+            clip_sample,
             scheduler_kind,
         };
         // Made once, so that a configuration which is no scheduler's fails here.
@@ -65,6 +82,28 @@ impl Checkpoint {
 
     /// A scheduler with the checkpoint's settings.
     pub(crate) fn scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
-        Ok(t2v_schedulers::for_model(kind, &self.scheduler_config)?)
+        Ok(t2v_schedulers::for_model(
+            kind,
+            &Value::Object(self.scheduler_config.clone()),
+        )?)
+    }
+
+    /// As [`scheduler`](Self::scheduler), with the settings that upstream's pipeline for masks has: it changes others of the folder's.
+    pub(crate) fn inpainting_scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
+        let mut config = self.scheduler_config.clone();
+        match self.clip_sample.clone() {
+            Some(clip_sample) => config.insert("clip_sample".into(), clip_sample),
+            None => config.remove("clip_sample"),
+        };
+        if self.scheduler_kind == SchedulerKind::Pndm || config.contains_key("skip_prk_steps") {
+            config.insert("skip_prk_steps".into(), true.into());
+        }
+        Ok(t2v_schedulers::for_model(kind, &Value::Object(config))?)
+    }
+
+    /// The last timestep of training.
+    pub(crate) fn last_timestep(&self) -> usize {
+        let count = self.scheduler_config.get("num_train_timesteps").and_then(Value::as_u64);
+        count.map_or(TRAIN_TIMESTEPS, |count| count as usize).saturating_sub(1)
     }
 }

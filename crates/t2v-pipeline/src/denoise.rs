@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor};
 use t2v_denoiser::{Conditioning, Denoiser};
 use t2v_schedulers::{NoiseSource, Scheduler};
 
-use crate::{PipelineError, family::Family, readback};
+use crate::{PipelineError, family::Family, inpainting::Inpainting, readback};
 
 /// A denoiser with what it is conditioned on.
 pub(crate) struct Guided<'a> {
@@ -13,6 +13,8 @@ pub(crate) struct Guided<'a> {
     /// Negative then positive; without guidance the positive alone.
     pub(crate) conditioning: &'a Conditioning,
     pub(crate) scale: f64,
+    /// How much of the guided prediction's spread is taken back, 0 to 1.
+    pub(crate) rescale: f64,
 }
 
 impl Guided<'_> {
@@ -32,7 +34,22 @@ impl Guided<'_> {
         }
         let halves = call(Tensor::cat(vec![input.clone(), input], 0)).chunk(2, 0);
         let (negative, positive) = (halves[0].clone(), halves[1].clone());
-        negative.clone() + (positive - negative) * self.scale
+        let guided = negative.clone() + (positive.clone() - negative) * self.scale;
+        match self.rescale {
+            0.0 => guided,
+            share => {
+                let spread = |x: &Tensor<5>| {
+                    let [_, channels, frames, height, width] = x.dims();
+                    x.clone()
+                        .reshape([1, channels * frames * height * width])
+                        .var(1)
+                        .sqrt()
+                        .reshape([1, 1, 1, 1, 1])
+                };
+                let brought_back = guided.clone() * (spread(&positive) / spread(&guided));
+                brought_back * share + guided * (1.0 - share)
+            }
+        }
     }
 }
 
@@ -56,8 +73,10 @@ pub(crate) fn denoise(
     mut samples: Tensor<5>,
     noise: &mut dyn NoiseSource,
     model: &Guided<'_>,
+    inpainting: Option<&Inpainting>,
     mut on_call: impl FnMut(Call<'_>) -> Result<(), PipelineError>,
 ) -> Result<Tensor<5>, PipelineError> {
+    let begin = calls.start;
     let timesteps = scheduler.timesteps()[calls].to_vec();
     let total = timesteps.len();
     let family = model.family;
@@ -73,6 +92,10 @@ pub(crate) fn denoise(
         let output = model.predict(family.as_clip(input), timestep);
         let step = scheduler.step(family.as_samples(output), samples, noise)?;
         samples = step.prev_sample;
+        if let Some(inpainting) = inpainting {
+            let next = (done + 1 < total).then_some(begin + done + 1);
+            samples = inpainting.keep_the_rest(samples, scheduler, next)?;
+        }
         check_finite(&samples, || {
             format!(
                 "the latents after model call {} of {total} (timestep {timestep})",

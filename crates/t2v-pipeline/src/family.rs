@@ -4,29 +4,56 @@
 //! which requests it can do, and makes the three networks that a generation calls through traits: text to conditioning
 //! ([`TextConditioner`]), the [`Denoiser`], and the [`LatentCodec`].
 
+mod animatediff;
 mod clip_text;
+mod latent_diffusion;
 mod modelscope;
+mod stable_diffusion;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::Tensor,
 };
+use serde_json::{Map, Value};
 use t2v_denoiser::{Conditioning, Denoiser};
-use t2v_schedulers::NoiseSource;
+use t2v_schedulers::{NoiseSource, SchedulerKind, TorchGenerator};
 use t2v_text_encoder::{TextEncoderError, TextualInversion};
 use t2v_vae::{LatentCodec, Posterior};
-use t2v_weights::{LoadOptions, ModelFolder, WeightsError};
+use t2v_weights::{Component, LoadOptions, ModelFolder, WeightsError};
 
 use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
 
+/// A model folder that is being opened, and what goes with it.
+pub(crate) struct Opening<'a> {
+    pub(crate) folder: &'a ModelFolder,
+    /// Motion modules for a folder of pictures.
+    pub(crate) motion_adapter: Option<&'a Component>,
+    pub(crate) options: &'a LoadOptions,
+}
+
 /// Opens a folder of a family, with configurations that are read and checked.
-type Open = fn(&ModelFolder, &LoadOptions) -> Result<Box<dyn Family>, PipelineError>;
+type Open = fn(&Opening<'_>) -> Result<Box<dyn Family>, PipelineError>;
 
 /// The pipeline classes of `model_index.json` and the families that they select.
 const FAMILIES: &[(&str, Open)] = &[
     ("TextToVideoSDPipeline", modelscope::open),
     // Zeroscope XL's folder; it makes videos from a prompt alone, too.
     ("VideoToVideoSDPipeline", modelscope::open),
+    // With a motion adapter beside the folder, AnimateDiff.
+    ("StableDiffusionPipeline", stable_diffusion::open),
+    ("StableDiffusionImg2ImgPipeline", stable_diffusion::open),
+    ("StableDiffusionInpaintPipeline", stable_diffusion::open),
+    ("AnimateDiffPipeline", animatediff::open),
+    ("AnimateDiffVideoToVideoPipeline", animatediff::open),
+];
+
+/// The classes of Stable Diffusion's folders, which a motion adapter may go with.
+const WITH_ADAPTER: [&str; 5] = [
+    "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
+    "AnimateDiffPipeline",
+    "AnimateDiffVideoToVideoPipeline",
 ];
 
 /// The components of any family that have weights, by their names in `model_index.json`: of those that a folder lists, all
@@ -40,6 +67,32 @@ pub(crate) trait Family: Send + Sync {
 
     /// What requests that say nothing get.
     fn defaults(&self) -> Defaults;
+
+    /// Changes what the folder says of its scheduler, which is of `class`, to what upstream's pipeline makes of it.
+    fn scheduler_config(&self, _class: SchedulerKind, _config: &mut Map<String, Value>) {}
+
+    /// Whether only what a mask shows may be painted anew.
+    fn paints_into_masks(&self) -> bool {
+        false
+    }
+
+    /// Whether the denoiser is given mask and masked picture beside the latents.
+    fn takes_masked_pictures(&self) -> bool {
+        false
+    }
+
+    /// Whether the prediction is moved away from that for the negative prompt.
+    fn is_guided(&self, report: &Report) -> bool {
+        report.is_guided()
+    }
+
+    /// Adds what besides text the denoiser is conditioned on.
+    fn condition(&self, _conditioning: &mut Conditioning, _report: &Report) {}
+
+    /// The noise that a clip begins with, from independent values.
+    fn arrange_noise(&self, noise: Tensor<5>, _report: &Report, _generator: &mut TorchGenerator) -> Tensor<5> {
+        noise
+    }
 
     /// A clip's latents as its schedulers see them: the whole clip as one sample, unless upstream has it otherwise.
     fn as_samples(&self, clip: Tensor<5>) -> Tensor<5> {
@@ -78,9 +131,9 @@ pub(crate) trait Family: Send + Sync {
 
 /// From prompts to what the denoiser is conditioned on.
 pub(crate) trait TextConditioner: Send {
-    /// Conditioning of the report's prompts, negative then positive; the prompt alone without guidance. Tells the report what
+    /// Conditioning of the report's prompts, negative then positive where `guided`, otherwise the prompt alone. Tells the report what
     /// it did not use.
-    fn encode(&mut self, report: &mut Report) -> Result<Conditioning, PipelineError>;
+    fn encode(&mut self, report: &mut Report, guided: bool) -> Result<Conditioning, PipelineError>;
 
     /// Whether all of a prompt counts.
     fn fits(&self, text: &str) -> Result<bool, TextEncoderError>;
@@ -109,7 +162,8 @@ pub(crate) struct Loaded<T> {
 ///
 /// # Errors
 /// An unknown class; components that can't be used, or don't fit together.
-pub(crate) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dyn Family>, PipelineError> {
+pub(crate) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineError> {
+    let folder = opening.folder;
     let class = folder.pipeline_class()?.unwrap_or_default();
     let found = FAMILIES.iter().find(|(known, _)| *known == class);
     let Some((_, open)) = found else {
@@ -126,7 +180,13 @@ pub(crate) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dy
         }
         .into());
     };
-    open(folder, options)
+    if opening.motion_adapter.is_some() && !WITH_ADAPTER.contains(&class) {
+        return Err(PipelineError::Checkpoint(format!(
+            "a motion adapter goes with a folder of Stable Diffusion, whose pipeline is {}, not with one of `{class}`",
+            WITH_ADAPTER[..3].join(" or ")
+        )));
+    }
+    open(opening)
 }
 
 /// Bytes of a network's parameters.

@@ -1,8 +1,6 @@
 //! FreeInit ([Wu et al., 2023](https://arxiv.org/abs/2312.07537)): a clip is denoised several times, each time from noise whose slow and coarse
 //! parts are those of the clip before. Frames agree more; it takes as many times longer.
 
-use std::f64::consts::TAU;
-
 use burn::tensor::{Tensor, TensorData};
 use rustfft::{FftPlanner, num_complex::Complex};
 use serde::{Deserialize, Serialize};
@@ -72,7 +70,10 @@ impl FreeInit {
     pub(crate) fn check(&self, faults: &mut ValidationError) {
         let mut fault = |what: &str| faults.add("free_init", format!("The free init's {what}."));
         if !(1..=MAX_ITERS).contains(&self.num_iters) {
-            fault(&format!("num_iters must be between 1 and {MAX_ITERS}, not {}", self.num_iters));
+            fault(&format!(
+                "num_iters must be between 1 and {MAX_ITERS}, not {}",
+                self.num_iters
+            ));
         }
         if !(1..=MAX_ORDER).contains(&self.order) {
             fault(&format!("order must be between 1 and {MAX_ORDER}, not {}", self.order));
@@ -132,7 +133,9 @@ impl FreeInit {
             };
             let (kept, drawn) = (spectrum(&clip[part.clone()]), spectrum(&fresh[part]));
             let pairs = kept.iter().zip(&drawn).zip(&low);
-            let mut sum: Vec<_> = pairs.map(|((kept, drawn), low)| kept * low + drawn * (1.0 - low)).collect();
+            let mut sum: Vec<_> = pairs
+                .map(|((kept, drawn), low)| kept * low + drawn * (1.0 - low))
+                .collect();
             transform(&mut sum, sides, &mut planner, true);
             mixed.extend(sum.iter().map(|value| (value.re / volume as f64) as f32));
         }
@@ -193,6 +196,8 @@ fn transform(values: &mut [Complex<f64>], sides: [usize; 3], planner: &mut FftPl
 
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::TAU;
+
     use burn::tensor::Device;
 
     use super::*;
@@ -219,7 +224,12 @@ mod tests {
             for t in 0..sides[0] {
                 for h in 0..sides[1] {
                     for w in 0..sides[2] {
-                        let turns: f64 = [t, h, w].iter().zip(sides).zip(per_side).map(|((i, side), waves)| *i as f64 / side as f64 * waves).sum();
+                        let turns: f64 = [t, h, w]
+                            .iter()
+                            .zip(sides)
+                            .zip(per_side)
+                            .map(|((i, side), waves)| *i as f64 / side as f64 * waves)
+                            .sum();
                         values.push((TAU * turns).cos() as f32);
                     }
                 }
@@ -231,7 +241,12 @@ mod tests {
             method: FreeInitFilter::Ideal,
             ..FreeInit::default()
         };
-        for (waves, is_kept) in [([0.0, 1.0, 0.0], true), ([1.0, 0.0, 1.0], true), ([0.0, 7.0, 0.0], false), ([4.0, 0.0, 0.0], false)] {
+        for (waves, is_kept) in [
+            ([0.0, 1.0, 0.0], true),
+            ([1.0, 0.0, 1.0], true),
+            ([0.0, 7.0, 0.0], false),
+            ([4.0, 0.0, 0.0], false),
+        ] {
             let wave = wave(waves);
             let expected = |kept: bool| if kept { wave.clone() } else { zero.clone() };
             for (mixed, expected) in [

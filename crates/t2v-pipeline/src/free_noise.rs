@@ -79,10 +79,14 @@ impl FreeNoise {
             ));
         }
         if stride == 0 || stride > length {
-            fault(format!("context_stride must be between 1 and the context_length of {length}, not {stride}"));
+            fault(format!(
+                "context_stride must be between 1 and the context_length of {length}, not {stride}"
+            ));
         }
         if self.weighting_scheme == FrameWeighting::DelayedReverseSawtooth && length % 2 == 1 {
-            fault(format!("context_length must be even for delayed_reverse_sawtooth, not {length}"));
+            fault(format!(
+                "context_length must be even for delayed_reverse_sawtooth, not {length}"
+            ));
         }
     }
 
@@ -103,7 +107,11 @@ impl FreeNoise {
     /// # Shapes
     /// - noise: `[1, channels, frames, height, width]`, as the result
     pub(crate) fn arrange(&self, noise: Tensor<5>, generator: &mut TorchGenerator) -> Tensor<5> {
-        let (frames, length, stride) = (noise.dims()[2], self.context_length as usize, self.context_stride as usize);
+        let (frames, length, stride) = (
+            noise.dims()[2],
+            self.context_length as usize,
+            self.context_stride as usize,
+        );
         if self.noise_type == FrameNoise::Random || frames <= length {
             return noise;
         }

@@ -15,6 +15,8 @@ pub(crate) struct Geometry {
     pub(crate) temporal_factor: usize,
     /// The longest clip.
     pub(crate) max_frames: usize,
+    /// The longest clip in windows of frames, where the denoiser can do that.
+    pub(crate) windows_to: Option<usize>,
 }
 
 impl Geometry {
@@ -67,12 +69,31 @@ impl Geometry {
         faults.add(field, fault);
     }
 
+    /// The same for clips in windows of frames.
+    pub(crate) fn in_windows(self) -> Self {
+        Self {
+            max_frames: self.windows_to.unwrap_or(self.max_frames),
+            ..self
+        }
+    }
+
     /// Adds what is wrong with a number of frames, if anything; `field` says where it is from.
     pub(crate) fn check_frames(&self, field: &str, frames: usize, faults: &mut ValidationError) {
         let (factor, most) = (self.temporal_factor, self.max_frames);
         let spoken = field.replace('_', " ");
         if frames == 0 || frames > most {
-            let fault = format!("The {spoken} must be between 1 and {most} frames with this model, not {frames}.");
+            let mut fault = match most {
+                1 => format!(
+                    "The model makes still pictures, so that the {spoken} can't be {frames} but 1; beside a motion adapter it makes \
+                     clips."
+                ),
+                _ => format!("The {spoken} must be between 1 and {most} frames with this model, not {frames}."),
+            };
+            if let Some(longest) = self.windows_to.filter(|longest| frames > most && most < *longest) {
+                fault.push_str(&format!(
+                    " Longer clips, of up to {longest}, are made in windows of frames (free_noise)."
+                ));
+            }
             faults.add(field, fault);
         } else if !(frames - 1).is_multiple_of(factor) {
             let below = (frames - 1) / factor * factor + 1;
@@ -98,6 +119,7 @@ mod tests {
             side_multiple: 16,
             temporal_factor,
             max_frames: 82,
+            windows_to: None,
         }
     }
 

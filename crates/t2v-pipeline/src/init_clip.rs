@@ -1,8 +1,10 @@
 //! Pictures to start from as a tensor.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use image::{RgbImage, imageops::FilterType};
+use image::RgbImage;
 use t2v_media::InitMedia;
+
+use crate::resize::resize_rgb;
 
 /// The pictures at `width` x `height` as a clip, `[1, 3, pictures, height, width]` in -1..1.
 pub(crate) fn init_clip(init: &InitMedia, width: usize, height: usize, device: &Device) -> Tensor<5> {
@@ -19,7 +21,7 @@ fn tensor(picture: &RgbImage, width: usize, height: usize, device: &Device) -> T
     let picture = if picture.dimensions() == size {
         picture
     } else {
-        resized = image::imageops::resize(picture, size.0, size.1, FilterType::Lanczos3);
+        resized = resize_rgb(picture, size.0, size.1);
         &resized
     };
     let values: Vec<f32> = picture.as_raw().iter().map(|v| f32::from(*v) / 255.0).collect();

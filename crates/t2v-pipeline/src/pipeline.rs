@@ -10,6 +10,7 @@ use std::{
 };
 
 use t2v_text_encoder::TextualInversion;
+#[cfg(feature = "embedded")]
 use t2v_weights::ModelFolder;
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     error::{is_too_large, panic_message},
     model::Model,
     plan::Plan,
+    registry::OpenedModel,
     run::Run,
     turns::{Turn, Turns},
 };
@@ -45,9 +47,9 @@ impl Pipeline {
     /// # Errors
     /// A folder or file that is missing, damaged or of an unknown kind; a type that the device can't compute in.
     pub fn from_dir(folder: impl Into<FolderModel>, on: impl Into<Placement>) -> Result<Self, PipelineError> {
-        let folder = folder.into().open()?;
-        let name = folder.name().to_owned();
-        Self::open(folder, &name, &on.into())
+        let opened = folder.into().open()?;
+        let name = opened.folder.name().to_owned();
+        Self::open(opened, &name, &on.into())
     }
 
     /// Opens tiny-world, the checkpoint inside this crate.
@@ -57,12 +59,14 @@ impl Pipeline {
     #[cfg(feature = "embedded")]
     pub fn embedded(on: impl Into<Placement>) -> Result<Self, PipelineError> {
         let name = crate::registry::EMBEDDED;
-        Self::open(ModelFolder::embedded(name, t2v_tiny_world::FILES)?, name, &on.into())
+        let folder = ModelFolder::embedded(name, t2v_tiny_world::FILES)?;
+        Self::open(folder.into(), name, &on.into())
     }
 
     /// Opens a folder under the name that requests have for it.
-    pub(crate) fn open(folder: ModelFolder, name: &str, placement: &Placement) -> Result<Self, PipelineError> {
-        let checkpoint = Arc::new(Checkpoint::open(&folder, name, placement)?);
+    pub(crate) fn open(opened: OpenedModel, name: &str, placement: &Placement) -> Result<Self, PipelineError> {
+        let adapter = opened.motion_adapter.as_ref();
+        let checkpoint = Arc::new(Checkpoint::open(&opened.folder, adapter, name, placement)?);
         let loaded_bytes: Arc<AtomicUsize> = Arc::default();
         Ok(Self {
             model: Turns::new(Model::new(Arc::clone(&checkpoint), Arc::clone(&loaded_bytes))?),

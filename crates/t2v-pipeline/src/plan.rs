@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, Hasher};
 use t2v_schedulers::SchedulerKind;
 
 use crate::{
-    InitMedia, InitReport, PipelineError, Report, TextToVideoRequest, ValidationError, checkpoint::Checkpoint,
-    request::MAX_SIDE,
+    InitMedia, InitReport, MaskReport, PipelineError, Report, TextToVideoRequest, ValidationError,
+    checkpoint::Checkpoint, request::MAX_SIDE,
 };
 
 /// What a generation does.
@@ -29,7 +29,10 @@ impl Plan {
         request.validate()?;
         let mut faults = ValidationError::default();
         let scheduler = checkpoint.scheduler_kind(request.scheduler.as_deref())?;
-        let strength = request.strength.unwrap_or(checkpoint.defaults.strength);
+        let mask = init.and_then(InitMedia::mask);
+        // All of what a mask shows, unless it is asked for less.
+        let default_strength = mask.map_or(checkpoint.defaults.strength, |_| 1.0);
+        let strength = request.strength.unwrap_or(default_strength);
         let [width, height] = size(checkpoint, request, &mut faults);
         let num_frames = init.and_then(InitMedia::num_frames);
         let mut report = Report {
@@ -38,15 +41,20 @@ impl Plan {
             num_frames: num_frames.unwrap_or(request.num_frames.unwrap_or(checkpoint.defaults.num_frames)),
             scheduler: scheduler.to_string(),
             strength: init.map(|_| strength),
+            mask: mask.map(MaskReport::of),
             vae_tiling: request.vae_tiling.unwrap_or(vae_tiling),
             ..requested(checkpoint, request)
         };
-        checkpoint.family.check(&report, &mut faults);
+        check_family(checkpoint, &report, &mut faults);
         match init.map(InitMedia::check) {
             Some(Err(fault)) => faults.add("init", fault),
             _ => {
                 let field = if num_frames.is_some() { "init" } else { "num_frames" };
-                let geometry = checkpoint.family.geometry();
+                let geometry = *checkpoint.family.geometry();
+                let geometry = match report.free_noise {
+                    Some(_) => geometry.in_windows(),
+                    None => geometry,
+                };
                 geometry.check_frames(field, report.num_frames as usize, &mut faults);
             }
         }
@@ -97,8 +105,30 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
         seed: request.seed.unwrap_or_else(random_seed),
         prompt_weighting: request.prompt_weighting.unwrap_or_default(),
         long_prompts: request.long_prompts.unwrap_or_default(),
+        guidance_rescale: request.guidance_rescale.unwrap_or_default(),
+        free_init: request.free_init(),
+        improved_sampling_seed: request.free_init().and(request.improved_sampling_seed),
+        free_noise: request.free_noise,
         dtype: checkpoint.dtype.to_string(),
         ..Report::default()
+    }
+}
+
+/// Adds what the model can't do of a plan.
+fn check_family(checkpoint: &Checkpoint, report: &Report, faults: &mut ValidationError) {
+    let family = &checkpoint.family;
+    family.check(report, faults);
+    if report.mask.is_some() && !family.paints_into_masks() {
+        faults.add(
+            "mask",
+            "The model can't paint into a mask: models of Stable Diffusion's pictures can.",
+        );
+    }
+    if report.free_noise.is_some() && family.geometry().windows_to.is_none() {
+        faults.add(
+            "free_noise",
+            "The model has no motion modules: windows of frames are for AnimateDiff's models.",
+        );
     }
 }
 

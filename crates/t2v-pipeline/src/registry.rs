@@ -12,6 +12,7 @@ use std::{
 };
 
 use lru::Lru;
+pub(crate) use source::OpenedModel;
 pub use source::{FolderModel, ModelSource};
 use t2v_hub::{Hub, HubModel};
 
@@ -149,7 +150,7 @@ impl ModelRegistry {
         self.source(id)?;
         self.loaded.get_or_load(id, || {
             let folder = self.source(id)?.open(&self.hub)?;
-            let bytes = source::weight_bytes(&folder, &self.placement)?;
+            let bytes = folder.weight_bytes(&self.placement)?;
             Ok((bytes, move || Pipeline::open(folder, id, &self.placement)))
         })
     }

@@ -1,10 +1,11 @@
 //! What a generation really used.
 
+use image::GrayImage;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use t2v_mp4::Metadata;
 
-use crate::{Dtype, InitMedia, TextToVideoRequest};
+use crate::{Dtype, FreeInit, FreeNoise, InitMedia, TextToVideoRequest};
 
 /// The values that a generation really used, defaults and the drawn seed included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -56,6 +57,21 @@ pub struct Report {
     /// The pictures to start from, where there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<InitReport>,
+    /// What of the pictures was painted anew, where that was not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskReport>,
+    /// How much of the guided prediction's spread was taken back.
+    #[serde(default)]
+    pub guidance_rescale: f64,
+    /// How the clip was denoised several times, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_init: Option<FreeInit>,
+    /// Seed of the noise drawn for each of these times, where it was another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub improved_sampling_seed: Option<u32>,
+    /// The windows of frames that the clip was made in, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_noise: Option<FreeNoise>,
     /// The learnt words that the prompts had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub textual_inversions: Vec<String>,
@@ -84,6 +100,33 @@ pub struct InitReport {
     pub sha256: String,
 }
 
+/// What is said about a mask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MaskReport {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// SHA-256, as hexadecimal digits, of its grey values.
+    pub sha256: String,
+}
+
+impl MaskReport {
+    pub(crate) fn of(mask: &GrayImage) -> Self {
+        let (width, height) = mask.dimensions();
+        Self {
+            width,
+            height,
+            sha256: digits(Sha256::digest(mask.as_raw())),
+        }
+    }
+}
+
+fn digits(hash: impl AsRef<[u8]>) -> String {
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl InitReport {
     pub(crate) fn of(init: &InitMedia) -> Self {
         let pictures = init.pictures();
@@ -94,7 +137,7 @@ impl InitReport {
             frames: pictures.len(),
             width,
             height,
-            sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: digits(hash.finalize()),
         }
     }
 }
@@ -122,6 +165,10 @@ impl Report {
             prompt_weighting: Some(self.prompt_weighting),
             long_prompts: Some(self.long_prompts),
             vae_tiling: Some(self.vae_tiling),
+            guidance_rescale: Some(self.guidance_rescale).filter(|share| *share > 0.0),
+            free_init: self.free_init,
+            improved_sampling_seed: self.improved_sampling_seed,
+            free_noise: self.free_noise,
             ..TextToVideoRequest::default()
         }
     }
@@ -150,6 +197,9 @@ impl Report {
         }
         if let Some(Ok(json)) = self.init.as_ref().map(serde_json::to_string) {
             metadata.set("init", json);
+        }
+        if let Some(Ok(json)) = self.mask.as_ref().map(serde_json::to_string) {
+            metadata.set("mask", json);
         }
         if !self.textual_inversions.is_empty() {
             metadata.set("textual_inversions", self.textual_inversions.join(", "));

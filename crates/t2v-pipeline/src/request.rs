@@ -8,6 +8,8 @@ use std::fmt;
 use parse::Form;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::{FreeInit, FreeNoise};
 pub use validate::ValidationError;
 pub(crate) use validate::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_SIDE, MAX_STEPS};
 
@@ -76,6 +78,22 @@ pub struct TextToVideoRequest {
     /// different frames. `None`: as [the pipeline](crate::Pipeline::set_vae_tiling) has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae_tiling: Option<bool>,
+    /// How much of the guided prediction is brought back to the spread of that for the prompt, 0 (as if not given) to 1: against
+    /// colours that are too strong at a high guidance scale ([Lin et al., 2023](https://arxiv.org/abs/2305.08891)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance_rescale: Option<f64>,
+    /// Whether the clip is denoised several times for frames that agree more, by [`FreeInit`] with its defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_improved_sampling: Option<bool>,
+    /// Seed of the noise that is drawn for each of these times; `None` goes on with that of [`seed`](Self::seed), as diffusers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub improved_sampling_seed: Option<u32>,
+    /// The same with other settings than the defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_init: Option<FreeInit>,
+    /// Makes clips in windows of frames, longer ones than the motion modules of AnimateDiff know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_noise: Option<FreeNoise>,
 }
 
 /// A key of the API, which `Debug` does not show.
@@ -215,6 +233,34 @@ impl TextToVideoRequest {
     pub fn with_vae_tiling(mut self, tiled: bool) -> Self {
         self.vae_tiling = Some(tiled);
         self
+    }
+
+    /// Sets how much of the guided prediction's spread is taken back.
+    #[must_use]
+    pub fn with_guidance_rescale(mut self, share: f64) -> Self {
+        self.guidance_rescale = Some(share);
+        self
+    }
+
+    /// Denoises the clip several times.
+    #[must_use]
+    pub fn with_free_init(mut self, free_init: FreeInit) -> Self {
+        self.free_init = Some(free_init);
+        self
+    }
+
+    /// Makes the clip in windows of frames.
+    #[must_use]
+    pub fn with_free_noise(mut self, free_noise: FreeNoise) -> Self {
+        self.free_noise = Some(free_noise);
+        self
+    }
+
+    /// The settings of FreeInit, where the clip is to be denoised several times.
+    #[must_use]
+    pub fn free_init(&self) -> Option<FreeInit> {
+        let improved = self.use_improved_sampling == Some(true);
+        self.free_init.or(improved.then(FreeInit::default))
     }
 
     /// Checks every field against the API's limits.

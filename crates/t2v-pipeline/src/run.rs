@@ -10,12 +10,14 @@ use t2v_vae::Posterior;
 
 use crate::{
     GenerateOptions, InitMedia, Latents, PipelineError, Report, Stage, Video,
-    denoise::{Guided, denoise},
+    denoise::{Call, Guided, denoise},
     enhance::complete_prompts,
     family::Family,
     init_clip::init_clip,
+    inpainting::{Inpainting, Mask},
     model::{Model, Slot},
     monitor::Monitor,
+    passes::Passes,
     plan::Plan,
     preview::LatentToRgb,
     readback,
@@ -38,10 +40,13 @@ impl<'a> Run<'a> {
     pub(crate) fn generate(mut self, mut plan: Plan) -> Result<Video, PipelineError> {
         self.monitor.options.cancel.check()?;
         self.model.set_vae_tiling(plan.report.vae_tiling);
-        let conditioning = self.condition(&mut plan)?;
+        let mut conditioning = self.condition(&mut plan)?;
         let projection = self.projection()?;
         let mut generator = TorchGenerator::new(u64::from(plan.report.seed));
         let start = match (self.monitor.options.init.take(), plan.scheduler) {
+            (Some(init), _) if init.mask().is_some() => {
+                self.start_inpainting(&init, &plan, &mut conditioning, &mut generator)?
+            }
             (Some(init), SchedulerKind::DdimInverse) => self.invert(&init, &plan, &conditioning)?,
             (Some(init), _) => self.start_from(&init, &plan, &mut generator)?,
             (None, _) => self.start_from_noise(&plan, &mut generator)?,
@@ -90,7 +95,9 @@ impl<'a> Run<'a> {
         let given = self.monitor.options.enhancer.as_deref();
         let own = self.model.checkpoint.prompt_table.as_ref();
         complete_prompts(&mut plan.report, plan.enhance_prompt, given, own, &*self.model.text)?;
-        let conditioning = self.model.text.encode(&mut plan.report)?;
+        let guided = self.family().is_guided(&plan.report);
+        let mut conditioning = self.model.text.encode(&mut plan.report, guided)?;
+        self.family().condition(&mut conditioning, &plan.report);
         self.monitor.end();
         Ok(conditioning)
     }
@@ -108,16 +115,14 @@ impl<'a> Run<'a> {
     }
 
     /// Noise as diffusers draws it, for the whole clip at once.
-    fn start_from_noise(&self, plan: &Plan, noise: &mut dyn NoiseSource) -> Result<Start, PipelineError> {
+    fn start_from_noise(&self, plan: &Plan, generator: &mut TorchGenerator) -> Result<Start, PipelineError> {
         let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
         scheduler.set_timesteps(plan.steps())?;
         let shape = self.family().geometry().latent_shape(plan.clip());
-        let clip = noise.normal(shape, self.model.device()) * scheduler.init_noise_sigma();
-        Ok(Start {
-            scheduler,
-            samples: self.family().as_samples(clip),
-            begin: 0,
-        })
+        let noise = generator.normal(shape, self.model.device());
+        let noise = self.family().arrange_noise(noise, &plan.report, generator);
+        let clip = noise * scheduler.init_noise_sigma();
+        Ok(Start::new(scheduler, self.family().as_samples(clip), 0))
     }
 
     /// Latents of the given pictures, noised to where `strength` has denoising begin.
@@ -129,18 +134,56 @@ impl<'a> Run<'a> {
     ) -> Result<Start, PipelineError> {
         let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
         scheduler.set_timesteps(plan.steps())?;
-        let posterior = self.encode(init, plan)?;
-        let samples = self.family().sample_posterior(posterior, generator);
-        let samples = self.model.codec()?.normalize(samples);
+        let clip = self.init_clip(init, plan);
+        let samples = self.latents_of(clip, plan, generator)?;
         let noise = self.family().noise_for(&samples, generator);
         let begin = (plan.steps() - plan.kept_steps()) * scheduler.order();
         scheduler.set_begin_index(begin);
         let samples = scheduler.add_noise(samples, noise, begin)?;
-        Ok(Start {
-            scheduler,
-            samples,
-            begin,
-        })
+        Ok(Start::new(scheduler, samples, begin))
+    }
+
+    /// As [`start_from`](Self::start_from), with what it takes to keep what the mask does not show. At full strength it is noise alone that denoising
+    /// begins with. The order of the draws is upstream's, also of those that it has no use for.
+    fn start_inpainting(
+        &mut self,
+        init: &InitMedia,
+        plan: &Plan,
+        conditioning: &mut Conditioning,
+        generator: &mut TorchGenerator,
+    ) -> Result<Start, PipelineError> {
+        let mut scheduler = self.model.checkpoint.inpainting_scheduler(plan.scheduler)?;
+        scheduler.set_timesteps(plan.steps())?;
+        let [_, height, width] = plan.clip();
+        let mask = match init.mask() {
+            Some(mask) => Mask::new(mask, width, height),
+            None => return Err(PipelineError::Checkpoint("there is no mask to paint into".into())),
+        };
+        let picture = self.init_clip(init, plan);
+        let is_told = self.family().takes_masked_pictures();
+        let begin = (plan.steps() - plan.kept_steps()) * scheduler.order();
+        let anew = plan.kept_steps() == plan.steps() && plan.report.strength == Some(1.0);
+        let known = match is_told && anew {
+            true => None,
+            false => Some(self.latents_of(picture.clone(), plan, generator)?),
+        };
+        let noise = generator.normal(self.family().geometry().latent_shape(plan.clip()), self.model.device());
+        let masked = self.latents_of(mask.cover(picture), plan, generator)?;
+        let [.., height, width] = noise.dims();
+        let mask = mask.of_latents(height, width, self.model.device());
+        scheduler.set_begin_index(begin);
+        let samples = match (&known, anew) {
+            (Some(known), false) => scheduler.add_noise(known.clone(), noise.clone(), begin)?,
+            _ => noise.clone() * scheduler.init_noise_sigma(),
+        };
+        let mut start = Start::new(scheduler, samples, begin);
+        if is_told {
+            let channels = Tensor::cat(vec![mask, masked], 1).cast(conditioning.dtype());
+            conditioning.channels = Some(channels);
+        } else {
+            start.inpainting = known.map(|latents| Inpainting { mask, latents, noise });
+        }
+        Ok(start)
     }
 
     /// Latents of the given pictures, inverted to noise without guidance, from which DDIM comes back to them.
@@ -148,7 +191,8 @@ impl<'a> Run<'a> {
     /// Song, Meng and Ermon, <https://arxiv.org/abs/2010.02502>, section 4.3. `strength` says how far up it goes.
     fn invert(&mut self, init: &InitMedia, plan: &Plan, conditioning: &Conditioning) -> Result<Start, PipelineError> {
         let (steps, kept) = (plan.steps(), plan.kept_steps());
-        let mean = self.encode(init, plan)?.mean;
+        let clip = self.init_clip(init, plan);
+        let mean = self.encode(clip, plan)?.mean;
         let latents = self.model.codec()?.normalize(mean);
         let samples = self.family().as_samples(latents);
         let mut up = self.model.checkpoint.scheduler(SchedulerKind::DdimInverse)?;
@@ -166,27 +210,41 @@ impl<'a> Run<'a> {
             denoiser: self.model.denoiser()?,
             conditioning: &conditioning.last(),
             scale: 1.0,
+            rescale: 0.0,
         };
         let monitor = &mut self.monitor;
         // The way up draws no noise.
         let mut unused = TorchGenerator::new(0);
-        let samples = denoise(up.as_mut(), 0..kept, samples, &mut unused, &guided, |call| {
+        let samples = denoise(up.as_mut(), 0..kept, samples, &mut unused, &guided, None, |call| {
             monitor.advance(call.done, call.total)
         })?;
         self.monitor.end();
-        Ok(Start {
-            scheduler: down,
-            samples,
-            begin,
-        })
+        Ok(Start::new(down, samples, begin))
     }
 
-    /// Distribution of the latents of the given pictures, as long as the video.
-    fn encode(&mut self, init: &InitMedia, plan: &Plan) -> Result<Posterior<5>, PipelineError> {
+    /// The given pictures at the size of the video.
+    fn init_clip(&self, init: &InitMedia, plan: &Plan) -> Tensor<5> {
+        let [_, height, width] = plan.clip();
+        init_clip(init, width, height, self.model.device())
+    }
+
+    /// Latents drawn from the distribution of a clip's, [as samples](Family::as_samples).
+    fn latents_of(
+        &mut self,
+        clip: Tensor<5>,
+        plan: &Plan,
+        generator: &mut TorchGenerator,
+    ) -> Result<Tensor<5>, PipelineError> {
+        let posterior = self.encode(clip, plan)?;
+        let samples = self.family().sample_posterior(posterior, generator);
+        Ok(self.model.codec()?.normalize(samples))
+    }
+
+    /// Distribution of the latents of a clip, or of a picture, as long as the video.
+    fn encode(&mut self, mut clip: Tensor<5>, plan: &Plan) -> Result<Posterior<5>, PipelineError> {
         self.load(Slot::Codec)?;
         self.monitor.begin(Stage::Encoding);
-        let [frames, height, width] = plan.clip();
-        let mut clip = init_clip(init, width, height, self.model.device());
+        let [frames, ..] = plan.clip();
         let geometry = *self.family().geometry();
         if geometry.temporal_factor > 1 && clip.dims()[2] == 1 {
             // Only where frames are encoded one by one are the latents of a still clip those of one picture.
@@ -228,17 +286,18 @@ impl<'a> Run<'a> {
             denoiser: self.model.denoiser()?,
             conditioning,
             scale: report.guidance_scale,
+            rescale: report.guidance_rescale,
         };
         let (monitor, mut newest) = (&mut self.monitor, None);
-        let mut scheduler = start.scheduler;
-        let calls = start.begin..scheduler.timesteps().len();
-        let result = denoise(scheduler.as_mut(), calls, start.samples, generator, &guided, |call| {
+        let passes = Passes::plan(&start, report, &checkpoint)?;
+        let on_call = |call: Call<'_>| {
             if let Some(projection) = projection {
                 monitor.preview(&call, projection, guided.family)?;
             }
             newest = call.clean.cloned();
             monitor.advance(call.done, call.total)
-        });
+        };
+        let result = passes.run(start, report, generator, &guided, on_call);
         self.monitor.end();
         let samples = match (result, newest) {
             (Err(error), Some(estimate)) if self.monitor.keeps(&error) => {
@@ -298,12 +357,25 @@ impl<'a> Run<'a> {
 }
 
 /// What denoising starts with.
-struct Start {
-    scheduler: Box<dyn Scheduler>,
+pub(crate) struct Start {
+    pub(crate) scheduler: Box<dyn Scheduler>,
     /// As [the family's schedulers see them](Family::as_samples).
-    samples: Tensor<5>,
+    pub(crate) samples: Tensor<5>,
     /// The first of the scheduler's timesteps to run.
-    begin: usize,
+    pub(crate) begin: usize,
+    /// What is kept of a picture.
+    pub(crate) inpainting: Option<Inpainting>,
+}
+
+impl Start {
+    fn new(scheduler: Box<dyn Scheduler>, samples: Tensor<5>, begin: usize) -> Self {
+        Self {
+            scheduler,
+            samples,
+            begin,
+            inpainting: None,
+        }
+    }
 }
 
 /// Appends frames of -1..1, `[1, 3, frames, height, width]`, as RGB values in 0..1, row by row. Gives the first frame, counted

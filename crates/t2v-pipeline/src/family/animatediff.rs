@@ -10,9 +10,7 @@ use t2v_vae::{LatentCodec, Posterior};
 use t2v_weights::{Component, WeightsError};
 
 use super::{Family, Loaded, Opening, TextConditioner, clip_text, latent_diffusion::LatentDiffusion};
-use crate::{
-    PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_FRAMES,
-};
+use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_FRAMES};
 
 /// Frames that upstream encodes at once, and draws noise for at once.
 const ENCODED_AT_ONCE: usize = 16;
@@ -153,5 +151,7 @@ fn frames_first(
     [frames, channels, height, width]: [usize; 4],
     device: &burn::tensor::Device,
 ) -> Tensor<5> {
-    noise.normal([1, frames, channels, height, width], device).swap_dims(1, 2)
+    noise
+        .normal([1, frames, channels, height, width], device)
+        .swap_dims(1, 2)
 }

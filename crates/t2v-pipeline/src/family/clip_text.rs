@@ -89,12 +89,12 @@ impl ClipText {
 
 impl TextConditioner for ClipText {
     /// Upstream leaves layers out for the prompt only, never for the negative prompt.
-    fn encode(&mut self, report: &mut Report) -> Result<Conditioning, PipelineError> {
+    fn encode(&mut self, report: &mut Report, guided: bool) -> Result<Conditioning, PipelineError> {
         report.textual_inversions = self.learnt_words(report);
         let mut positive = self.chunks(&report.prompt, report)?;
         report.truncated_tokens = positive.truncated;
         let clip_skip = report.clip_skip as usize;
-        if !report.is_guided() {
+        if !guided {
             let (model, _) = self.loaded()?;
             return Ok(Conditioning::new(model.embed(&positive.chunks, clip_skip)?));
         }

@@ -7,11 +7,7 @@ use t2v_text_encoder::ClipTextConfig;
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
 use t2v_weights::{Component, LoadOptions, ModelFolder, Network};
 
-use super::{
-    Loaded, TextConditioner,
-    clip_text::ClipText,
-    parameter_bytes,
-};
+use super::{Loaded, TextConditioner, clip_text::ClipText, parameter_bytes};
 use crate::{PipelineError, request::MAX_SIDE};
 
 /// The components of a folder, with configurations that are read and fit together.

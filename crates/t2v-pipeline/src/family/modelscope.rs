@@ -12,7 +12,7 @@ use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
 use t2v_weights::{LoadOptions, ModelFolder, Network};
 
 use super::{
-    Family, Loaded, TextConditioner,
+    Family, Loaded, Opening, TextConditioner,
     clip_text::{self, ClipText},
     parameter_bytes,
 };
@@ -31,7 +31,8 @@ struct ModelScope {
 }
 
 /// Reads the configurations and checks that they belong together.
-pub(super) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dyn Family>, PipelineError> {
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineError> {
+    let Opening { folder, options, .. } = *opening;
     let text = ClipTextConfig::from_component(&folder.component("text_encoder")?)?;
     let unet = UNet3dConfig::from_component(&folder.component("unet")?)?;
     let vae = AutoencoderKlConfig::from_component(&folder.component("vae")?)?;
@@ -52,6 +53,7 @@ pub(super) fn open(folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dy
             side_multiple: factor,
             temporal_factor: 1,
             max_frames: MAX_FRAMES,
+            windows_to: None,
         },
     }))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use t2v_hub::{Hub, HubModel};
-use t2v_weights::ModelFolder;
+use t2v_weights::{Component, ModelFolder};
 
 use crate::{PipelineError, Placement, family::COMPONENTS};
 
@@ -26,6 +26,7 @@ pub struct FolderModel {
     path: PathBuf,
     variant: Option<String>,
     strict: bool,
+    motion_adapter: Option<PathBuf>,
 }
 
 impl FolderModel {
@@ -36,7 +37,15 @@ impl FolderModel {
             path: path.into(),
             variant: None,
             strict: false,
+            motion_adapter: None,
         }
+    }
+
+    /// Puts AnimateDiff's motion modules into a model of pictures, which then makes clips: a folder that diffusers' `MotionAdapter` saved.
+    #[must_use]
+    pub fn with_motion_adapter(mut self, path: impl Into<PathBuf>) -> Self {
+        self.motion_adapter = Some(path.into());
+        self
     }
 
     /// Takes the weight files of a variant, such as `fp16`, as diffusers' `from_pretrained(…, variant="fp16")` does.
@@ -54,11 +63,15 @@ impl FolderModel {
     }
 
     /// Opens it.
-    pub(crate) fn open(&self) -> Result<ModelFolder, PipelineError> {
+    pub(crate) fn open(&self) -> Result<OpenedModel, PipelineError> {
         let folder = ModelFolder::open(&self.path)?.with_strict(self.strict);
-        Ok(match &self.variant {
-            Some(variant) => folder.with_variant(variant)?,
-            None => folder,
+        let adapter = self.motion_adapter.as_ref().map(Component::open).transpose()?;
+        Ok(OpenedModel {
+            folder: match &self.variant {
+                Some(variant) => folder.with_variant(variant)?,
+                None => folder,
+            },
+            motion_adapter: adapter.map(|adapter| adapter.with_strict(self.strict)),
         })
     }
 }
@@ -101,24 +114,44 @@ impl From<HubModel> for ModelSource {
 
 impl ModelSource {
     /// The folder, downloaded if it must be.
-    pub(super) fn open(&self, hub: &Hub) -> Result<ModelFolder, PipelineError> {
+    pub(super) fn open(&self, hub: &Hub) -> Result<OpenedModel, PipelineError> {
         match self {
             #[cfg(feature = "embedded")]
-            Self::Embedded => Ok(ModelFolder::embedded(super::EMBEDDED, t2v_tiny_world::FILES)?),
+            Self::Embedded => Ok(ModelFolder::embedded(super::EMBEDDED, t2v_tiny_world::FILES)?.into()),
             Self::Folder(folder) => folder.open(),
-            Self::Hub(model) => Ok(hub.open(model, &COMPONENTS)?),
+            Self::Hub(model) => Ok(hub.open(model, &COMPONENTS)?.into()),
         }
     }
 }
 
-/// Bytes of a model's parameters once it is loaded.
-pub(super) fn weight_bytes(folder: &ModelFolder, placement: &Placement) -> Result<u64, PipelineError> {
-    let floats = placement.load_options()?.floats();
-    let mut bytes = 0;
-    for component in COMPONENTS {
-        if folder.entry(component)?.is_some() {
-            bytes += folder.component(component)?.weights()?.byte_len(floats)?;
+/// A model folder whose index is read, and what goes with it.
+pub(crate) struct OpenedModel {
+    pub(crate) folder: ModelFolder,
+    pub(crate) motion_adapter: Option<Component>,
+}
+
+impl From<ModelFolder> for OpenedModel {
+    fn from(folder: ModelFolder) -> Self {
+        Self {
+            folder,
+            motion_adapter: None,
         }
     }
-    Ok(bytes)
+}
+
+impl OpenedModel {
+    /// Bytes of its parameters once they are loaded.
+    pub(super) fn weight_bytes(&self, placement: &Placement) -> Result<u64, PipelineError> {
+        let floats = placement.load_options()?.floats();
+        let mut bytes = 0;
+        for component in COMPONENTS {
+            if self.folder.entry(component)?.is_some() {
+                bytes += self.folder.component(component)?.weights()?.byte_len(floats)?;
+            }
+        }
+        if let Some(adapter) = &self.motion_adapter {
+            bytes += adapter.weights()?.byte_len(floats)?;
+        }
+        Ok(bytes)
+    }
 }

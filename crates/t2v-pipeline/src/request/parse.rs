@@ -1,5 +1,6 @@
 //! A request from JSON, as lenient with types as the API is.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     validate::{self, spoken},
 };
 
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 26] = [
     "key",
     "model_id",
     "prompt",
@@ -29,13 +30,16 @@ const FIELDS: [&str; 21] = [
     "prompt_weighting",
     "long_prompts",
     "vae_tiling",
+    "guidance_rescale",
+    "use_improved_sampling",
+    "improved_sampling_seed",
+    "free_init",
+    "free_noise",
 ];
 
 /// Fields of the API's later versions that may ask for what is not built, and where they ask for nothing.
-const NOT_BUILT: [(&str, Idle); 21] = [
+const NOT_BUILT: [(&str, Idle); 19] = [
     ("output_type", Idle::Value("mp4")),
-    ("use_improved_sampling", Idle::Never),
-    ("improved_sampling_seed", Idle::Without("use_improved_sampling")),
     ("upscale_height", Idle::Never),
     ("upscale_width", Idle::Never),
     ("upscale_strength", Idle::Without("upscale_height")),
@@ -121,6 +125,11 @@ pub(super) fn request(body: &Value, form: Form) -> Result<TextToVideoRequest, Va
         prompt_weighting: fields.switch("prompt_weighting"),
         long_prompts: fields.switch("long_prompts"),
         vae_tiling: fields.switch("vae_tiling"),
+        guidance_rescale: fields.number("guidance_rescale"),
+        use_improved_sampling: fields.switch("use_improved_sampling"),
+        improved_sampling_seed: fields.integer("improved_sampling_seed"),
+        free_init: fields.settings("free_init"),
+        free_noise: fields.settings("free_noise"),
     };
     let mut faults = fields.faults;
     faults.merge(validate::faults(&request));
@@ -273,6 +282,20 @@ impl Fields<'_> {
             self.fault(field, "\"yes\" or \"no\"");
         }
         value
+    }
+
+    /// An object of settings that all have defaults.
+    fn settings<T: DeserializeOwned>(&mut self, field: &str) -> Option<T> {
+        let value = self.value(field)?;
+        let settings = serde_json::from_value(value);
+        match settings {
+            Ok(settings) => Some(settings),
+            Err(error) => {
+                self.faults
+                    .add(field, format!("The {} is not usable: {error}.", spoken(field)));
+                None
+            }
+        }
     }
 
     fn scalar(&mut self, field: &str) -> Option<Value> {
