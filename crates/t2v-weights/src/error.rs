@@ -70,6 +70,14 @@ pub enum WeightsError {
         /// The keys at fault.
         report: String,
     },
+    /// A file can't be used as a LoRA, or not with this model.
+    #[error("the LoRA `{file}` can't be used: {reason}")]
+    Lora {
+        /// The file.
+        file: String,
+        /// What it is instead, or which of its keys don't fit.
+        reason: String,
+    },
 }
 
 fn listed(variants: &[String]) -> String {

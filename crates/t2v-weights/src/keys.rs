@@ -1,5 +1,7 @@
 //! From a checkpoint's keys to a module's field paths.
 
+use burn_store::KeyRemapper;
+
 /// Renamings, applied in order to every key of a checkpoint, and the keys that may stay unused.
 ///
 /// The patterns are regular expressions with `$1`-style replacements. A pattern that does not compile is reported when
@@ -29,5 +31,19 @@ impl KeyMap {
     pub fn ignore(mut self, pattern: &str) -> Self {
         self.ignored.push(pattern.into());
         self
+    }
+
+    /// The map as a function. The error says which pattern does not compile.
+    pub(crate) fn renaming(&self) -> Result<impl Fn(&str) -> String + use<>, String> {
+        // `KeyRemapper` compiles the patterns: this crate needs no regex dependency of its own.
+        let remapper = KeyRemapper::from_patterns(self.renames.clone()).map_err(|e| e.to_string())?;
+        let patterns = remapper.to_regex_pairs();
+        Ok(move |key: &str| {
+            let mut key = key.to_string();
+            for (pattern, replacement) in &patterns {
+                key = pattern.replace_all(&key, replacement.as_str()).into_owned();
+            }
+            key
+        })
     }
 }

@@ -172,6 +172,24 @@ impl Weights {
 }
 
 impl WeightFile {
+    /// A file that stands alone: safetensors by its extension, anything else (`.bin`, `.pt`) as a pickle.
+    pub(crate) fn open(path: &std::path::Path) -> Result<Self, WeightsError> {
+        let file = path.display().to_string();
+        if !path.is_file() {
+            return Err(WeightsError::MissingFile {
+                file,
+                hint: "a safetensors file or a PyTorch pickle should be there".into(),
+            });
+        }
+        match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
+            true => Ok(WeightFile::Safetensors {
+                file,
+                blob: Blob::open(path)?,
+            }),
+            false => Ok(WeightFile::Pickle { file: path.into() }),
+        }
+    }
+
     pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
         match self {
             WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
@@ -260,7 +278,7 @@ fn describe(error: &ApplyError) -> String {
 }
 
 /// The first keys of many.
-fn list(keys: &[String]) -> String {
+pub(crate) fn list(keys: &[String]) -> String {
     let mut text = keys[..keys.len().min(LISTED_KEYS)].join(", ");
     if keys.len() > LISTED_KEYS {
         text.push_str(&format!(" and {} more", keys.len() - LISTED_KEYS));
