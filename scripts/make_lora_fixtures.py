@@ -5,12 +5,14 @@
 The references are those of diffusers 0.42.1 with peft 0.21.2 (CPU, f32): `load_lora_weights`, `set_adapters`, `fuse_lora`.
 
     <name>.safetensors, .bin, .ckpt   LoRA files of a tiny Stable Diffusion with motion modules, some layers each
+    runs_code.ckpt                    one that would run code if Python read it
     base.safetensors                  its weights in those layers, under diffusers' keys after `unet.` and `text_encoder.`
     expected.safetensors              `<case>.<key>`: the same after a case's LoRAs were added
     cases.json                        for each case its files with their scales, in order
 """
 
 import json
+import os
 from collections import OrderedDict
 
 import peft
@@ -167,7 +169,7 @@ def save_peft(name):
         made = factors(tiny_model()[part == "text_encoder"], layers, seed)
         for layer, (down, up, _) in made.items():
             state[part] |= {f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up}
-        metadata[part] = config.to_dict()
+        metadata[part] = config.to_dict() | {"target_modules": sorted(layer for layer, _, _ in layers)}
     pipe.save_lora_weights(
         FOLDER,
         unet_lora_layers=state["unet"],
@@ -212,6 +214,13 @@ def all_layers(pipe):
     return tensors
 
 
+class RunsCode:
+    """What Python would make a folder of while it reads it."""
+
+    def __reduce__(self):
+        return os.mkdir, ("code_ran",)
+
+
 CASES = {
     "kohya": [("kohya.safetensors", 0.8)],
     "peft": [("peft.safetensors", -0.7)],
@@ -232,6 +241,8 @@ def main():
     save_peft("peft.safetensors")
     original, LOADABLE["motion.ckpt"] = motion(unet)
     torch.save({"epoch": 3, "global_step": 100, "state_dict": original}, FOLDER / "motion.ckpt")
+
+    torch.save({"state_dict": original | {"x": RunsCode()}}, FOLDER / "runs_code.ckpt")
 
     base = all_layers(pipeline())
     save_file(base, FOLDER / "base.safetensors")

@@ -36,7 +36,11 @@ impl KeyMap {
     /// The map as a function. The error says which pattern does not compile.
     pub(crate) fn renaming(&self) -> Result<impl Fn(&str) -> String + use<>, String> {
         // `KeyRemapper` compiles the patterns: this crate needs no regex dependency of its own.
-        let remapper = KeyRemapper::from_patterns(self.renames.clone()).map_err(|e| e.to_string())?;
+        let remapper = KeyRemapper::from_patterns(self.renames.clone()).map_err(|e| {
+            let reason = e.to_string();
+            let reason = reason.lines().last().unwrap_or_default();
+            format!("a pattern of the model's key map does not compile: {reason}")
+        })?;
         let patterns = remapper.to_regex_pairs();
         Ok(move |key: &str| {
             let mut key = key.to_string();

@@ -94,7 +94,11 @@ impl Lora {
         let path = path.as_ref();
         let file = WeightFile::open(path)?;
         let metadata = metadata::beside(path)?;
-        Self::new(path.display().to_string(), Blob::open(path)?, &file, metadata)
+        let blob = match &file {
+            WeightFile::Safetensors { blob, .. } => blob.clone(),
+            WeightFile::Pickle { file } => Blob::open(file)?,
+        };
+        Self::new(path.display().to_string(), blob, &file, metadata)
     }
 
     /// A safetensors file held in memory; `origin` names it in errors.

@@ -1,7 +1,7 @@
 //! Files that are no LoRA, or one of a kind that is not supported: a sentence for each.
 
 /// Parts of keys, and what a file with them is.
-const REFUSED: [(&str, &str); 22] = [
+const REFUSED: [(&str, &str); 25] = [
     ("lora_magnitude_vector", DORA),
     ("dora_scale", DORA),
     (
@@ -23,6 +23,9 @@ const REFUSED: [(&str, &str); 22] = [
     ("lora_embedding_", "it changes token embeddings, which is not supported"),
     (".diff_b", DIFFERENCES),
     (".diff", DIFFERENCES),
+    (".w_norm", DIFFERENCES),
+    (".b_norm", DIFFERENCES),
+    (".set_weight", DIFFERENCES),
     ("lora_A.bias", BIASES),
     ("lora_B.bias", BIASES),
     ("lora_down.bias", BIASES),
@@ -53,7 +56,7 @@ pub(super) fn refused(keys: &[&str]) -> Option<String> {
 /// Whether a key has a part: at the beginning if that is where it belongs, at the end likewise.
 fn names(key: &str, part: &str) -> bool {
     match part {
-        ".diff" | ".diff_b" => key.ends_with(part),
+        ".diff" | ".diff_b" | ".w_norm" | ".b_norm" | ".set_weight" => key.ends_with(part),
         _ if part.starts_with("lora_te") || part.starts_with("lora_unet") => key.starts_with(part),
         _ => key.contains(part),
     }
@@ -114,6 +117,7 @@ mod tests {
             ("text_encoder.embeddings.lora_embedding_A", "token embeddings"),
             ("lora_unet_mid_block_norm.diff", "differences"),
             ("lora_unet_mid_block_norm.diff_b", "biases or normalisations"),
+            ("lora_unet_mid_block_norm.w_norm", "biases or normalisations"),
             ("unet.mid_block.to_q.lora_B.bias", "biases"),
             ("lora_te2_text_model_encoder_layers_0_mlp_fc1.alpha", "SDXL"),
             (
