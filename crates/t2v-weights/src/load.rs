@@ -1,5 +1,7 @@
 //! Weights into modules: renamed, converted one tensor at a time, and checked to be all that the module has.
 
+use std::path::Path;
+
 use burn::tensor::DType;
 use burn_store::{
     ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter, bridge,
@@ -7,7 +9,7 @@ use burn_store::{
 };
 
 use crate::{
-    Floats, KeyMap, WeightsError,
+    Floats, KeyMap, Selection, WeightsError, pickle_globals,
     safetensors::{self, convert},
     source::Blob,
 };
@@ -19,7 +21,15 @@ const LISTED_KEYS: usize = 20;
 pub struct Weights {
     origin: String,
     files: Vec<WeightFile>,
+    selection: Option<Selection>,
     strict: bool,
+}
+
+/// Tensors that are not read yet.
+struct Tensors {
+    tensors: Vec<DeferredTensor>,
+    /// Their names, and what the files call them, where a selection renamed them.
+    sources: Vec<(String, String)>,
 }
 
 /// What was left over when a module was filled.
@@ -41,8 +51,25 @@ impl Weights {
         Self {
             origin,
             files,
+            selection: None,
             strict: false,
         }
+    }
+
+    /// One file: safetensors by its extension, anything else as a PyTorch pickle.
+    ///
+    /// # Errors
+    /// There is no such file, or it can't be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        Ok(Self::new(path.display().to_string(), vec![WeightFile::open(path)?]))
+    }
+
+    /// Takes of the files what a component's selection says.
+    #[must_use]
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.selection = Some(selection);
+        self
     }
 
     /// Whether keys that the module has no parameter for are an error. Off at first: they are logged as a warning and
@@ -73,17 +100,39 @@ impl Weights {
     /// A file that can't be read.
     pub fn byte_len(&self, floats: impl Into<Floats>) -> Result<u64, WeightsError> {
         let floats = floats.into();
-        let mut bytes = 0;
+        // Those of normalisations, which may stay wider, count for nothing beside the matrices.
+        let size = |t: &DeferredTensor| floats.of_module(t.dtype, &t.shape, None).size();
+        let tensors = self.tensors(floats)?.tensors;
+        Ok(tensors.iter().map(|t| (t.shape.num_elements() * size(t)) as u64).sum())
+    }
+
+    /// Names and shapes of all tensors, in the order of their names; only headers are read.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn shapes(&self) -> Result<Vec<(String, Vec<usize>)>, WeightsError> {
+        let tensors = self.tensors(DType::F32.into())?.tensors;
+        let mut shapes: Vec<_> = tensors.into_iter().map(|t| (t.name, t.shape.to_vec())).collect();
+        shapes.sort();
+        Ok(shapes)
+    }
+
+    fn tensors(&self, floats: Floats) -> Result<Tensors, WeightsError> {
+        let mut tensors = Vec::new();
         for file in &self.files {
-            let tensors = file.tensors(floats)?;
-            // Those of normalisations, which may stay wider, count for nothing beside the matrices.
-            let size = |t: &DeferredTensor| floats.of_module(t.dtype, &t.shape, None).size();
-            bytes += tensors
-                .iter()
-                .map(|t| (t.shape.num_elements() * size(t)) as u64)
-                .sum::<u64>();
+            tensors.extend(file.tensors(floats)?);
         }
-        Ok(bytes)
+        let Some(selection) = &self.selection else {
+            let sources = Vec::new();
+            return Ok(Tensors { tensors, sources });
+        };
+        let taken = selection.apply(&self.origin, &tensors, floats)?;
+        let sources = taken
+            .iter()
+            .map(|(t, source)| (t.name.clone(), source.clone()))
+            .collect();
+        let tensors = taken.into_iter().map(|(tensor, _)| tensor).collect();
+        Ok(Tensors { tensors, sources })
     }
 
     /// Fills `module`, its floating-point parameters as `floats`.
@@ -98,14 +147,11 @@ impl Weights {
         floats: impl Into<Floats>,
     ) -> Result<LoadReport, WeightsError> {
         let floats = floats.into();
-        let mut tensors = Vec::new();
-        for file in &self.files {
-            tensors.extend(file.tensors(floats)?);
-        }
+        let Tensors { tensors, sources } = self.tensors(floats)?;
         let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
         let (tensors, renamed) = remapper.remap(tensors);
         let result = module.apply(tensors, None, Some(Box::new(TorchModules { floats })), false);
-        let unused = self.unused(&result, keys, &renamed)?;
+        let unused = self.unused(&result, keys, &[&renamed, &sources])?;
         self.check(&result, unused)
     }
 
@@ -114,7 +160,7 @@ impl Weights {
         &self,
         result: &ApplyResult,
         keys: &KeyMap,
-        renamed: &[(String, String)],
+        renamed: &[&[(String, String)]],
     ) -> Result<Vec<String>, WeightsError> {
         let mut ignored = Vec::new();
         for pattern in &keys.ignored {
@@ -122,10 +168,11 @@ impl Weights {
             let pair = KeyRemapper::from_patterns(vec![(pattern, "")]).map_err(|e| self.mismatch(e.to_string()))?;
             ignored.extend(pair.to_regex_pairs().into_iter().map(|(regex, _)| regex));
         }
-        let original = |key: &String| {
-            let found = renamed.iter().find(|(new, _)| new == key);
-            found.map_or_else(|| key.clone(), |(_, old)| old.clone())
+        let earlier = |key: String, pairs: &&[(String, String)]| match pairs.iter().find(|(new, _)| *new == key) {
+            Some((_, old)) => old.clone(),
+            None => key,
         };
+        let original = |key: &String| renamed.iter().fold(key.clone(), earlier);
         let mut unused: Vec<String> = result
             .unused
             .iter()
@@ -172,10 +219,30 @@ impl Weights {
 }
 
 impl WeightFile {
+    /// Safetensors by its extension, anything else (`.bin`, `.ckpt`, `.pt`) as a pickle.
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
+        let file = path.display().to_string();
+        if !path.is_file() {
+            return Err(WeightsError::MissingFile {
+                file,
+                hint: "a safetensors file or a PyTorch pickle should be there".into(),
+            });
+        }
+        let safetensors = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+        Ok(match safetensors {
+            true => WeightFile::Safetensors {
+                file,
+                blob: Blob::open(path)?,
+            },
+            false => WeightFile::Pickle { file: path.into() },
+        })
+    }
+
     pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
         match self {
             WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
             WeightFile::Pickle { file } => {
+                pickle_globals::check(file)?;
                 let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {
                     file: file.display().to_string(),
                     reason: e.to_string(),
@@ -196,7 +263,7 @@ fn named(mut tensor: DeferredTensor, name: String) -> DeferredTensor {
     tensor
 }
 
-fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
+pub(crate) fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
     let wanted = floats.of(tensor.dtype, &tensor.shape);
     cast_to(tensor, wanted)
 }
