@@ -23,7 +23,6 @@ from ldm_layout import OPEN_CLIP, clip, motion_module, open_clip, unet, vae
 from transformers import CLIPTextConfig, CLIPTextModel
 
 WIDTHS = [320, 640, 1280, 1280]
-CROSS = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
 
 
 def numbered(shapes):
@@ -51,21 +50,23 @@ def on_meta(make):
         return make()
 
 
-def unet_case(config, in_channels, context, linear):
-    shapes = unet(in_channels, WIDTHS, 2, context, linear, 3)
+def unet_case(config):
+    """The attention's levels are all but the last."""
+    sizes = config["block_out_channels"], config["layers_per_block"], config["cross_attention_dim"]
+    levels = len(config["block_out_channels"]) - 1
+    shapes = unet(config["in_channels"], *sizes, config["use_linear_projection"], levels)
     model = on_meta(lambda: UNet2DConditionModel.from_config(config))
     case = expected(model, shapes, single_file.convert_ldm_unet_checkpoint(numbered(shapes), config))
     return case | {"config": dict(config)}
 
 
-def unet_config(in_channels, context, heads, linear, sample_size):
-    down, up = CROSS
+def unet_config(context, heads, linear, sample_size, widths=WIDTHS, layers=2):
     return {
-        "in_channels": in_channels,
-        "block_out_channels": WIDTHS,
-        "down_block_types": list(down),
-        "up_block_types": list(up),
-        "layers_per_block": 2,
+        "in_channels": 4,
+        "block_out_channels": widths,
+        "down_block_types": ["CrossAttnDownBlock2D"] * (len(widths) - 1) + ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * (len(widths) - 1),
+        "layers_per_block": layers,
         "cross_attention_dim": context,
         "attention_head_dim": heads,
         "use_linear_projection": linear,
@@ -106,8 +107,10 @@ def write_keys(crate, cases):
 def real_architectures():
     heads = [5, 10, 20, 20]
     cases = {
-        "v1": unet_case(unet_config(4, 768, 8, False, 64), 4, 768, False),
-        "v2": unet_case(unet_config(4, 1024, heads, True, 96), 4, 1024, True),
+        "v1": unet_case(unet_config(768, 8, False, 64)),
+        "v2": unet_case(unet_config(1024, heads, True, 96)),
+        "small": unet_case(unet_config(16, 4, False, 8, widths=[32, 64], layers=1)),
+        "deep": unet_case(unet_config(16, 4, False, 8, widths=[32, 64, 32], layers=4)),
     }
     assert len(cases["v1"]["file"]) == 686
     modules = {"mm_sd_v14": (24, False), "mm_sd_v15_v2": (32, True), "v3_sd15_mm": (32, False)}
@@ -233,7 +236,8 @@ def pickles():
     torch.save({"epoch": epochs, "state_dict": state, "callbacks": {}}, folder / "wrapped.ckpt")
     calls = {"state_dict": state, "zzz": Call(os.getenv, "HOME")}
     torch.save(calls, folder / "calls.ckpt")
-    torch.save(calls, folder / "calls_legacy.ckpt", _use_new_zipfile_serialization=False)
+    # Without tensors, which the old layout numbers by their addresses.
+    torch.save({"zzz": calls["zzz"]}, folder / "calls_legacy.ckpt", _use_new_zipfile_serialization=False)
     torch.save(calls, folder / "calls_4.ckpt", pickle_protocol=4)
     (folder / "calls_0.ckpt").write_bytes(pickle.dumps([Call(os.getenv, "HOME")], protocol=0))
     for path in sorted(folder.glob("*.ckpt")):

@@ -30,6 +30,16 @@ fn all_tensors_of_the_unets_are_taken_as_diffusers_takes_them() {
 }
 
 #[test]
+fn unets_of_other_depths_are_counted_right() {
+    for (name, levels, layers) in [("small", 2, 1), ("deep", 3, 4)] {
+        let keys = LayoutKeys::read(CRATE, name);
+        assert_eq!(keys.config["block_out_channels"].as_array().unwrap().len(), levels);
+        assert_eq!(keys.config["layers_per_block"], layers);
+        keys.assert_taken_by(&ldm::unet_2d(levels, layers));
+    }
+}
+
+#[test]
 fn tensors_of_other_components_and_averages_are_left_alone() {
     let keys = [
         ("model.diffusion_model.out.2.bias", &[4][..]),
