@@ -8,6 +8,7 @@
 pub struct KeyMap {
     pub(crate) renames: Vec<(String, String)>,
     pub(crate) ignored: Vec<String>,
+    pub(crate) optional: Vec<String>,
 }
 
 impl KeyMap {
@@ -28,6 +29,13 @@ impl KeyMap {
     #[must_use]
     pub fn ignore(mut self, pattern: &str) -> Self {
         self.ignored.push(pattern.into());
+        self
+    }
+
+    /// Fields whose path matches `pattern` keep what they were made with where no key fills them.
+    #[must_use]
+    pub fn optional(mut self, pattern: &str) -> Self {
+        self.optional.push(pattern.into());
         self
     }
 }

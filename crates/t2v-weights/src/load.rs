@@ -94,6 +94,15 @@ impl Weights {
         Self::new(origin.into(), vec![WeightFile::Safetensors { file, blob }])
     }
 
+    /// These and others, which make one network together.
+    #[must_use]
+    pub fn joined_by(mut self, others: Self) -> Self {
+        self.origin = format!("{} with {}", self.origin, others.origin);
+        self.files.extend(others.files);
+        self.strict |= others.strict;
+        self
+    }
+
     /// Bytes of all tensors once they are loaded, floating-point ones as `floats`; only headers are read.
     ///
     /// # Errors
@@ -152,7 +161,17 @@ impl Weights {
         let (tensors, renamed) = remapper.remap(tensors);
         let result = module.apply(tensors, None, Some(Box::new(TorchModules { floats })), false);
         let unused = self.unused(&result, keys, &[&renamed, &sources])?;
-        self.check(&result, unused)
+        let optional = self.matcher(&keys.optional)?;
+        let missing = result.missing.iter().map(|(path, _)| torch_name(path));
+        self.check(&result, missing.filter(|path| !optional(path)).collect(), unused)
+    }
+
+    /// Whether a key matches one of the patterns. `KeyRemapper` compiles them: this crate needs no regex dependency of its own.
+    fn matcher(&self, patterns: &[String]) -> Result<impl Fn(&str) -> bool + use<>, WeightsError> {
+        let pairs = patterns.iter().map(|pattern| (pattern, "")).collect();
+        let compiled = KeyRemapper::from_patterns(pairs).map_err(|e| self.mismatch(e.to_string()))?;
+        let compiled = compiled.to_regex_pairs();
+        Ok(move |key: &str| compiled.iter().any(|(regex, _)| regex.is_match(key)))
     }
 
     /// The keys that no parameter took and that `keys` does not know as extras, as the files call them.
@@ -162,29 +181,23 @@ impl Weights {
         keys: &KeyMap,
         renamed: &[&[(String, String)]],
     ) -> Result<Vec<String>, WeightsError> {
-        let mut ignored = Vec::new();
-        for pattern in &keys.ignored {
-            // `KeyRemapper` compiles the pattern: this crate needs no regex dependency of its own.
-            let pair = KeyRemapper::from_patterns(vec![(pattern, "")]).map_err(|e| self.mismatch(e.to_string()))?;
-            ignored.extend(pair.to_regex_pairs().into_iter().map(|(regex, _)| regex));
-        }
+        let ignored = self.matcher(&keys.ignored)?;
         let earlier = |key: String, pairs: &&[(String, String)]| match pairs.iter().find(|(new, _)| *new == key) {
             Some((_, old)) => old.clone(),
             None => key,
         };
         let original = |key: &String| renamed.iter().fold(key.clone(), earlier);
-        let mut unused: Vec<String> = result
-            .unused
-            .iter()
-            .filter(|key| !ignored.iter().any(|regex| regex.is_match(key)))
-            .map(original)
-            .collect();
+        let mut unused: Vec<String> = result.unused.iter().filter(|key| !ignored(key)).map(original).collect();
         unused.sort();
         Ok(unused)
     }
 
-    fn check(&self, result: &ApplyResult, unused: Vec<String>) -> Result<LoadReport, WeightsError> {
-        let missing: Vec<String> = result.missing.iter().map(|(path, _)| torch_name(path)).collect();
+    fn check(
+        &self,
+        result: &ApplyResult,
+        missing: Vec<String>,
+        unused: Vec<String>,
+    ) -> Result<LoadReport, WeightsError> {
         let errors: Vec<String> = result.errors.iter().map(describe).collect();
         let fails = !(missing.is_empty() && errors.is_empty()) || self.strict && !unused.is_empty();
         if !fails {
@@ -292,7 +305,8 @@ impl ModuleAdapter for TorchModules {
         let wanted = self
             .floats
             .of_module(tensor.dtype, &tensor.shape, context.module_type());
-        cast_to(tensor, wanted)
+        let is_linear = context.module_type().is_some_and(|name| name.ends_with("Linear"));
+        cast_to(if is_linear { as_matrix(tensor) } else { tensor }, wanted)
     }
 
     fn get_alternative_param_name(&self, name: &str, module: &str) -> Option<String> {
@@ -302,6 +316,14 @@ impl ModuleAdapter for TorchModules {
     fn clone_box(&self) -> Box<dyn ModuleAdapter> {
         Box::new(self.clone())
     }
+}
+
+/// A convolution by a kernel of one pixel is a linear layer over pixels, and checkpoints have one where others have the other.
+fn as_matrix(mut tensor: DeferredTensor) -> DeferredTensor {
+    if let [out, width, 1, 1] = *tensor.shape.as_slice() {
+        tensor.shape = [out, width].into();
+    }
+    tensor
 }
 
 fn torch_name(path: &str) -> String {
