@@ -2,19 +2,32 @@
 
 use burn::tensor::{DType, Tensor};
 
-/// What a denoiser is conditioned on: text today; families that need more add fields.
+use crate::ContextWindows;
+
+/// What a denoiser is conditioned on. What a network has no use for, it does not look at.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Conditioning {
     /// Text embeddings, `[batch, tokens, dim]`.
     pub text: Tensor<3>,
+    /// Embedding of the guidance scale, `[batch, time_cond_proj_dim]`, of models that were distilled to know it.
+    pub guidance: Option<Tensor<2>>,
+    /// Channels that join the latents, `[1, channels, frames, height, width]`: mask and masked picture of models for inpainting.
+    pub channels: Option<Tensor<5>>,
+    /// Windows of frames of motion modules; without, they see the whole clip.
+    pub windows: Option<ContextWindows>,
 }
 
 impl Conditioning {
     /// On text embeddings alone, `[batch, tokens, dim]`.
     #[must_use]
     pub fn new(text: Tensor<3>) -> Self {
-        Self { text }
+        Self {
+            text,
+            guidance: None,
+            channels: None,
+            windows: None,
+        }
     }
 
     /// Clips that it is for.
@@ -35,6 +48,8 @@ impl Conditioning {
         let batch = self.batch();
         Self {
             text: self.text.clone().slice_dim(0, batch - 1..batch),
+            guidance: self.guidance.clone().map(|scale| scale.slice_dim(0, batch - 1..batch)),
+            ..self.clone()
         }
     }
 }

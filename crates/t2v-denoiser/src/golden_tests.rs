@@ -1,4 +1,5 @@
-//! Every layer and the whole network against diffusers (`scripts/make_t2v_denoiser_fixtures.py`).
+//! Every layer and the whole networks against diffusers (`scripts/make_t2v_denoiser_fixtures.py`,
+//! `make_t2v_denoiser_sd_fixtures.py`).
 
 use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
@@ -7,7 +8,8 @@ use t2v_test_support::Fixture;
 use t2v_weights::{LoadOptions, ModuleSnapshot, Network};
 
 use crate::{
-    BlockConfig, Conditioning, Denoiser, TemporalConv, Transformer2d, TransformerTemporal, UNet3d, UNetBlock, keys,
+    BlockConfig, Conditioning, ContextWindows, Denoiser, MotionAdapterConfig, ResnetsConfig, TemporalConv,
+    Transformer2d, TransformerTemporal, UNet2d, UNet2dConfig, UNet3d, UNetBlock, WindowWeighting, keys,
     sinusoidal_embedding, unet_blocks::Condition,
 };
 
@@ -41,7 +43,7 @@ impl Golden {
     fn load<M: ModuleSnapshot>(&self, mut module: M) -> M {
         self.fixture
             .weights()
-            .load(&mut module, &keys::unet_3d(), DType::F32)
+            .load(&mut module, &keys::unet(), DType::F32)
             .unwrap();
         module
     }
@@ -63,10 +65,12 @@ impl Golden {
 
     fn block(&self) -> BlockConfig {
         BlockConfig {
-            time_embed_dim: self.int("temb_channels"),
-            eps: self.config["resnet_eps"].as_f64().unwrap(),
-            activation: Activation::Silu,
-            groups: self.int("resnet_groups"),
+            resnets: ResnetsConfig {
+                time_embed_dim: self.int("temb_channels"),
+                eps: self.config["resnet_eps"].as_f64().unwrap(),
+                activation: Activation::Silu,
+                groups: self.int("resnet_groups"),
+            },
             cross_attention_dim: self.int("cross_attention_dim"),
             head_dim: self.int("num_attention_heads"),
         }
@@ -83,6 +87,7 @@ impl Golden {
             time: self.input("temb"),
             text,
             frames,
+            windows: None,
         }
     }
 }
@@ -203,6 +208,103 @@ fn whole_networks() {
                 f64::from(timestep[0]),
                 &Conditioning::new(golden.input(&format!("encoder_hidden_states{case}"))),
             );
+            golden.check(&format!("sample{case}"), output);
+        }
+    }
+}
+
+/// The frames of a clip, or pictures, as a batch of clips of one frame.
+fn as_clip(golden: &Golden, name: &str) -> Tensor<5> {
+    match golden.fixture.values(name).0.len() {
+        4 => golden.input::<4>(&name["input.".len()..]).unsqueeze_dim(2),
+        _ => golden.input(&name["input.".len()..]),
+    }
+}
+
+fn check_image_network(golden: &Golden, model: &UNet2d) {
+    let names = golden.fixture.names();
+    let cases: Vec<&str> = ["", ".1"]
+        .into_iter()
+        .filter(|case| names.contains(&format!("input.sample{case}")))
+        .collect();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let (_, timestep) = golden.fixture.values(&format!("input.timestep{case}"));
+        let mut conditioning = Conditioning::new(golden.input(&format!("encoder_hidden_states{case}")));
+        if names.contains(&format!("input.timestep_cond{case}")) {
+            conditioning.guidance = Some(golden.input(&format!("timestep_cond{case}")));
+        }
+        let sample = as_clip(golden, &format!("input.sample{case}"));
+        let output = model.forward(sample, f64::from(timestep[0]), &conditioning);
+        match golden.fixture.values(&format!("output.sample{case}")).0.len() {
+            4 => golden.check(&format!("sample{case}"), output.squeeze_dim::<4>(2)),
+            _ => golden.check(&format!("sample{case}"), output),
+        }
+    }
+}
+
+#[test]
+fn image_networks() {
+    for name in [
+        "unet_2d_a",
+        "unet_2d_b",
+        "unet_2d_c",
+        "unet_2d_lcm",
+        "unet_2d_rare",
+        "unet_motion_b",
+    ] {
+        let golden = Golden::open(name);
+        let config = UNet2dConfig::from_json(golden.config.clone()).unwrap();
+        let options = LoadOptions::new(DType::F32, &golden.device);
+        let model = UNet2d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
+        check_image_network(&golden, &model);
+    }
+}
+
+#[test]
+fn motion_modules_in_an_image_network() {
+    let (golden, adapter) = (Golden::open("unet_motion_a"), Golden::open("motion_adapter_a"));
+    let adapter_config: MotionAdapterConfig = serde_json::from_value(adapter.config.clone()).unwrap();
+    let config = UNet2dConfig::joined(serde_json::from_value(golden.config.clone()).unwrap(), &adapter_config).unwrap();
+    assert_eq!(config.motion_max_seq_length, Some(32));
+    let options = LoadOptions::new(DType::F32, &golden.device);
+    let weights = [&golden, &adapter].map(|golden| golden.fixture.weights());
+    let [pictures, modules] = weights;
+    let model = UNet2d::with_adapter(config, pictures, modules, &options).unwrap();
+    check_image_network(&golden, &model);
+}
+
+#[test]
+fn motion_modules() {
+    for name in ["motion_module", "motion_module_windows"] {
+        let golden = Golden::open(name);
+        let [channels, groups, blocks, positions] = [
+            "in_channels",
+            "norm_num_groups",
+            "num_layers",
+            "num_positional_embeddings",
+        ]
+        .map(|key| golden.int(key));
+        let module =
+            TransformerTemporal::motion_module(channels, golden.split(), groups, blocks, positions, &golden.device);
+        let module = golden.load(module);
+        let calls = golden.call.as_array().unwrap();
+        assert!(calls.len() >= 3);
+        for (i, call) in calls.iter().enumerate() {
+            let case = if i == 0 { String::new() } else { format!(".{i}") };
+            let int = |key: &str| call[key].as_u64().map(|value| value as usize);
+            let windows = int("context_length").map(|length| ContextWindows {
+                length,
+                stride: int("context_stride").unwrap(),
+                weighting: match call["weighting_scheme"].as_str().unwrap() {
+                    "flat" => WindowWeighting::Flat,
+                    "pyramid" => WindowWeighting::Pyramid,
+                    "delayed_reverse_sawtooth" => WindowWeighting::DelayedReverseSawtooth,
+                    other => panic!("{other}"),
+                },
+            });
+            let input = golden.input(&format!("hidden_states{case}"));
+            let output = module.forward_windows(input, int("num_frames").unwrap(), windows);
             golden.check(&format!("sample{case}"), output);
         }
     }

@@ -4,6 +4,9 @@
 //! ([Wang et al., 2023](https://arxiv.org/abs/2308.06571)): the two-dimensional U-Net of Stable Diffusion with a temporal
 //! convolution after every residual block and a temporal transformer after every spatial one.
 //!
+//! [`UNet2d`] is `UNet2DConditionModel`, Stable Diffusion's network for pictures, and with AnimateDiff's motion modules between its layers
+//! `UNetMotionModel` ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)).
+//!
 //! The key decision: inside the network frames are a part of the batch, `[batch * frames, channels, height, width]`, as
 //! in diffusers, so spatial layers are the image model's. Text is *not* repeated for each frame: the queries of all
 //! frames of a clip attend to one set of keys and values, which is the same sum.
@@ -12,29 +15,36 @@
 
 mod conditioning;
 mod config;
+mod context_windows;
 mod error;
 #[cfg(test)]
 mod golden_tests;
 mod keys;
+pub mod ldm;
+mod motion_module;
 mod temporal_conv;
 mod timesteps;
 mod transformer_2d;
 mod transformer_block;
 mod transformer_temporal;
+mod unet_2d;
 mod unet_3d;
 mod unet_blocks;
 
 use burn::tensor::Tensor;
 pub use conditioning::Conditioning;
 pub use config::{DownBlockType, UNet3dConfig, UpBlockType};
+pub use context_windows::{ContextWindows, WindowWeighting};
 pub use error::DenoiserError;
+pub use motion_module::{motion_module, motion_module_config, open_motion_adapter};
 pub use temporal_conv::TemporalConv;
-pub use timesteps::{TimestepEmbedding, sinusoidal_embedding};
+pub use timesteps::{TimestepEmbedding, TimestepFrequencies, sinusoidal_embedding};
 pub use transformer_2d::Transformer2d;
 pub(crate) use transformer_block::{Context, TransformerBlock};
 pub use transformer_temporal::TransformerTemporal;
+pub use unet_2d::{MotionAdapterConfig, UNet2d, UNet2dConfig};
 pub use unet_3d::UNet3d;
-pub use unet_blocks::{BlockConfig, UNetBlock};
+pub use unet_blocks::{BlockConfig, ResnetsConfig, UNetBlock};
 
 /// A network that predicts noise, velocity or the clean sample from noisy latents.
 pub trait Denoiser: Send {

@@ -16,14 +16,48 @@ use t2v_kernels::{Activation, linear, project};
 /// - output: `[1, dim]`
 #[must_use]
 pub fn sinusoidal_embedding(timestep: f64, dim: usize, device: &Device) -> Tensor<2> {
-    let half = dim / 2;
-    let angles: Vec<f32> = (0..half)
-        .map(|i| timestep as f32 * (-(10000f32.ln()) * i as f32 / half as f32).exp())
-        .collect();
-    let cosines = angles.iter().map(|a| a.cos());
-    let mut values: Vec<f32> = cosines.chain(angles.iter().map(|a| a.sin())).collect();
-    values.resize(dim, 0.0);
-    Tensor::<1>::from_floats(values.as_slice(), device).unsqueeze()
+    TimestepFrequencies::default().embed(timestep, dim, device)
+}
+
+/// In which order and how densely the frequencies of a timestep's embedding lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimestepFrequencies {
+    /// Cosines before sines.
+    pub flip_sin_to_cos: bool,
+    /// Taken from the count of frequencies before the lowest is found: with 1 the last is 1/10000.
+    pub freq_shift: f64,
+}
+
+impl Default for TimestepFrequencies {
+    fn default() -> Self {
+        Self {
+            flip_sin_to_cos: true,
+            freq_shift: 0.0,
+        }
+    }
+}
+
+impl TimestepFrequencies {
+    /// As [`sinusoidal_embedding`], in this order.
+    ///
+    /// # Shapes
+    /// - output: `[1, dim]`
+    #[must_use]
+    pub fn embed(self, timestep: f64, dim: usize, device: &Device) -> Tensor<2> {
+        let half = dim / 2;
+        let count = half as f32 - self.freq_shift as f32;
+        let angles: Vec<f32> = (0..half)
+            .map(|i| timestep as f32 * (-(10000f32.ln()) * i as f32 / count).exp())
+            .collect();
+        let cosines = angles.iter().map(|a| a.cos());
+        let sines = angles.iter().map(|a| a.sin());
+        let mut values: Vec<f32> = match self.flip_sin_to_cos {
+            true => cosines.chain(sines).collect(),
+            false => sines.chain(cosines).collect(),
+        };
+        values.resize(dim, 0.0);
+        Tensor::<1>::from_floats(values.as_slice(), device).unsqueeze()
+    }
 }
 
 /// A two-layer perceptron over the sinusoidal embedding.
@@ -56,6 +90,19 @@ impl TimestepEmbedding {
     /// - x: `[batch, in_dim]` -> `[batch, dim]`
     #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.forward_with(x, None)
+    }
+
+    /// As [`forward`](Self::forward), with a condition where the network was made for one.
+    ///
+    /// # Shapes
+    /// - condition: `[batch, condition_dim]`
+    #[must_use]
+    pub(crate) fn forward_with(&self, x: Tensor<2>, condition: Option<Tensor<2>>) -> Tensor<2> {
+        let x = match (&self.cond_proj, condition) {
+            (Some(layer), Some(condition)) => x + project(layer, condition.unsqueeze_dim(0)).squeeze_dim(0),
+            _ => x,
+        };
         let hidden = self.activation.forward(project(&self.linear_1, x.unsqueeze_dim(0)));
         project(&self.linear_2, hidden).squeeze_dim(0)
     }

@@ -1,5 +1,6 @@
 //! `Transformer2DModel`: each frame's pixels attend to each other and to the text
-//! (`diffusers/models/transformers/transformer_2d.py`, continuous input, linear projections).
+//! (`diffusers/models/transformers/transformer_2d.py`, continuous input). Projections are linear layers over pixels, also where a
+//! checkpoint has convolutions.
 
 use burn::{
     module::Module,
@@ -8,11 +9,31 @@ use burn::{
 };
 use t2v_kernels::{MultiHead, group_norm, linear, project, project_add_image};
 
-use crate::{Context, TransformerBlock};
+use crate::{Context, TransformerBlock, transformer_block::Attends};
 
 const NORM_EPS: f64 = 1e-6;
 
-/// A spatial transformer of one block, added to its input.
+/// The blocks of a spatial transformer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TextBlocks {
+    pub(crate) count: usize,
+    /// Width of the text embeddings.
+    pub(crate) text_dim: usize,
+    /// Whether both attentions look at the text.
+    pub(crate) text_alone: bool,
+}
+
+impl TextBlocks {
+    fn one(text_dim: usize) -> Self {
+        Self {
+            count: 1,
+            text_dim,
+            text_alone: false,
+        }
+    }
+}
+
+/// A spatial transformer, added to its input.
 #[derive(Module, Debug)]
 pub struct Transformer2d {
     norm: GroupNorm,
@@ -22,16 +43,33 @@ pub struct Transformer2d {
 }
 
 impl Transformer2d {
-    /// `split` need not multiply out to `channels`.
+    /// With one block. `split` need not multiply out to `channels`.
     #[must_use]
     pub fn new(channels: usize, split: MultiHead, groups: usize, context_dim: usize, device: &Device) -> Self {
+        Self::with_blocks(channels, split, groups, &TextBlocks::one(context_dim), device)
+    }
+
+    /// `split` need not multiply out to `channels`.
+    pub(crate) fn with_blocks(
+        channels: usize,
+        split: MultiHead,
+        groups: usize,
+        blocks: &TextBlocks,
+        device: &Device,
+    ) -> Self {
+        let attends = Attends::ToText {
+            dim: blocks.text_dim,
+            alone: blocks.text_alone,
+        };
         let inner = split.inner_dim();
         Self {
             norm: GroupNormConfig::new(groups, channels)
                 .with_epsilon(NORM_EPS)
                 .init(device),
             proj_in: linear(channels, inner, true, device),
-            transformer_blocks: vec![TransformerBlock::new(split, Some(context_dim), device)],
+            transformer_blocks: (0..blocks.count)
+                .map(|_| TransformerBlock::new(split, attends, device))
+                .collect(),
             proj_out: linear(inner, channels, true, device),
         }
     }

@@ -1,21 +1,32 @@
 //! Attention, feed-forward and the block of both (`BasicTransformerBlock` in `diffusers/models/attention.py`).
 
 use burn::{
-    module::Module,
+    module::{Module, Param},
     nn::Linear,
     tensor::{Device, Tensor},
 };
 use t2v_kernels::{LayerNorm, MultiHead, attention, attention_frames, feed_forward, linear, project, project_add};
 
+use crate::ContextWindows;
+
 const NORM_EPS: f64 = 1e-5;
 
-/// What the second attention of a block looks at.
+/// What a block's attentions look at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attends {
+    /// The tokens themselves, then text of `dim` channels; both times text where that is `alone`.
+    ToText { dim: usize, alone: bool },
+    /// Each token at itself in the other frames, both times, with an embedding of this many positions if any.
+    OverFrames { positions: Option<usize> },
+}
+
+/// What a block is given to attend to.
 #[derive(Clone, Copy)]
 pub(crate) enum Context<'a> {
     /// Text `[batch, tokens, context_dim]`; each entry serves the neighbouring rows that belong to it.
     Text(&'a Tensor<3>),
-    /// The same tokens again. As in the first attention each one sees itself in this many frames.
-    Frames(usize),
+    /// The frames of a clip, this many, in windows where there are any.
+    Frames(usize, Option<ContextWindows>),
 }
 
 /// Multi-head attention to other tokens.
@@ -109,46 +120,107 @@ impl FeedForward {
     }
 }
 
+/// An embedding of frames' positions, added to their tokens.
+#[derive(Module, Debug)]
+pub(crate) struct PositionEmbedding {
+    /// `[1, positions, dim]`
+    pe: Param<Tensor<3>>,
+}
+
+impl PositionEmbedding {
+    /// Sines and cosines in turn, of geometrically spaced frequencies; checkpoints have them, too.
+    fn new(positions: usize, dim: usize, device: &Device) -> Self {
+        let value = |position: usize, i: usize| {
+            let frequency = ((i / 2 * 2) as f32 * -(10000_f32.ln() / dim as f32)).exp();
+            let angle = position as f32 * frequency;
+            if i % 2 == 0 { angle.sin() } else { angle.cos() }
+        };
+        let values: Vec<f32> = (0..positions)
+            .flat_map(|position| (0..dim).map(move |i| value(position, i)))
+            .collect();
+        let pe = Tensor::<1>::from_floats(values.as_slice(), device).reshape([1, positions, dim]);
+        Self {
+            pe: Param::from_tensor(pe),
+        }
+    }
+
+    /// # Shapes
+    /// - x: `[clips * frames, tokens, dim]`, unchanged
+    fn add_to(&self, x: Tensor<3>, frames: usize) -> Tensor<3> {
+        let [rows, tokens, dim] = x.dims();
+        let embedding = self.pe.val().slice_dim(1, 0..frames).cast(x.dtype());
+        let x = x.reshape([rows / frames, frames, tokens, dim]);
+        (x + embedding.reshape([1, frames, 1, dim])).reshape([rows, tokens, dim])
+    }
+}
+
 /// Two attentions and a feed-forward layer, each behind a layer norm and added to its input.
 #[derive(Module, Debug)]
 pub(crate) struct TransformerBlock {
+    pos_embed: Option<PositionEmbedding>,
     norm1: LayerNorm,
     attn1: Attention,
     norm2: LayerNorm,
     attn2: Attention,
     norm3: LayerNorm,
     ff: FeedForward,
+    #[module(skip)]
+    text_alone: bool,
 }
 
 impl TransformerBlock {
-    /// The second attention looks at a context of `context_dim` channels, or at the tokens again where there is none.
-    pub(crate) fn new(split: MultiHead, context_dim: Option<usize>, device: &Device) -> Self {
+    /// A block of `split.inner_dim()` channels.
+    pub(crate) fn new(split: MultiHead, attends: Attends, device: &Device) -> Self {
         let dim = split.inner_dim();
         let norm = || LayerNorm::new(dim, NORM_EPS, device);
+        let (positions, text_alone, second_dim) = match attends {
+            Attends::ToText { dim: text, alone } => (None, alone, text),
+            Attends::OverFrames { positions } => (positions, false, dim),
+        };
         Self {
+            pos_embed: positions.map(|positions| PositionEmbedding::new(positions, dim, device)),
             norm1: norm(),
-            attn1: Attention::new(dim, dim, split, device),
+            attn1: Attention::new(dim, if text_alone { second_dim } else { dim }, split, device),
             norm2: norm(),
-            attn2: Attention::new(dim, context_dim.unwrap_or(dim), split, device),
+            attn2: Attention::new(dim, second_dim, split, device),
             norm3: norm(),
             ff: FeedForward::new(dim, device),
+            text_alone,
         }
     }
 
     /// # Shapes
     /// - x: `[rows, tokens, dim]`, unchanged
     pub(crate) fn forward(&self, x: Tensor<3>, context: Context<'_>) -> Tensor<3> {
-        let normed = self.norm1.forward(x.clone());
         let x = match context {
-            Context::Text(_) => self.attn1.to_itself(normed, x),
-            Context::Frames(frames) => self.attn1.to_frames(normed, frames, x),
-        };
-        let normed = self.norm2.forward(x.clone());
-        let x = match context {
-            Context::Text(text) => self.attn2.to_context(normed, text.clone(), x),
-            Context::Frames(frames) => self.attn2.to_frames(normed, frames, x),
+            Context::Text(text) => self.attend_to_text(x, text),
+            Context::Frames(frames, Some(windows)) if frames > windows.length => {
+                windows.blend(x, frames, |x, frames| self.attend_over_frames(x, frames))
+            }
+            Context::Frames(frames, _) => self.attend_over_frames(x, frames),
         };
         let normed = self.norm3.forward(x.clone());
         self.ff.forward(normed, x)
+    }
+
+    fn attend_to_text(&self, x: Tensor<3>, text: &Tensor<3>) -> Tensor<3> {
+        let normed = self.norm1.forward(x.clone());
+        let x = match self.text_alone {
+            true => self.attn1.to_context(normed, text.clone(), x),
+            false => self.attn1.to_itself(normed, x),
+        };
+        let normed = self.norm2.forward(x.clone());
+        self.attn2.to_context(normed, text.clone(), x)
+    }
+
+    fn attend_over_frames(&self, x: Tensor<3>, frames: usize) -> Tensor<3> {
+        let placed = |x| match &self.pos_embed {
+            Some(positions) => positions.add_to(x, frames),
+            None => x,
+        };
+        let normed = placed(self.norm1.forward(x.clone()));
+        let x = self.attn1.to_frames(normed, frames, x);
+        let normed = placed(self.norm2.forward(x.clone()));
+        self.attn2.to_frames(normed, frames, x)
     }
 }

@@ -1,5 +1,5 @@
-//! `TransformerTemporalModel`: each pixel attends to itself in the other frames
-//! (`diffusers/models/transformers/transformer_temporal.py`).
+//! `TransformerTemporalModel` and `AnimateDiffTransformer3D`: each pixel attends to itself in the other frames
+//! (`diffusers/models/transformers/transformer_temporal.py`, `diffusers/models/unets/unet_motion_model.py`).
 
 use burn::{
     module::Module,
@@ -8,12 +8,12 @@ use burn::{
 };
 use t2v_kernels::{MultiHead, group_norm_frames, linear, project, project_add_image};
 
-use crate::{Context, TransformerBlock};
+use crate::{Context, ContextWindows, TransformerBlock, transformer_block::Attends};
 
 const NORM_EPS: f64 = 1e-6;
 
-/// A temporal transformer of one block, added to its input. Both of the block's attentions are self-attention, and
-/// there is no position embedding: the order of the frames comes from the temporal convolutions.
+/// A temporal transformer, added to its input. All attentions are of the frames to each other. Without an embedding of positions the order
+/// of the frames comes from temporal convolutions.
 #[derive(Module, Debug)]
 pub struct TransformerTemporal {
     norm: GroupNorm,
@@ -23,16 +23,42 @@ pub struct TransformerTemporal {
 }
 
 impl TransformerTemporal {
-    /// `split` need not multiply out to `channels`.
+    /// With one block that knows no positions. `split` need not multiply out to `channels`.
     #[must_use]
     pub fn new(channels: usize, split: MultiHead, groups: usize, device: &Device) -> Self {
+        Self::with_blocks(channels, split, groups, 1, None, device)
+    }
+
+    /// AnimateDiff's motion module ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)), for clips of at most `positions` frames.
+    #[must_use]
+    pub fn motion_module(
+        channels: usize,
+        split: MultiHead,
+        groups: usize,
+        blocks: usize,
+        positions: usize,
+        device: &Device,
+    ) -> Self {
+        Self::with_blocks(channels, split, groups, blocks, Some(positions), device)
+    }
+
+    fn with_blocks(
+        channels: usize,
+        split: MultiHead,
+        groups: usize,
+        blocks: usize,
+        positions: Option<usize>,
+        device: &Device,
+    ) -> Self {
         let inner = split.inner_dim();
         Self {
             norm: GroupNormConfig::new(groups, channels)
                 .with_epsilon(NORM_EPS)
                 .init(device),
             proj_in: linear(channels, inner, true, device),
-            transformer_blocks: vec![TransformerBlock::new(split, None, device)],
+            transformer_blocks: (0..blocks)
+                .map(|_| TransformerBlock::new(split, Attends::OverFrames { positions }, device))
+                .collect(),
             proj_out: linear(inner, channels, true, device),
         }
     }
@@ -41,12 +67,18 @@ impl TransformerTemporal {
     /// - x: `[batch * frames, channels, height, width]`, unchanged
     #[must_use]
     pub fn forward(&self, x: Tensor<4>, frames: usize) -> Tensor<4> {
+        self.forward_windows(x, frames, None)
+    }
+
+    /// As [`forward`](Self::forward), with clips that are longer than a window attended to window by window.
+    #[must_use]
+    pub fn forward_windows(&self, x: Tensor<4>, frames: usize, windows: Option<ContextWindows>) -> Tensor<4> {
         let pixels = group_norm_frames(&self.norm, x.clone(), frames, None)
             .flatten::<3>(2, 3)
             .swap_dims(1, 2);
         let mut hidden = project(&self.proj_in, pixels);
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, Context::Frames(frames));
+            hidden = block.forward(hidden, Context::Frames(frames, windows));
         }
         project_add_image(&self.proj_out, hidden, x)
     }

@@ -9,8 +9,9 @@ use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_fram
 use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
-    BlockConfig, Conditioning, Denoiser, DenoiserError, DownBlockType, TimestepEmbedding, TransformerTemporal,
-    UNet3dConfig, UNetBlock, UpBlockType, keys, sinusoidal_embedding, unet_blocks::Condition,
+    BlockConfig, Conditioning, Denoiser, DenoiserError, DownBlockType, ResnetsConfig, TimestepEmbedding,
+    TransformerTemporal, UNet3dConfig, UNetBlock, UpBlockType, keys, sinusoidal_embedding,
+    unet_blocks::{Condition, UNetBody},
 };
 
 /// Heads of the transformer before the first block, whatever the configuration says.
@@ -43,10 +44,12 @@ impl Network for UNet3d {
         config.check()?;
         let channels = &config.block_out_channels;
         let block = BlockConfig {
-            time_embed_dim: config.time_embed_dim(),
-            eps: config.norm_eps,
-            activation: config.act_fn,
-            groups: config.norm_num_groups,
+            resnets: ResnetsConfig {
+                time_embed_dim: config.time_embed_dim(),
+                eps: config.norm_eps,
+                activation: config.act_fn,
+                groups: config.norm_num_groups,
+            },
             cross_attention_dim: config.cross_attention_dim,
             head_dim: config.attention_head_dim,
         };
@@ -77,7 +80,7 @@ impl Network for UNet3d {
     }
 
     fn key_map() -> KeyMap {
-        keys::unet_3d()
+        keys::unet()
     }
 }
 
@@ -95,6 +98,7 @@ impl UNet3d {
             time: time.repeat_dim(0, rows),
             text,
             frames,
+            windows: None,
         }
     }
 }
@@ -128,27 +132,16 @@ fn up_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec
 
 impl Denoiser for UNet3d {
     fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
-        let [batch, _, frames, height, width] = latents.dims();
+        let [batch, _, frames, ..] = latents.dims();
         let condition = self.condition(timestep, conditioning.text.clone(), batch * frames, frames);
         let x = conv2d(&self.conv_in, merge_frames(latents));
-        let mut x = self.transformer_in.forward(x, frames);
-        let mut states = vec![x.clone()];
-        for block in &self.down_blocks {
-            states.extend(block.forward_down(x, &condition));
-            x = states[states.len() - 1].clone();
-        }
-        x = self.mid_block.forward_mid(x, &condition);
-        // Sizes that were rounded up on the way down are met again on the way up.
-        let halvings = self.up_blocks.len() - 1;
-        let uneven = height % (1 << halvings) != 0 || width % (1 << halvings) != 0;
-        for (i, block) in self.up_blocks.iter().enumerate() {
-            let left = states.len() - (self.config.layers_per_block + 1);
-            let size = (uneven && i < halvings).then(|| {
-                let [_, _, height, width] = states[left - 1].dims();
-                [height, width]
-            });
-            x = block.forward_up(x, &mut states, &condition, size);
-        }
+        let x = self.transformer_in.forward(x, frames);
+        let body = UNetBody {
+            down: &self.down_blocks,
+            mid: Some(&self.mid_block),
+            up: &self.up_blocks,
+        };
+        let x = body.forward(x, &condition);
         let x = conv2d(
             &self.conv_out,
             group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),

@@ -1,4 +1,4 @@
-//! The blocks of the U-Net (`diffusers/models/unets/unet_3d_blocks.py`).
+//! The blocks of the U-Nets (`unet_3d_blocks.py`, `unet_2d_blocks.py`, `unet_motion_model.py` in `diffusers/models/unets`).
 //!
 //! One type serves all of them, down, up and between, with and without transformers: they are lists of the same layers, and
 //! a kind of layer that a block lacks is an empty list.
@@ -9,26 +9,22 @@ use burn::{
 };
 use t2v_kernels::{Activation, Downsample2d, MultiHead, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d, cat_channels};
 
-use crate::{TemporalConv, Transformer2d, TransformerTemporal};
+use crate::{ContextWindows, TemporalConv, Transformer2d, TransformerTemporal};
 
-/// What the blocks of one network have in common.
+/// The residual blocks of one network.
 #[derive(Debug, Clone)]
-pub struct BlockConfig {
+pub struct ResnetsConfig {
     /// Width of the time embedding.
     pub time_embed_dim: usize,
-    /// Epsilon of the residual blocks' normalisations.
+    /// Epsilon of their normalisations.
     pub eps: f64,
-    /// Activation of the residual blocks.
+    /// Their activation.
     pub activation: Activation,
     /// Groups of every group normalisation.
     pub groups: usize,
-    /// Width of the text embeddings.
-    pub cross_attention_dim: usize,
-    /// Width of an attention head.
-    pub head_dim: usize,
 }
 
-impl BlockConfig {
+impl ResnetsConfig {
     fn resnet(&self, in_channels: usize, out_channels: usize, scale: f64, device: &Device) -> ResnetBlock2d {
         ResnetBlock2dConfig {
             in_channels,
@@ -41,6 +37,53 @@ impl BlockConfig {
         }
         .init(device)
     }
+
+    /// Of a block on the way down.
+    pub(crate) fn down(
+        &self,
+        [in_channels, out_channels]: [usize; 2],
+        layers: usize,
+        device: &Device,
+    ) -> Vec<ResnetBlock2d> {
+        let inputs = |i| if i == 0 { in_channels } else { out_channels };
+        (0..layers)
+            .map(|i| self.resnet(inputs(i), out_channels, 1.0, device))
+            .collect()
+    }
+
+    /// Of the block between down and up, whose sums are divided by `scale_factor`.
+    pub(crate) fn mid(&self, channels: usize, layers: usize, scale_factor: f64, device: &Device) -> Vec<ResnetBlock2d> {
+        (0..layers)
+            .map(|_| self.resnet(channels, channels, scale_factor, device))
+            .collect()
+    }
+
+    /// Of a block on the way up; channels are those of the matching block down (`skip`), of the block before (`previous`) and of
+    /// the output.
+    pub(crate) fn up(
+        &self,
+        [skip, previous, out_channels]: [usize; 3],
+        layers: usize,
+        device: &Device,
+    ) -> Vec<ResnetBlock2d> {
+        let layer = |i| {
+            let skipped = if i == layers - 1 { skip } else { out_channels };
+            let before = if i == 0 { previous } else { out_channels };
+            self.resnet(before + skipped, out_channels, 1.0, device)
+        };
+        (0..layers).map(layer).collect()
+    }
+}
+
+/// What the blocks of one network with temporal layers have in common.
+#[derive(Debug, Clone)]
+pub struct BlockConfig {
+    /// Residual blocks.
+    pub resnets: ResnetsConfig,
+    /// Width of the text embeddings.
+    pub cross_attention_dim: usize,
+    /// Width of an attention head.
+    pub head_dim: usize,
 }
 
 /// What every block is conditioned on.
@@ -51,6 +94,8 @@ pub(crate) struct Condition {
     /// `[batch, tokens, cross_attention_dim]`
     pub(crate) text: Tensor<3>,
     pub(crate) frames: usize,
+    /// Of motion modules.
+    pub(crate) windows: Option<ContextWindows>,
 }
 
 /// A resolution on the way down or up, or the lowest one between them.
@@ -58,86 +103,91 @@ pub(crate) struct Condition {
 /// Entry `i` of each list belongs to layer `i`; a layer goes without what a list is too short for.
 #[derive(Module, Debug)]
 pub struct UNetBlock {
-    resnets: Vec<ResnetBlock2d>,
+    pub(crate) resnets: Vec<ResnetBlock2d>,
     temp_convs: Vec<TemporalConv>,
-    attentions: Vec<Transformer2d>,
+    pub(crate) attentions: Vec<Transformer2d>,
     temp_attentions: Vec<TransformerTemporal>,
-    downsamplers: Option<Vec<Downsample2d>>,
-    upsamplers: Option<Vec<Upsample2d>>,
+    pub(crate) motion_modules: Vec<TransformerTemporal>,
+    pub(crate) downsamplers: Option<Vec<Downsample2d>>,
+    pub(crate) upsamplers: Option<Vec<Upsample2d>>,
 }
 
 impl UNetBlock {
+    /// Residual blocks alone.
+    pub(crate) fn of(resnets: Vec<ResnetBlock2d>) -> Self {
+        Self {
+            resnets,
+            temp_convs: Vec::new(),
+            attentions: Vec::new(),
+            temp_attentions: Vec::new(),
+            motion_modules: Vec::new(),
+            downsamplers: None,
+            upsamplers: None,
+        }
+    }
+
     /// On the way down; `downsample_padding` is none for the block that does not downsample.
     #[must_use]
     pub fn down(
         config: &BlockConfig,
-        [in_channels, out_channels]: [usize; 2],
+        channels: [usize; 2],
         layers: usize,
         transformers: bool,
         downsample_padding: Option<usize>,
         device: &Device,
     ) -> Self {
         let attended = if transformers { layers } else { 0 };
-        let inputs = |i| if i == 0 { in_channels } else { out_channels };
-        let resnets = (0..layers).map(|i| config.resnet(inputs(i), out_channels, 1.0, device));
+        let resnets = config.resnets.down(channels, layers, device);
         Self {
-            downsamplers: downsample_padding.map(|padding| vec![Downsample2d::new(out_channels, padding, device)]),
-            ..Self::new(config, out_channels, resnets, attended, device)
+            downsamplers: downsample_padding.map(|padding| vec![Downsample2d::new(channels[1], padding, device)]),
+            ..Self::temporal(config, channels[1], resnets, attended, device)
         }
     }
 
     /// Between down and up: two residual blocks around one pair of transformers.
     #[must_use]
     pub fn mid(config: &BlockConfig, channels: usize, scale_factor: f64, device: &Device) -> Self {
-        let resnets = (0..2).map(|_| config.resnet(channels, channels, scale_factor, device));
-        Self::new(config, channels, resnets, 1, device)
+        let resnets = config.resnets.mid(channels, 2, scale_factor, device);
+        Self::temporal(config, channels, resnets, 1, device)
     }
 
-    /// On the way up; channels are those of the matching block down (`skip`), of the block before (`previous`) and of
-    /// the output.
+    /// On the way up; channels are those of the matching block down, of the block before and of the output.
     #[must_use]
     pub fn up(
         config: &BlockConfig,
-        [skip, previous, out_channels]: [usize; 3],
+        channels: [usize; 3],
         layers: usize,
         transformers: bool,
         upsample: bool,
         device: &Device,
     ) -> Self {
         let attended = if transformers { layers } else { 0 };
-        let resnets = (0..layers).map(|i| {
-            let skipped = if i == layers - 1 { skip } else { out_channels };
-            let before = if i == 0 { previous } else { out_channels };
-            config.resnet(before + skipped, out_channels, 1.0, device)
-        });
+        let resnets = config.resnets.up(channels, layers, device);
         Self {
-            upsamplers: upsample.then(|| vec![Upsample2d::new(out_channels, device)]),
-            ..Self::new(config, out_channels, resnets, attended, device)
+            upsamplers: upsample.then(|| vec![Upsample2d::new(channels[2], device)]),
+            ..Self::temporal(config, channels[2], resnets, attended, device)
         }
     }
 
     /// Residual blocks, each with a temporal convolution, and the first `attended` with a pair of transformers.
-    fn new(
+    fn temporal(
         config: &BlockConfig,
         channels: usize,
-        resnets: impl Iterator<Item = ResnetBlock2d>,
+        resnets: Vec<ResnetBlock2d>,
         attended: usize,
         device: &Device,
     ) -> Self {
-        let (groups, head_dim, text_dim) = (config.groups, config.head_dim, config.cross_attention_dim);
+        let (groups, head_dim, text_dim) = (config.resnets.groups, config.head_dim, config.cross_attention_dim);
         let heads = channels / head_dim;
         let split = MultiHead { heads, head_dim };
         let temp_conv = |_| TemporalConv::new(channels, groups, device);
         let attention = |_| Transformer2d::new(channels, split, groups, text_dim, device);
         let temp_attention = |_| TransformerTemporal::new(channels, split, groups, device);
-        let resnets: Vec<_> = resnets.collect();
         Self {
             temp_convs: resnets.iter().map(temp_conv).collect(),
             attentions: (0..attended).map(attention).collect(),
             temp_attentions: (0..attended).map(temp_attention).collect(),
-            resnets,
-            downsamplers: None,
-            upsamplers: None,
+            ..Self::of(resnets)
         }
     }
 
@@ -152,6 +202,9 @@ impl UNetBlock {
         }
         if let Some(temp_attention) = self.temp_attentions.get(i) {
             x = temp_attention.forward(x, condition.frames);
+        }
+        if let Some(motion_module) = self.motion_modules.get(i) {
+            x = motion_module.forward_windows(x, condition.frames, condition.windows);
         }
         x
     }
@@ -190,6 +243,39 @@ impl UNetBlock {
         }
         for upsampler in self.upsamplers.iter().flatten() {
             x = upsampler.forward(x, size);
+        }
+        x
+    }
+}
+
+/// The way down, through the middle and up again, which is that of every U-Net here.
+pub(crate) struct UNetBody<'a> {
+    pub(crate) down: &'a [UNetBlock],
+    pub(crate) mid: Option<&'a UNetBlock>,
+    pub(crate) up: &'a [UNetBlock],
+}
+
+impl UNetBody<'_> {
+    pub(crate) fn forward(&self, mut x: Tensor<4>, condition: &Condition) -> Tensor<4> {
+        let [_, _, height, width] = x.dims();
+        let mut states = vec![x.clone()];
+        for block in self.down {
+            states.extend(block.forward_down(x, condition));
+            x = states[states.len() - 1].clone();
+        }
+        if let Some(block) = self.mid {
+            x = block.forward_mid(x, condition);
+        }
+        // Sizes that were rounded up on the way down are met again on the way up.
+        let halvings = self.up.len() - 1;
+        let uneven = height % (1 << halvings) != 0 || width % (1 << halvings) != 0;
+        for (i, block) in self.up.iter().enumerate() {
+            let left = states.len() - block.resnets.len();
+            let size = (uneven && i < halvings).then(|| {
+                let [_, _, height, width] = states[left - 1].dims();
+                [height, width]
+            });
+            x = block.forward_up(x, &mut states, condition, size);
         }
         x
     }

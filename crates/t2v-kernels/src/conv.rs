@@ -18,8 +18,15 @@ use crate::{
 /// A 3x3 convolution that keeps the size.
 #[must_use]
 pub fn conv3x3(in_channels: usize, out_channels: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([in_channels, out_channels], [3, 3])
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+    conv_same(in_channels, out_channels, 3, device)
+}
+
+/// A convolution by a square of an odd side that keeps the size.
+#[must_use]
+pub fn conv_same(in_channels: usize, out_channels: usize, side: usize, device: &Device) -> Conv2d {
+    let padding = side / 2;
+    Conv2dConfig::new([in_channels, out_channels], [side, side])
+        .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
         .init(device)
 }
 

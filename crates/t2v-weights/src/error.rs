@@ -25,6 +25,22 @@ pub enum WeightsError {
         /// What it is, and what to do.
         reason: String,
     },
+    /// What was given for a component of a model is something else.
+    #[error("`{path}` is not a component of a model in diffusers' layout: {reason}")]
+    NotAComponent {
+        /// What was given.
+        path: String,
+        /// What it is, and what to do.
+        reason: String,
+    },
+    /// A single file that holds no model that can be used.
+    #[error("`{file}` cannot be used: {reason}")]
+    SingleFile {
+        /// The file.
+        file: String,
+        /// What it is, and what to do.
+        reason: String,
+    },
     /// No component has weight files of the variant that was asked for.
     #[error(
         "`{folder}` has no weight files of the variant `{variant}`, such as `model.{variant}.safetensors`; it has {}",

@@ -1,7 +1,5 @@
 //! From a checkpoint's keys to a module's field paths.
 
-use burn_store::KeyRemapper;
-
 /// Renamings, applied in order to every key of a checkpoint, and the keys that may stay unused.
 ///
 /// The patterns are regular expressions with `$1`-style replacements. A pattern that does not compile is reported when
@@ -10,6 +8,7 @@ use burn_store::KeyRemapper;
 pub struct KeyMap {
     pub(crate) renames: Vec<(String, String)>,
     pub(crate) ignored: Vec<String>,
+    pub(crate) optional: Vec<String>,
 }
 
 impl KeyMap {
@@ -33,21 +32,10 @@ impl KeyMap {
         self
     }
 
-    /// The map as a function. The error says which pattern does not compile.
-    pub(crate) fn renaming(&self) -> Result<impl Fn(&str) -> String + use<>, String> {
-        // `KeyRemapper` compiles the patterns: this crate needs no regex dependency of its own.
-        let remapper = KeyRemapper::from_patterns(self.renames.clone()).map_err(|e| {
-            let reason = e.to_string();
-            let reason = reason.lines().last().unwrap_or_default();
-            format!("a pattern of the model's key map does not compile: {reason}")
-        })?;
-        let patterns = remapper.to_regex_pairs();
-        Ok(move |key: &str| {
-            let mut key = key.to_string();
-            for (pattern, replacement) in &patterns {
-                key = pattern.replace_all(&key, replacement.as_str()).into_owned();
-            }
-            key
-        })
+    /// Fields whose path matches `pattern` keep what they were made with where no key fills them.
+    #[must_use]
+    pub fn optional(mut self, pattern: &str) -> Self {
+        self.optional.push(pattern.into());
+        self
     }
 }

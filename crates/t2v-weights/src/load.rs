@@ -1,5 +1,7 @@
 //! Weights into modules: renamed, converted one tensor at a time, and checked to be all that the module has.
 
+use std::path::Path;
+
 use burn::tensor::DType;
 use burn_store::{
     ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter, bridge,
@@ -7,7 +9,7 @@ use burn_store::{
 };
 
 use crate::{
-    Floats, KeyMap, WeightsError,
+    Floats, KeyMap, Selection, WeightsError, pickle_globals,
     safetensors::{self, convert},
     source::Blob,
 };
@@ -19,7 +21,15 @@ const LISTED_KEYS: usize = 20;
 pub struct Weights {
     origin: String,
     files: Vec<WeightFile>,
+    selection: Option<Selection>,
     strict: bool,
+}
+
+/// Tensors that are not read yet.
+struct Tensors {
+    tensors: Vec<DeferredTensor>,
+    /// Their names, and what the files call them, where a selection renamed them.
+    sources: Vec<(String, String)>,
 }
 
 /// What was left over when a module was filled.
@@ -41,8 +51,25 @@ impl Weights {
         Self {
             origin,
             files,
+            selection: None,
             strict: false,
         }
+    }
+
+    /// One file: safetensors by its extension, anything else as a PyTorch pickle.
+    ///
+    /// # Errors
+    /// There is no such file, or it can't be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        Ok(Self::new(path.display().to_string(), vec![WeightFile::open(path)?]))
+    }
+
+    /// Takes of the files what a component's selection says.
+    #[must_use]
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.selection = Some(selection);
+        self
     }
 
     /// Whether keys that the module has no parameter for are an error. Off at first: they are logged as a warning and
@@ -67,23 +94,54 @@ impl Weights {
         Self::new(origin.into(), vec![WeightFile::Safetensors { file, blob }])
     }
 
+    /// These and others, which make one network together.
+    #[must_use]
+    pub fn joined_by(mut self, others: Self) -> Self {
+        self.origin = format!("{} with {}", self.origin, others.origin);
+        self.files.extend(others.files);
+        self.strict |= others.strict;
+        self
+    }
+
     /// Bytes of all tensors once they are loaded, floating-point ones as `floats`; only headers are read.
     ///
     /// # Errors
     /// A file that can't be read.
     pub fn byte_len(&self, floats: impl Into<Floats>) -> Result<u64, WeightsError> {
         let floats = floats.into();
-        let mut bytes = 0;
+        // Those of normalisations, which may stay wider, count for nothing beside the matrices.
+        let size = |t: &DeferredTensor| floats.of_module(t.dtype, &t.shape, None).size();
+        let tensors = self.tensors(floats)?.tensors;
+        Ok(tensors.iter().map(|t| (t.shape.num_elements() * size(t)) as u64).sum())
+    }
+
+    /// Names and shapes of all tensors, in the order of their names; only headers are read.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn shapes(&self) -> Result<Vec<(String, Vec<usize>)>, WeightsError> {
+        let tensors = self.tensors(DType::F32.into())?.tensors;
+        let mut shapes: Vec<_> = tensors.into_iter().map(|t| (t.name, t.shape.to_vec())).collect();
+        shapes.sort();
+        Ok(shapes)
+    }
+
+    fn tensors(&self, floats: Floats) -> Result<Tensors, WeightsError> {
+        let mut tensors = Vec::new();
         for file in &self.files {
-            let tensors = file.tensors(floats)?;
-            // Those of normalisations, which may stay wider, count for nothing beside the matrices.
-            let size = |t: &DeferredTensor| floats.of_module(t.dtype, &t.shape, None).size();
-            bytes += tensors
-                .iter()
-                .map(|t| (t.shape.num_elements() * size(t)) as u64)
-                .sum::<u64>();
+            tensors.extend(file.tensors(floats)?);
         }
-        Ok(bytes)
+        let Some(selection) = &self.selection else {
+            let sources = Vec::new();
+            return Ok(Tensors { tensors, sources });
+        };
+        let taken = selection.apply(&self.origin, &tensors, floats)?;
+        let sources = taken
+            .iter()
+            .map(|(t, source)| (t.name.clone(), source.clone()))
+            .collect();
+        let tensors = taken.into_iter().map(|(tensor, _)| tensor).collect();
+        Ok(Tensors { tensors, sources })
     }
 
     /// Fills `module`, its floating-point parameters as `floats`.
@@ -98,15 +156,22 @@ impl Weights {
         floats: impl Into<Floats>,
     ) -> Result<LoadReport, WeightsError> {
         let floats = floats.into();
-        let mut tensors = Vec::new();
-        for file in &self.files {
-            tensors.extend(file.tensors(floats)?);
-        }
+        let Tensors { tensors, sources } = self.tensors(floats)?;
         let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
         let (tensors, renamed) = remapper.remap(tensors);
         let result = module.apply(tensors, None, Some(Box::new(TorchModules { floats })), false);
-        let unused = self.unused(&result, keys, &renamed)?;
-        self.check(&result, unused)
+        let unused = self.unused(&result, keys, &[&renamed, &sources])?;
+        let optional = self.matcher(&keys.optional)?;
+        let missing = result.missing.iter().map(|(path, _)| torch_name(path));
+        self.check(&result, missing.filter(|path| !optional(path)).collect(), unused)
+    }
+
+    /// Whether a key matches one of the patterns. `KeyRemapper` compiles them: this crate needs no regex dependency of its own.
+    fn matcher(&self, patterns: &[String]) -> Result<impl Fn(&str) -> bool + use<>, WeightsError> {
+        let pairs = patterns.iter().map(|pattern| (pattern, "")).collect();
+        let compiled = KeyRemapper::from_patterns(pairs).map_err(|e| self.mismatch(e.to_string()))?;
+        let compiled = compiled.to_regex_pairs();
+        Ok(move |key: &str| compiled.iter().any(|(regex, _)| regex.is_match(key)))
     }
 
     /// The keys that no parameter took and that `keys` does not know as extras, as the files call them.
@@ -114,30 +179,25 @@ impl Weights {
         &self,
         result: &ApplyResult,
         keys: &KeyMap,
-        renamed: &[(String, String)],
+        renamed: &[&[(String, String)]],
     ) -> Result<Vec<String>, WeightsError> {
-        let mut ignored = Vec::new();
-        for pattern in &keys.ignored {
-            // `KeyRemapper` compiles the pattern: this crate needs no regex dependency of its own.
-            let pair = KeyRemapper::from_patterns(vec![(pattern, "")]).map_err(|e| self.mismatch(e.to_string()))?;
-            ignored.extend(pair.to_regex_pairs().into_iter().map(|(regex, _)| regex));
-        }
-        let original = |key: &String| {
-            let found = renamed.iter().find(|(new, _)| new == key);
-            found.map_or_else(|| key.clone(), |(_, old)| old.clone())
+        let ignored = self.matcher(&keys.ignored)?;
+        let earlier = |key: String, pairs: &&[(String, String)]| match pairs.iter().find(|(new, _)| *new == key) {
+            Some((_, old)) => old.clone(),
+            None => key,
         };
-        let mut unused: Vec<String> = result
-            .unused
-            .iter()
-            .filter(|key| !ignored.iter().any(|regex| regex.is_match(key)))
-            .map(original)
-            .collect();
+        let original = |key: &String| renamed.iter().fold(key.clone(), earlier);
+        let mut unused: Vec<String> = result.unused.iter().filter(|key| !ignored(key)).map(original).collect();
         unused.sort();
         Ok(unused)
     }
 
-    fn check(&self, result: &ApplyResult, unused: Vec<String>) -> Result<LoadReport, WeightsError> {
-        let missing: Vec<String> = result.missing.iter().map(|(path, _)| torch_name(path)).collect();
+    fn check(
+        &self,
+        result: &ApplyResult,
+        missing: Vec<String>,
+        unused: Vec<String>,
+    ) -> Result<LoadReport, WeightsError> {
         let errors: Vec<String> = result.errors.iter().map(describe).collect();
         let fails = !(missing.is_empty() && errors.is_empty()) || self.strict && !unused.is_empty();
         if !fails {
@@ -172,8 +232,8 @@ impl Weights {
 }
 
 impl WeightFile {
-    /// A file that stands alone: safetensors by its extension, anything else (`.bin`, `.pt`) as a pickle.
-    pub(crate) fn open(path: &std::path::Path) -> Result<Self, WeightsError> {
+    /// Safetensors by its extension, anything else (`.bin`, `.ckpt`, `.pt`) as a pickle.
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
         let file = path.display().to_string();
         if !path.is_file() {
             return Err(WeightsError::MissingFile {
@@ -181,19 +241,21 @@ impl WeightFile {
                 hint: "a safetensors file or a PyTorch pickle should be there".into(),
             });
         }
-        match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
-            true => Ok(WeightFile::Safetensors {
+        let safetensors = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+        Ok(match safetensors {
+            true => WeightFile::Safetensors {
                 file,
                 blob: Blob::open(path)?,
-            }),
-            false => Ok(WeightFile::Pickle { file: path.into() }),
-        }
+            },
+            false => WeightFile::Pickle { file: path.into() },
+        })
     }
 
     pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
         match self {
             WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
             WeightFile::Pickle { file } => {
+                pickle_globals::check(file)?;
                 let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {
                     file: file.display().to_string(),
                     reason: e.to_string(),
@@ -214,7 +276,7 @@ fn named(mut tensor: DeferredTensor, name: String) -> DeferredTensor {
     tensor
 }
 
-fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
+pub(crate) fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
     let wanted = floats.of(tensor.dtype, &tensor.shape);
     cast_to(tensor, wanted)
 }
@@ -243,7 +305,8 @@ impl ModuleAdapter for TorchModules {
         let wanted = self
             .floats
             .of_module(tensor.dtype, &tensor.shape, context.module_type());
-        cast_to(tensor, wanted)
+        let is_linear = context.module_type().is_some_and(|name| name.ends_with("Linear"));
+        cast_to(if is_linear { as_matrix(tensor) } else { tensor }, wanted)
     }
 
     fn get_alternative_param_name(&self, name: &str, module: &str) -> Option<String> {
@@ -253,6 +316,14 @@ impl ModuleAdapter for TorchModules {
     fn clone_box(&self) -> Box<dyn ModuleAdapter> {
         Box::new(self.clone())
     }
+}
+
+/// A convolution by a kernel of one pixel is a linear layer over pixels, and checkpoints have one where others have the other.
+fn as_matrix(mut tensor: DeferredTensor) -> DeferredTensor {
+    if let [out, width, 1, 1] = *tensor.shape.as_slice() {
+        tensor.shape = [out, width].into();
+    }
+    tensor
 }
 
 fn torch_name(path: &str) -> String {

@@ -28,12 +28,12 @@ impl TensorFile {
         let path = path.as_ref();
         let file = path.display().to_string();
         let weights = WeightFile::open(path)?;
-        let strings = match &weights {
+        let mut tensors = weights.tensors(DType::F32.into())?;
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let strings = match weights {
             WeightFile::Safetensors { .. } => Vec::new(),
             WeightFile::Pickle { .. } => pickled_strings(path),
         };
-        let mut tensors = weights.tensors(DType::F32.into())?;
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { file, tensors, strings })
     }
 
@@ -46,6 +46,19 @@ impl TensorFile {
     /// Names of all tensors in order; inside nested dictionaries of a pickle the keys are joined by dots.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|tensor| tensor.name.as_str())
+    }
+
+    /// The shape of a tensor.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        let found = self.tensors.iter().find(|tensor| tensor.name == name);
+        found.map(|tensor| tensor.shape.as_slice())
+    }
+
+    /// Names and shapes of all tensors in the order of their names.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        let tensors = self.tensors.iter();
+        tensors.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()))
     }
 
     /// A text beside the tensors of a pickle.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use burn_store::KeyRemapper;
+
 use super::key::LayerName;
 use crate::KeyMap;
 
@@ -29,7 +31,7 @@ impl<'a> Names<'a> {
         let mut words: Vec<Vec<String>> = words.into_iter().collect();
         words.sort_by_key(|parts| std::cmp::Reverse(parts.len()));
         Ok(Self {
-            rename: Box::new(keys.renaming()?),
+            rename: renaming(keys)?,
             exists,
             words,
         })
@@ -78,6 +80,24 @@ impl<'a> Names<'a> {
         }
         None
     }
+}
+
+/// A key map as a function.
+fn renaming(keys: &KeyMap) -> Result<Box<dyn Fn(&str) -> String>, String> {
+    // `KeyRemapper` compiles the patterns: this crate needs no regex dependency of its own.
+    let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| {
+        let reason = e.to_string();
+        let reason = reason.lines().last().unwrap_or_default();
+        format!("a pattern of the model's key map does not compile: {reason}")
+    })?;
+    let patterns = remapper.to_regex_pairs();
+    Ok(Box::new(move |key| {
+        let mut key = key.to_string();
+        for (pattern, replacement) in &patterns {
+            key = pattern.replace_all(&key, replacement.as_str()).into_owned();
+        }
+        key
+    }))
 }
 
 /// The words with underscores inside that a path or a pattern has, as lists of their parts.
