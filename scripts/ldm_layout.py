@@ -122,8 +122,9 @@ def vae(widths, blocks, latents=4):
     return {VAE + key: shape for key, shape in shapes.items()}
 
 
-def clip(width, layers, words, tokens=77):
+def clip(width, layers, words, tokens=77, inner=None):
     """transformers' `CLIPTextModel` before its version 5: with `text_model.` and a table of positions."""
+    inner = inner or 4 * width
     shapes = {
         "embeddings.position_ids": [1, tokens],
         "embeddings.token_embedding.weight": [words, width],
@@ -134,13 +135,14 @@ def clip(width, layers, words, tokens=77):
         for projection in ("k_proj", "v_proj", "q_proj", "out_proj"):
             shapes |= dense(f"{name}.self_attn.{projection}", width, width)
         shapes |= norm(f"{name}.layer_norm1", width) | norm(f"{name}.layer_norm2", width)
-        shapes |= dense(f"{name}.mlp.fc1", width, 4 * width) | dense(f"{name}.mlp.fc2", 4 * width, width)
+        shapes |= dense(f"{name}.mlp.fc1", width, inner) | dense(f"{name}.mlp.fc2", inner, width)
     shapes |= norm("final_layer_norm", width)
     return {f"{CLIP}text_model.{key}": shape for key, shape in shapes.items()}
 
 
-def open_clip(width, layers, words, tokens=77):
+def open_clip(width, layers, words, tokens=77, inner=None):
     """OpenCLIP's text tower, as `FrozenOpenCLIPEmbedder` saves it."""
+    inner = inner or 4 * width
     shapes = {"positional_embedding": [tokens, width], "text_projection": [width, width], "logit_scale": []}
     shapes |= {"attn_mask": [tokens, tokens], "token_embedding.weight": [words, width]} | norm("ln_final", width)
     for layer in range(layers):
@@ -148,7 +150,7 @@ def open_clip(width, layers, words, tokens=77):
         shapes |= norm(f"{name}.ln_1", width) | norm(f"{name}.ln_2", width)
         shapes |= {f"{name}.attn.in_proj_weight": [3 * width, width], f"{name}.attn.in_proj_bias": [3 * width]}
         shapes |= dense(f"{name}.attn.out_proj", width, width)
-        shapes |= dense(f"{name}.mlp.c_fc", width, 4 * width) | dense(f"{name}.mlp.c_proj", 4 * width, width)
+        shapes |= dense(f"{name}.mlp.c_fc", width, inner) | dense(f"{name}.mlp.c_proj", inner, width)
     return {OPEN_CLIP + key: shape for key, shape in shapes.items()}
 
 

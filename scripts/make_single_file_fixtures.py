@@ -74,6 +74,22 @@ def unet_config(context, heads, linear, sample_size, widths=WIDTHS, layers=2):
     }
 
 
+def vae_case(widths, layers, sample_size):
+    config = {
+        "block_out_channels": widths,
+        "down_block_types": ["DownEncoderBlock2D"] * len(widths),
+        "up_block_types": ["UpDecoderBlock2D"] * len(widths),
+        "layers_per_block": layers,
+        "latent_channels": 4,
+        "norm_num_groups": min(32, *widths),
+        "sample_size": sample_size,
+    }
+    shapes = vae(widths, layers)
+    model = on_meta(lambda: AutoencoderKL.from_config(config))
+    case = expected(model, shapes, single_file.convert_ldm_vae_checkpoint(numbered(shapes), config))
+    return case | {"config": config}
+
+
 def motion_case(positions, middle):
     shapes = motion_module(WIDTHS, 2, positions, middle)
     config = {"motion_max_seq_length": positions, "use_motion_mid_block": middle}
@@ -116,18 +132,9 @@ def real_architectures():
     modules = {"mm_sd_v14": (24, False), "mm_sd_v15_v2": (32, True), "v3_sd15_mm": (32, False)}
     write_keys("t2v-denoiser", cases | {name: motion_case(*module) for name, module in modules.items()})
 
-    config = {
-        "block_out_channels": [128, 256, 512, 512],
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "sample_size": 512,
-    }
-    shapes = vae(config["block_out_channels"], 2)
-    model = on_meta(lambda: AutoencoderKL.from_config(config))
-    case = expected(model, shapes, single_file.convert_ldm_vae_checkpoint(numbered(shapes), config))
-    write_keys("t2v-vae", {"vae": case | {"config": config}})
+    # The second is that of a small model of t2v-pipeline.
+    cases = {"vae": vae_case([128, 256, 512, 512], 2, 512), "small": vae_case([8, 8, 16], 1, 32)}
+    write_keys("t2v-vae", cases)
 
     first = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
     second = CLIPTextConfig(hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16)

@@ -82,6 +82,7 @@ pub fn unet_2d_v1_config(in_channels: usize) -> Value {
         "cross_attention_dim": 768,
         "in_channels": in_channels,
         "sample_size": 64,
+        "use_linear_projection": false,
     }))
 }
 

@@ -19,6 +19,11 @@ use t2v_weights::{FolderParts, ModelFolder, Selection, TensorFile, WeightsError}
 use crate::PipelineError;
 use kind::{Kind, TextEncoder};
 
+/// More residual blocks at a resolution than any network has.
+const MOST_LAYERS: u64 = 64;
+/// More resolutions than any network has.
+const MOST_LEVELS: usize = 16;
+
 /// Opens `path`, a checkpoint of Stable Diffusion 1.x or 2.x in one file, as a model folder.
 ///
 /// Files of `config_folder`, a diffusers folder or one that has at least `tokenizer/`, come before what is assumed of the
@@ -35,42 +40,34 @@ pub fn open_single_file(path: impl AsRef<Path>, config_folder: Option<&Path>) ->
     let path = path.as_ref();
     let file = TensorFile::open(path)?;
     let kind = Kind::of(&file)?;
-    let fault = |reason: String| WeightsError::SingleFile {
-        file: file.display().into(),
-        reason,
-    };
     let Some(folder) = config_folder else {
         let reason =
             format!("it is {kind} in one file, which has no tokenizer; give a folder that has one in `tokenizer/`");
-        return Err(fault(reason).into());
+        return Err(fault(path, reason));
     };
     if !folder.is_dir() {
         return Err(WeightsError::MissingFolder(folder.into()).into());
     }
     let parts = with_configurations(FolderParts::new(path).with_folder(folder), &kind)?;
-    let model = ModelFolder::from_parts(parts.clone())?;
+    check_tokenizer(&ModelFolder::from_parts(parts.clone())?)?;
+    Ok(ModelFolder::from_parts(with_weights(parts, path, &kind)?)?)
+}
+
+fn fault(path: &Path, reason: String) -> PipelineError {
+    let file = path.display().to_string();
+    WeightsError::SingleFile { file, reason }.into()
+}
+
+fn check_tokenizer(model: &ModelFolder) -> Result<(), PipelineError> {
     let tokenizer = model.component("tokenizer")?;
-    if !["vocab.json", "tokenizer.json"].iter().any(|name| tokenizer.has(name)) {
-        return Err(WeightsError::MissingFile {
-            file: tokenizer.display("vocab.json"),
-            hint: "a checkpoint of one file takes its tokenizer from there".into(),
-        }
-        .into());
+    if ["vocab.json", "tokenizer.json"].iter().any(|name| tokenizer.has(name)) {
+        return Ok(());
     }
-    let mut parts = parts;
-    for (component, selection) in selections(&kind, &model)? {
-        match selection {
-            Some(selection) => parts = parts.with_weights(component, path, selection),
-            None => {
-                model.component(component)?.weights().map_err(|e| {
-                    fault(format!(
-                        "it has no weights of the `{component}`, and the folder beside it has none: {e}"
-                    ))
-                })?;
-            }
-        }
+    Err(WeightsError::MissingFile {
+        file: tokenizer.display("vocab.json"),
+        hint: "a checkpoint of one file takes its tokenizer from there".into(),
     }
-    Ok(ModelFolder::from_parts(parts)?)
+    .into())
 }
 
 /// The configurations that are assumed where the folder has none.
@@ -89,12 +86,33 @@ fn with_configurations(parts: FolderParts, kind: &Kind) -> Result<FolderParts, P
     Ok(parts.with_json("model_index.json", &index))
 }
 
+/// The weights of the file; those of a component that it has nothing of are the folder's.
+fn with_weights(mut parts: FolderParts, path: &Path, kind: &Kind) -> Result<FolderParts, PipelineError> {
+    let model = ModelFolder::from_parts(parts.clone())?;
+    for (name, selection) in selections(kind, &model)? {
+        match selection {
+            Some(selection) => parts = parts.with_weights(name, path, selection),
+            None => {
+                let found = model.component(name)?.weights();
+                found.map_err(|e| {
+                    fault(
+                        path,
+                        format!("it has no weights of the `{name}`, and the folder beside it has none: {e}"),
+                    )
+                })?;
+            }
+        }
+    }
+    Ok(parts)
+}
+
 /// What each component takes of the file; none where the file has nothing of it.
 fn selections(kind: &Kind, model: &ModelFolder) -> Result<[(&'static str, Option<Selection>); 3], PipelineError> {
     let unet = model.component("unet")?.json("config.json")?;
     let vae = model.component("vae")?.json("config.json")?;
-    let layers = unet.get("layers_per_block").and_then(Value::as_u64).unwrap_or(2);
-    let unet = t2v_denoiser::ldm::unet_2d(levels(&unet), usize::try_from(layers).unwrap_or(0));
+    let layers = unet.get("layers_per_block").and_then(Value::as_u64);
+    let layers = layers.map_or(2, |layers| layers.min(MOST_LAYERS) as usize);
+    let unet = t2v_denoiser::ldm::unet_2d(levels(&unet), layers);
     let vae = kind.has_vae.then(|| t2v_vae::ldm::autoencoder_kl(levels(&vae)));
     let text_encoder = kind.text_encoder.map(|text_encoder| match text_encoder {
         TextEncoder::Clip => t2v_text_encoder::ldm::clip(),
@@ -106,5 +124,5 @@ fn selections(kind: &Kind, model: &ModelFolder) -> Result<[(&'static str, Option
 /// The resolutions of a network; what is wrong with a configuration is said when it is read for good.
 fn levels(config: &Map<String, Value>) -> usize {
     let widths = config.get("block_out_channels").and_then(Value::as_array);
-    widths.map_or(0, |widths| widths.len().min(assumed::MOST_LEVELS))
+    widths.map_or(0, |widths| widths.len().min(MOST_LEVELS))
 }

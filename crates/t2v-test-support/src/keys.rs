@@ -50,6 +50,14 @@ impl LayoutKeys {
         model
     }
 
+    /// What the file calls each tensor of the model.
+    pub fn sources(&self) -> BTreeMap<&str, &str> {
+        let taken = self.taken.iter();
+        taken
+            .map(|(name, _, place)| (name.as_str(), self.file[*place].0.as_str()))
+            .collect()
+    }
+
     /// Compares what `selection` takes of the file with what diffusers takes, one to one.
     ///
     /// # Panics

@@ -53,11 +53,12 @@ pub fn autoencoder_kl(levels: usize) -> Selection {
 /// `vae/config.json` of Stable Diffusion 1.x and 2.x, for pictures of `sample_size` pixels a side.
 #[must_use]
 pub fn autoencoder_kl_config(sample_size: usize) -> Value {
+    let (down, up) = (["DownEncoderBlock2D"; 4], ["UpDecoderBlock2D"; 4]);
     json!({
         "_class_name": "AutoencoderKL",
         "act_fn": "silu",
         "block_out_channels": [128, 256, 512, 512],
-        "down_block_types": ["DownEncoderBlock2D"; 4],
+        "down_block_types": down,
         "in_channels": 3,
         "latent_channels": 4,
         "layers_per_block": 2,
@@ -65,6 +66,6 @@ pub fn autoencoder_kl_config(sample_size: usize) -> Value {
         "out_channels": 3,
         "sample_size": sample_size,
         "scaling_factor": 0.18215,
-        "up_block_types": ["UpDecoderBlock2D"; 4],
+        "up_block_types": up,
     })
 }

@@ -12,6 +12,7 @@ use t2v_weights::{LoadOptions, Network};
 fn all_tensors_are_taken_as_diffusers_takes_them() {
     let keys = LayoutKeys::read(env!("CARGO_MANIFEST_DIR"), "vae");
     keys.assert_taken_by(&ldm::autoencoder_kl(4));
+    LayoutKeys::read(env!("CARGO_MANIFEST_DIR"), "small").assert_taken_by(&ldm::autoencoder_kl(3));
     let config = ldm::autoencoder_kl_config(512);
     for (key, expected) in keys.config.as_object().unwrap() {
         assert_eq!(config[key], *expected, "{key}");

@@ -9,9 +9,9 @@ use crate::{
     FolderParts, Weights, WeightsError,
     folder::{INDEX, IndexEntry},
     json, layout,
-    load::WeightFile,
     settings::Settings,
     source::Source,
+    tensors::WeightFile,
     weight_files::{candidates, variants_among},
 };
 

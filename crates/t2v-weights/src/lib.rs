@@ -47,6 +47,7 @@ mod selection;
 mod settings;
 mod source;
 mod tensor_file;
+mod tensors;
 mod weight_files;
 
 pub use bounds::{epsilon_fault, size_fault};

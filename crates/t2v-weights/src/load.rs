@@ -4,14 +4,14 @@ use std::path::Path;
 
 use burn::tensor::DType;
 use burn_store::{
-    ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter, bridge,
-    burn_pack::Tensor as DeferredTensor, pytorch_reader::PytorchReader,
+    ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter,
+    burn_pack::Tensor as DeferredTensor,
 };
 
 use crate::{
-    Floats, KeyMap, Selection, WeightsError, pickle_globals,
-    safetensors::{self, convert},
+    Floats, KeyMap, Selection, WeightsError,
     source::Blob,
+    tensors::{Tensors, WeightFile, WeightFiles, cast_to},
 };
 
 const LISTED_KEYS: usize = 20;
@@ -20,16 +20,8 @@ const LISTED_KEYS: usize = 20;
 #[derive(Debug)]
 pub struct Weights {
     origin: String,
-    files: Vec<WeightFile>,
-    selection: Option<Selection>,
+    files: Vec<WeightFiles>,
     strict: bool,
-}
-
-/// Tensors that are not read yet.
-struct Tensors {
-    tensors: Vec<DeferredTensor>,
-    /// Their names, and what the files call them, where a selection renamed them.
-    sources: Vec<(String, String)>,
 }
 
 /// What was left over when a module was filled.
@@ -40,18 +32,11 @@ pub struct LoadReport {
     pub unused_keys: Vec<String>,
 }
 
-#[derive(Debug)]
-pub(crate) enum WeightFile {
-    Safetensors { file: String, blob: Blob },
-    Pickle { file: std::path::PathBuf },
-}
-
 impl Weights {
     pub(crate) fn new(origin: String, files: Vec<WeightFile>) -> Self {
         Self {
+            files: vec![WeightFiles::new(origin.clone(), files)],
             origin,
-            files,
-            selection: None,
             strict: false,
         }
     }
@@ -68,7 +53,9 @@ impl Weights {
     /// Takes of the files what a component's selection says.
     #[must_use]
     pub fn with_selection(mut self, selection: Selection) -> Self {
-        self.selection = Some(selection);
+        for files in &mut self.files {
+            files.select(selection.clone());
+        }
         self
     }
 
@@ -127,21 +114,11 @@ impl Weights {
     }
 
     fn tensors(&self, floats: Floats) -> Result<Tensors, WeightsError> {
-        let mut tensors = Vec::new();
-        for file in &self.files {
-            tensors.extend(file.tensors(floats)?);
+        let mut all = Tensors::default();
+        for files in &self.files {
+            all.append(files.tensors(floats)?);
         }
-        let Some(selection) = &self.selection else {
-            let sources = Vec::new();
-            return Ok(Tensors { tensors, sources });
-        };
-        let taken = selection.apply(&self.origin, &tensors, floats)?;
-        let sources = taken
-            .iter()
-            .map(|(t, source)| (t.name.clone(), source.clone()))
-            .collect();
-        let tensors = taken.into_iter().map(|(tensor, _)| tensor).collect();
-        Ok(Tensors { tensors, sources })
+        Ok(all)
     }
 
     /// Fills `module`, its floating-point parameters as `floats`.
@@ -229,66 +206,6 @@ impl Weights {
             report,
         }
     }
-}
-
-impl WeightFile {
-    /// Safetensors by its extension, anything else (`.bin`, `.ckpt`, `.pt`) as a pickle.
-    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let file = path.display().to_string();
-        if !path.is_file() {
-            return Err(WeightsError::MissingFile {
-                file,
-                hint: "a safetensors file or a PyTorch pickle should be there".into(),
-            });
-        }
-        let safetensors = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
-        Ok(match safetensors {
-            true => WeightFile::Safetensors {
-                file,
-                blob: Blob::open(path)?,
-            },
-            false => WeightFile::Pickle { file: path.into() },
-        })
-    }
-
-    pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
-        match self {
-            WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
-            WeightFile::Pickle { file } => {
-                pickle_globals::check(file)?;
-                let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {
-                    file: file.display().to_string(),
-                    reason: e.to_string(),
-                })?;
-                let mut tensors: Vec<_> = reader.into_tensors().into_iter().collect();
-                tensors.sort_by(|a, b| a.0.cmp(&b.0));
-                Ok(tensors
-                    .into_iter()
-                    .map(|(name, tensor)| cast(named(bridge::from_pytorch(tensor), name), floats))
-                    .collect())
-            }
-        }
-    }
-}
-
-fn named(mut tensor: DeferredTensor, name: String) -> DeferredTensor {
-    tensor.name = name;
-    tensor
-}
-
-pub(crate) fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
-    let wanted = floats.of(tensor.dtype, &tensor.shape);
-    cast_to(tensor, wanted)
-}
-
-fn cast_to(tensor: DeferredTensor, wanted: DType) -> DeferredTensor {
-    if tensor.dtype == wanted {
-        return tensor;
-    }
-    let (name, stored, shape) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone());
-    let byte_len = shape.num_elements() * wanted.size();
-    let read = move || Ok(convert(tensor.to_bytes()?.to_vec(), stored, wanted));
-    DeferredTensor::deferred(name, wanted, shape, None, byte_len, read)
 }
 
 /// Burn's normalisation layers name their parameters `gamma` and `beta`, torch's `weight` and `bias`.

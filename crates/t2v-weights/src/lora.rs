@@ -53,7 +53,7 @@ use sha2::{Digest, Sha256};
 
 use self::layer::LoraLayer;
 pub use self::{applied::AppliedLoras, set::LoraSet};
-use crate::{WeightsError, load::WeightFile, safetensors, source::Blob};
+use crate::{WeightsError, safetensors, source::Blob, tensors::WeightFile};
 
 /// Bytes that are read at once for the fingerprint.
 const PIECE: u64 = 1 << 20;

@@ -8,7 +8,7 @@ use burn_store::{
     burn_pack::{Error as PackError, Tensor as DeferredTensor},
 };
 
-use crate::{Floats, WeightsError, load::cast};
+use crate::{Floats, WeightsError, tensors::cast};
 
 /// The tensors of a file that are a component's, under the component's own names.
 ///

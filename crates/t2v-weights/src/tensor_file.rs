@@ -9,7 +9,7 @@ use burn_store::{
     pytorch_reader::{PickleValue, PytorchReader},
 };
 
-use crate::{WeightsError, load::WeightFile};
+use crate::{WeightsError, tensors::WeightFile};
 
 /// A safetensors file, or else a PyTorch pickle; a tensor is read when it is asked for.
 #[derive(Debug)]

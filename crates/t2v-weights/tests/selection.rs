@@ -147,3 +147,23 @@ fn what_cannot_be_taken_is_named() {
         );
     }
 }
+
+#[test]
+fn files_that_are_joined_keep_each_its_selection() {
+    let first =
+        Weights::from_safetensors("a.safetensors", file()).with_selection(Selection::new().prefixes(&["other."]));
+    let second = Weights::from_safetensors("b.safetensors", file()).with_selection(selection());
+    let shapes = first.joined_by(second).shapes().unwrap();
+    let names: Vec<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "attn.in.weight",
+        "k.bias",
+        "k.weight",
+        "out.bias",
+        "out.weight",
+        "q.bias",
+        "q.weight",
+        "surplus",
+    ];
+    assert_eq!(names, expected);
+}

@@ -7,9 +7,6 @@ use serde_json::{Value, json};
 
 use super::kind::{Kind, Version};
 
-/// More resolutions than any network has.
-pub(super) const MOST_LEVELS: usize = 16;
-
 /// `model_index.json`. The safety checker is left out, as by diffusers.
 pub(super) fn index(kind: &Kind) -> Value {
     let pipeline = match kind.inpainting {

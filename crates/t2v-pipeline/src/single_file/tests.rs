@@ -1,15 +1,22 @@
-//! Checkpoints with the tensors of the real ones, by name and shape, and no values.
+//! Checkpoints with the tensors of the real ones, by name and shape, and no values; and a small model whose folder there is.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
+use burn::{
+    module::{ModuleVisitor, Param},
+    tensor::{DType, Device, Tensor},
+};
+use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
+use t2v_denoiser::UNet2d;
 use t2v_test_support::{LayoutKeys, copy_folder};
-use t2v_text_encoder::ClipTextConfig;
-use t2v_vae::AutoencoderKlConfig;
-use t2v_weights::ModelFolder;
+use t2v_text_encoder::{ClipTextConfig, ClipTextModel};
+use t2v_vae::{AutoencoderKl, AutoencoderKlConfig};
+use t2v_weights::{LoadOptions, ModelFolder, Network};
 use tempfile::TempDir;
 
 use super::open_single_file;
@@ -277,4 +284,80 @@ fn pickles_are_read_and_those_that_would_run_code_refused() {
     );
     let message = open("wrapped.ckpt");
     assert!(message.contains("its first key is `state_dict.module."), "{message}");
+}
+
+/// The small model of the fixtures in one file in latent-diffusion's layout, and its folder.
+fn small(root: &Path) -> (PathBuf, PathBuf) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sd");
+    let (unet, vae) = (keys("t2v-denoiser", "small"), keys("t2v-vae", "small"));
+    let read = |file: &str| fs::read(folder.join(file)).unwrap();
+    let files = [
+        read("unet/diffusion_pytorch_model.safetensors"),
+        read("vae/diffusion_pytorch_model.safetensors"),
+        read("text_encoder/model.safetensors"),
+    ];
+    let (unet, vae) = (unet.sources(), vae.sources());
+    let rename = |component: usize, name: &str| match component {
+        0 => unet[name].to_owned(),
+        1 => vae[name].to_owned(),
+        _ => format!(
+            "cond_stage_model.transformer.text_model.{}",
+            name.trim_start_matches("text_model.")
+        ),
+    };
+    let mut tensors = BTreeMap::new();
+    for (component, bytes) in files.iter().enumerate() {
+        for (name, view) in SafeTensors::deserialize(bytes).unwrap().tensors() {
+            let name = rename(component, &name);
+            let mut shape = view.shape().to_vec();
+            // Projections of the autoencoder's attention are convolutions there.
+            if name.contains(".attn_1.") && shape.len() == 2 {
+                shape.extend([1, 1]);
+            }
+            let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
+            let data = &bytes[start..start + view.data().len()];
+            tensors.insert(name, TensorView::new(view.dtype(), shape, data).unwrap());
+        }
+    }
+    let file = root.join("small.safetensors");
+    safetensors::serialize_to_file(tensors, None, &file).unwrap();
+    (file, folder)
+}
+
+/// All parameters of a network.
+fn parameters<N: Network>(model: &ModelFolder, component: &str) -> Vec<Vec<f32>>
+where
+    N::Error: std::fmt::Debug,
+{
+    struct Values(Vec<Vec<f32>>);
+    impl ModuleVisitor for Values {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            self.0.push(parameter.val().into_data().iter::<f32>().collect());
+        }
+    }
+    let options = LoadOptions::new(DType::F32, &Device::flex());
+    let network = N::from_component(&model.component(component).unwrap(), &options).unwrap();
+    let mut values = Values(Vec::new());
+    network.visit(&mut values);
+    values.0
+}
+
+/// Bit for bit; where all keys and values of the folder are matched by the file, so are the frames.
+#[test]
+fn the_networks_of_a_file_are_those_of_its_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let (file, folder) = small(root.path());
+    let (one, whole) = (
+        open_single_file(file, Some(&folder)).unwrap(),
+        ModelFolder::open(folder).unwrap(),
+    );
+    for component in ["unet", "vae", "text_encoder"] {
+        let origin = one.component(component).unwrap().weights().unwrap().origin().to_owned();
+        assert!(origin.ends_with("small.safetensors"), "{origin}");
+    }
+    assert!(parameters::<UNet2d>(&one, "unet") == parameters::<UNet2d>(&whole, "unet"));
+    assert!(parameters::<AutoencoderKl>(&one, "vae") == parameters::<AutoencoderKl>(&whole, "vae"));
+    let text = parameters::<ClipTextModel>(&one, "text_encoder");
+    assert!(text == parameters::<ClipTextModel>(&whole, "text_encoder"));
+    assert!(text.len() > 40);
 }
