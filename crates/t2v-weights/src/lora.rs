@@ -14,9 +14,9 @@
 //! | AnimateDiff's motion LoRA | `….motion_modules.0.temporal_transformer.….attention_blocks.0.processor.to_q_lora.down.weight` |
 //!
 //! # How a key finds its parameter
-//! A name with dots is a module's name in diffusers: the target's [`KeyMap`] makes the parameter's path of it, as it does for the
-//! checkpoint's own keys. Kohya's names have underscores in place of the dots: they are read back with the words that the
-//! target's fields and its key map contain (`down_blocks`, `to_q`), and the first reading that leads to a parameter is taken.
+//! A name with dots is a module's name in diffusers: the target's [`KeyMap`](crate::KeyMap) makes the parameter's path of it, as it
+//! does for the checkpoint's own keys. Kohya's names have underscores in place of the dots: they are read back with the words that
+//! the target's fields and its key map contain (`down_blocks`, `to_q`), and the first reading that leads to a parameter is taken.
 //!
 //! # Where diffusers 0.42.1 is followed although it is odd
 //! - In kohya's files the layers' own `alpha` counts only outside the attention's `to_q`, `to_k`, `to_v` and `to_out.0`, and not
@@ -38,6 +38,7 @@
 mod alpha;
 mod applied;
 mod fit;
+mod folder;
 mod key;
 mod layer;
 mod merge;
@@ -77,6 +78,10 @@ impl std::fmt::Display for LoraTarget {
 }
 
 /// A LoRA file: its layers are known, their values are read when they are added to a model.
+///
+/// Layouts: diffusers' and PEFT's, those of diffusers before PEFT, kohya's, with kernels of convolutions (LoCon) or without,
+/// AnimateDiff's motion LoRA and domain adapter. The scale of a layer is what diffusers takes it to be, which is not always its
+/// own alpha over its rank in kohya's files: there attention and text encoder have the commonest alpha of their part.
 #[derive(Debug)]
 pub struct Lora {
     origin: String,
@@ -87,11 +92,12 @@ pub struct Lora {
 
 impl Lora {
     /// Opens `path`: safetensors by its extension, anything else (`.bin`, `.pt`, `.ckpt`) as a pickle, of which no code runs.
+    /// A folder stands for the LoRA in it, by the names that diffusers and PEFT give it, or else the only safetensors file there.
     ///
     /// # Errors
     /// The file is missing or damaged, it is no LoRA, or one of a kind that is not supported (DoRA, LoHa, LoKr, SDXL, …).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
-        let path = path.as_ref();
+        let path = &folder::file_of(path.as_ref())?;
         let file = WeightFile::open(path)?;
         let metadata = metadata::beside(path)?;
         let blob = match &file {

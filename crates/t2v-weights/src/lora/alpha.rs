@@ -1,5 +1,7 @@
 //! The scale of each layer: its alpha over its rank, with diffusers' own reading of kohya's files (see [`super`]).
 
+use std::collections::HashMap;
+
 use super::{LoraTarget, key::LayerName, metadata::AdapterMetadata};
 
 /// A layer as far as its scale depends on it.
@@ -16,17 +18,18 @@ pub(super) fn scales(layers: &[Scaled<'_>], metadata: &AdapterMetadata) -> Vec<f
     let kohya = layers
         .iter()
         .all(|layer| matches!(layer.name, LayerName::Underscored(_)));
-    let of_kohya = |layer: &Scaled<'_>| kohya_alpha(layer, commonest(layers, layer.target));
-    let of_others = |layer: &Scaled<'_>| layer.alpha;
-    layers
-        .iter()
-        .map(|layer| {
-            let alpha = if kohya { of_kohya(layer) } else { of_others(layer) };
-            let own = alpha.map(|alpha| alpha / layer.rank as f64);
-            own.or_else(|| metadata.scale(layer.target, layer.name.as_str(), layer.rank))
-                .unwrap_or(1.0)
-        })
-        .collect()
+    let [denoiser, text_encoder] = [LoraTarget::Denoiser, LoraTarget::TextEncoder].map(|part| commonest(layers, part));
+    let scale = |layer: &Scaled<'_>| {
+        let alpha = match (kohya, layer.target) {
+            (false, _) => layer.alpha,
+            (true, LoraTarget::Denoiser) => kohya_alpha(layer, denoiser),
+            (true, LoraTarget::TextEncoder) => kohya_alpha(layer, text_encoder),
+        };
+        let own = alpha.map(|alpha| alpha / layer.rank as f64);
+        own.or_else(|| metadata.scale(layer.target, layer.name.as_str(), layer.rank))
+            .unwrap_or(1.0)
+    };
+    layers.iter().map(scale).collect()
 }
 
 /// diffusers looks alphas up under names that attention layers and text encoders don't have.
@@ -39,24 +42,14 @@ fn kohya_alpha(layer: &Scaled<'_>, commonest: Option<f64>) -> Option<f64> {
 
 /// The alpha that most layers of a part have, the first of those that equally many have.
 fn commonest(layers: &[Scaled<'_>], target: LoraTarget) -> Option<f64> {
-    let alphas: Vec<f64> = layers
-        .iter()
-        .filter(|layer| layer.target == target)
-        .filter_map(|layer| layer.alpha)
-        .collect();
-    let count = |alpha: f64| alphas.iter().filter(|other| **other == alpha).count();
-    let mut best: Option<(f64, usize)> = None;
-    let mut seen: Vec<f64> = Vec::new();
+    let of_target = layers.iter().filter(|layer| layer.target == target);
+    let alphas: Vec<f64> = of_target.filter_map(|layer| layer.alpha).collect();
+    let mut counts: HashMap<u64, usize> = HashMap::new();
     for alpha in &alphas {
-        if seen.contains(alpha) {
-            continue;
-        }
-        seen.push(*alpha);
-        if best.is_none_or(|(_, most)| count(*alpha) > most) {
-            best = Some((*alpha, count(*alpha)));
-        }
+        *counts.entry(alpha.to_bits()).or_default() += 1;
     }
-    best.map(|(alpha, _)| alpha)
+    let most = counts.values().max()?;
+    alphas.into_iter().find(|alpha| counts[&alpha.to_bits()] == *most)
 }
 
 #[cfg(test)]

@@ -13,19 +13,21 @@ const KEY: &str = "lora_adapter_metadata";
 const FILE: &str = "adapter_config.json";
 
 /// What the configurations of a file's parts say of scales.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct AdapterMetadata {
     denoiser: Option<AdapterConfig>,
     text_encoder: Option<AdapterConfig>,
 }
 
-#[derive(Debug)]
 struct AdapterConfig {
     alpha: Option<f64>,
-    /// Patterns of module names with their alphas, in order.
-    patterns: Vec<(String, f64)>,
+    /// For some modules an alpha of their own, the first that matches.
+    patterns: Vec<(Pattern, f64)>,
     rslora: bool,
 }
+
+/// Whether a module is meant.
+type Pattern = Box<dyn Fn(&str) -> bool>;
 
 impl AdapterMetadata {
     /// Alpha over rank (over its square root for rsLoRA); none without a configuration or where it is silent.
@@ -34,23 +36,24 @@ impl AdapterMetadata {
             LoraTarget::Denoiser => self.denoiser.as_ref()?,
             LoraTarget::TextEncoder => self.text_encoder.as_ref()?,
         };
-        let own = config.patterns.iter().find(|(pattern, _)| matches(pattern, module));
+        let own = config.patterns.iter().find(|(pattern, _)| pattern(module));
         let alpha = own.map(|(_, alpha)| *alpha).or(config.alpha)?;
         let rank = rank as f64;
         Some(alpha / if config.rslora { rank.sqrt() } else { rank })
     }
 }
 
-/// PEFT takes a pattern for a regular expression that a module's whole name matches, or what follows one of its dots.
-fn matches(pattern: &str, module: &str) -> bool {
-    // `KeyRemapper` compiles the pattern: this crate needs no regex dependency of its own.
-    let Ok(remapper) = KeyRemapper::from_patterns(vec![(format!(r"^(?:.*\.)?(?:{pattern})$"), "")]) else {
-        return false;
-    };
-    remapper
-        .to_regex_pairs()
-        .iter()
-        .any(|(regex, _)| regex.is_match(module))
+/// PEFT takes a pattern for a regular expression that a module's whole name matches, or what follows one of its dots. The error
+/// says that it is none.
+fn compiled(pattern: &str) -> Result<Pattern, String> {
+    // `KeyRemapper` compiles it: this crate needs no regex dependency of its own.
+    let whole = format!(r"^(?:.*\.)?(?:{pattern})$");
+    let remapper = KeyRemapper::from_patterns(vec![(whole, "")])
+        .map_err(|_| format!("has `alpha_pattern` with `{pattern}`, which is no regular expression"))?;
+    let pairs = remapper.to_regex_pairs();
+    Ok(Box::new(move |module| {
+        pairs.iter().any(|(regex, _)| regex.is_match(module))
+    }))
 }
 
 /// The configurations in a safetensors file's metadata.
@@ -127,7 +130,7 @@ impl AdapterConfig {
             None | Some(Value::Null) => {}
             Some(Value::Object(object)) => {
                 for (pattern, value) in object {
-                    patterns.push((pattern.clone(), number(pattern, value)?));
+                    patterns.push((compiled(pattern)?, number(pattern, value)?));
                 }
             }
             Some(other) => return Err(format!("has `alpha_pattern`: {other}, which must be an object")),
@@ -180,8 +183,9 @@ mod tests {
             (r#"{"unet.lora_alpha": "8"}"#, "lora_alpha"),
             (r#"{"unet.alpha_pattern": {"to_q": "8"}}"#, "to_q"),
             (r#"{"unet.alpha_pattern": 3}"#, "alpha_pattern"),
+            (r#"{"unet.alpha_pattern": {"(": 3}}"#, "no regular expression"),
         ] {
-            let message = of(json).unwrap_err();
+            let message = of(json).err().unwrap();
             assert!(message.contains(part) && message.contains("x.safetensors"), "{message}");
         }
     }

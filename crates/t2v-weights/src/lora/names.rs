@@ -9,6 +9,8 @@ use crate::KeyMap;
 
 /// Readings of a name with underscores that are tried before it counts as unknown.
 const MOST_READINGS: usize = 4096;
+/// Parts between underscores that the longest names have.
+const MOST_PARTS: usize = 64;
 
 /// The names of a module's weights.
 pub(super) struct Names<'a> {
@@ -42,8 +44,9 @@ impl<'a> Names<'a> {
         match name {
             LayerName::Dotted(name) => self.weight(name),
             LayerName::Underscored(name) => {
-                let parts: Vec<&str> = name.split('_').collect();
-                self.read(&parts, String::new(), &mut 0)
+                let parts: Vec<&str> = name.split('_').take(MOST_PARTS + 1).collect();
+                let short = parts.len() <= MOST_PARTS;
+                short.then(|| self.read(&parts, String::new(), &mut 0)).flatten()
             }
         }
     }
@@ -144,7 +147,13 @@ mod tests {
                 "{name}"
             );
         }
-        for name in ["down_blocks_0_attentions_0_proj_out", "", "_", &"to_q_".repeat(200)] {
+        for name in [
+            "down_blocks_0_attentions_0_proj_out",
+            "",
+            "_",
+            &"to_q_".repeat(30),
+            &"to_q_".repeat(100_000),
+        ] {
             assert_eq!(path(&LayerName::Underscored(name.into())), None, "{name}");
         }
     }

@@ -64,7 +64,8 @@ fn names(key: &str, part: &str) -> bool {
 
 /// What a file without any layer of a LoRA seems to be.
 pub(super) fn no_lora(keys: &[&str]) -> String {
-    const WANTED: &str = "a LoRA has pairs such as `….lora_down.weight` and `….lora_up.weight`, or `….lora_A.weight` and `….lora_B.weight`";
+    const WANTED: &str = "a LoRA has pairs such as `….lora_down.weight` and `….lora_up.weight`, or `….lora_A.weight` and \
+                          `….lora_B.weight`";
     let any = |test: &dyn Fn(&str) -> bool| keys.iter().any(|key| test(key));
     let whole = [
         "model.diffusion_model.",

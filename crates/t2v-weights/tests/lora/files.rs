@@ -66,3 +66,24 @@ fn they_may_be_shared_between_threads() {
     shared::<LoraSet>();
     shared::<AppliedLoras>();
 }
+
+#[test]
+fn a_folder_stands_for_the_lora_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = || Lora::open(folder.path()).unwrap_err().to_string();
+    let add = |file: &str, name: &str| std::fs::copy(format!("{FIXTURES}/{file}"), folder.path().join(name)).unwrap();
+    let found = || {
+        let lora = Lora::open(folder.path()).unwrap();
+        (lora.origin().to_string(), lora.layers(LoraTarget::Denoiser))
+    };
+    assert!(error().contains("pytorch_lora_weights.safetensors"), "{}", error());
+    add("kohya.safetensors", "style.safetensors");
+    assert_eq!(
+        found(),
+        (folder.path().join("style.safetensors").display().to_string(), 12)
+    );
+    add("kohya.safetensors", "other.safetensors");
+    assert!(error().contains("several safetensors files"), "{}", error());
+    add("old.bin", "pytorch_lora_weights.bin");
+    assert_eq!(found().1, 3);
+}
