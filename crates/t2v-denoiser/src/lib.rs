@@ -20,6 +20,8 @@ mod error;
 #[cfg(test)]
 mod golden_tests;
 mod keys;
+pub mod ldm;
+mod motion_module;
 mod temporal_conv;
 mod timesteps;
 mod transformer_2d;
@@ -34,6 +36,7 @@ pub use conditioning::Conditioning;
 pub use config::{DownBlockType, UNet3dConfig, UpBlockType};
 pub use context_windows::{ContextWindows, WindowWeighting};
 pub use error::DenoiserError;
+pub use motion_module::{motion_module, motion_module_config, open_motion_adapter};
 pub use temporal_conv::TemporalConv;
 pub use timesteps::{TimestepEmbedding, TimestepFrequencies, sinusoidal_embedding};
 pub use transformer_2d::Transformer2d;

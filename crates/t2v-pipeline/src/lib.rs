@@ -51,6 +51,7 @@ mod request;
 mod resize;
 mod response;
 mod run;
+mod single_file;
 mod turns;
 mod video;
 
@@ -74,6 +75,7 @@ pub use registry::{FolderModel, ModelRegistry, ModelSource};
 pub use report::{InitReport, MaskReport, Report};
 pub use request::{ApiKey, TextToVideoRequest, ValidationError};
 pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoResponse};
+pub use single_file::open_single_file;
 pub use t2v_hub::{Hub, HubModel};
 pub use t2v_media::InitMedia;
 pub use t2v_mp4::{FrameRate, OutputFormat};

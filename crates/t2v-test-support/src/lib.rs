@@ -5,11 +5,13 @@
 //! here panics where a fixture is not as a test expects it.
 
 mod device;
+mod keys;
 
 use std::{collections::HashMap, fs, path::Path};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
 pub use device::{device, difference, tolerance};
+pub use keys::LayoutKeys;
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde::de::DeserializeOwned;
 use t2v_weights::Weights;

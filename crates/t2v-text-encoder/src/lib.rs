@@ -20,6 +20,7 @@ mod config;
 mod embed;
 mod error;
 mod gpt2;
+pub mod ldm;
 mod textual_inversion;
 mod tokenizer;
 mod weighting;

@@ -16,6 +16,7 @@ mod codec;
 mod config;
 mod error;
 mod keys;
+pub mod ldm;
 mod tiling;
 
 pub use autoencoder_kl::{AutoencoderKl, Posterior};

@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
 use crate::{
-    Weights, WeightsError,
+    FolderParts, Weights, WeightsError,
     folder::{INDEX, IndexEntry},
-    json,
-    load::WeightFile,
+    json, layout,
     settings::Settings,
     source::Source,
+    tensors::WeightFile,
     weight_files::{candidates, variants_among},
 };
 
@@ -47,6 +47,24 @@ impl Component {
             return Err(WeightsError::MissingFolder(path.into()));
         }
         Ok(Self::new(Source::Folder(path.into()), "", None, Settings::default()))
+    }
+
+    /// A folder of one component of diffusers, such as a motion adapter: `config.json`, of one of `classes`, and weights.
+    ///
+    /// # Errors
+    /// No such folder, one of something else, or of another class.
+    pub fn open_class(path: impl AsRef<Path>, classes: &[&str]) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        layout::check_component(path, classes)?;
+        let component = Self::open(path)?;
+        component.config::<IgnoredAny>(classes)?;
+        Ok(component)
+    }
+
+    /// A component put together from files that lie elsewhere; its own files have no folder in front of their names.
+    #[must_use]
+    pub fn from_parts(parts: FolderParts) -> Self {
+        Self::new(Source::Parts(parts.into()), "", None, Settings::default())
     }
 
     /// Whether weights with keys that the model lacks are refused, as [`Weights::with_strict`].
@@ -154,6 +172,9 @@ impl Component {
     /// # Errors
     /// No weight file, or an index that names files which are absent.
     pub fn weights(&self) -> Result<Weights, WeightsError> {
+        if let Some(weights) = self.source.weights_of(&self.name) {
+            return Ok(weights?.with_strict(self.settings.strict));
+        }
         let variants: &[&str] = match self.settings.variant.as_deref() {
             Some(variant) if self.variants()?.contains(variant) => &[variant],
             Some(_) => &[""],
@@ -179,6 +200,9 @@ impl Component {
 
     /// The variants that the component has weight files of, such as `fp16`.
     pub(crate) fn variants(&self) -> Result<BTreeSet<String>, WeightsError> {
+        if self.source.weights_of(&self.name).is_some() {
+            return Ok(BTreeSet::new());
+        }
         Ok(variants_among(&self.source.list(&self.name)?))
     }
 

@@ -25,6 +25,22 @@ pub enum WeightsError {
         /// What it is, and what to do.
         reason: String,
     },
+    /// What was given for a component of a model is something else.
+    #[error("`{path}` is not a component of a model in diffusers' layout: {reason}")]
+    NotAComponent {
+        /// What was given.
+        path: String,
+        /// What it is, and what to do.
+        reason: String,
+    },
+    /// A single file that holds no model that can be used.
+    #[error("`{file}` cannot be used: {reason}")]
+    SingleFile {
+        /// The file.
+        file: String,
+        /// What it is, and what to do.
+        reason: String,
+    },
     /// No component has weight files of the variant that was asked for.
     #[error(
         "`{folder}` has no weight files of the variant `{variant}`, such as `model.{variant}.safetensors`; it has {}",
@@ -69,6 +85,14 @@ pub enum WeightsError {
         origin: String,
         /// The keys at fault.
         report: String,
+    },
+    /// A file can't be used as a LoRA, or not with this model.
+    #[error("the LoRA `{file}` can't be used: {reason}")]
+    Lora {
+        /// The file.
+        file: String,
+        /// What it is instead, or which of its keys don't fit.
+        reason: String,
     },
 }
 

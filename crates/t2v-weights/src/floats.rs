@@ -34,6 +34,11 @@ impl Floats {
         Self { keep_half, ..self }
     }
 
+    /// What a model computes in.
+    pub(crate) fn dtype(self) -> DType {
+        self.dtype
+    }
+
     /// The same in f32.
     pub(crate) fn in_single_precision(self) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{Component, EmbeddedFile, WeightsError, json, layout, settings::Settings, source::Source};
+use crate::{Component, EmbeddedFile, FolderParts, WeightsError, json, layout, settings::Settings, source::Source};
 
 pub(crate) const INDEX: &str = "model_index.json";
 
@@ -43,6 +43,14 @@ impl ModelFolder {
     /// The files hold no readable `model_index.json`.
     pub fn embedded(name: &'static str, files: &'static [EmbeddedFile]) -> Result<Self, WeightsError> {
         Self::new(Source::Embedded { name, files })
+    }
+
+    /// A model folder put together from files that lie elsewhere.
+    ///
+    /// # Errors
+    /// They hold no readable `model_index.json`.
+    pub fn from_parts(parts: FolderParts) -> Result<Self, WeightsError> {
+        Self::new(Source::Parts(parts.into()))
     }
 
     fn new(source: Source) -> Result<Self, WeightsError> {
@@ -83,13 +91,15 @@ impl ModelFolder {
         self
     }
 
-    /// The folder's own name, without the path to it.
+    /// The folder's own name, or that of the file in its place, without the path to it.
     #[must_use]
     pub fn name(&self) -> &str {
-        match &self.source {
-            Source::Folder(path) => path.file_name().and_then(OsStr::to_str).unwrap_or(""),
-            Source::Embedded { name, .. } => name,
-        }
+        let path = match &self.source {
+            Source::Folder(path) => path,
+            Source::Parts(parts) => parts.origin(),
+            Source::Embedded { name, .. } => return name,
+        };
+        path.file_name().and_then(OsStr::to_str).unwrap_or("")
     }
 
     /// The pipeline class that saved the folder, such as `TextToVideoSDPipeline`; none where the index has no

@@ -39,6 +39,31 @@ pub(crate) fn check(path: &Path) -> Result<(), WeightsError> {
     }
 }
 
+/// Whether `path` is the folder of one component of diffusers, of one of `classes`.
+///
+/// # Errors
+/// It is not: the error says what it is, and what to do.
+pub(crate) fn check_component(path: &Path, classes: &[&str]) -> Result<(), WeightsError> {
+    let wanted = format!(
+        "give the folder with the `config.json` and the weights of {}",
+        classes.join(" or ")
+    );
+    let fault = |reason: &str| {
+        Err(WeightsError::NotAComponent {
+            path: path.display().to_string(),
+            reason: format!("{reason}; {wanted}"),
+        })
+    };
+    match () {
+        () if path.is_file() => fault("it is a file"),
+        () if !path.is_dir() => Err(WeightsError::MissingFolder(path.into())),
+        () if path.join("config.json").is_file() => Ok(()),
+        () if path.join(INDEX).is_file() => fault("it is a whole model"),
+        () if entries(path).is_empty() => fault("the folder is empty"),
+        () => fault("it has no `config.json`"),
+    }
+}
+
 fn fault(path: &Path, reason: String) -> WeightsError {
     WeightsError::NotAModelFolder {
         path: path.display().to_string(),

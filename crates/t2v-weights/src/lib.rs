@@ -8,6 +8,9 @@
 //! are read, widened and handed to the module when the module asks for that one parameter, so loading never holds a
 //! second copy of the model. The same code reads a checkpoint that is embedded in the binary.
 //!
+//! A file that holds several components under another layout's names becomes a folder by [`FolderParts`]: a [`Selection`] a
+//! component says which of the file's tensors are its own, and what it calls them.
+//!
 //! ```no_run
 //! # use burn::{module::Module, nn::Linear, tensor::DType};
 //! # fn main() -> Result<(), t2v_weights::WeightsError> {
@@ -34,12 +37,17 @@ mod json;
 mod keys;
 mod layout;
 mod load;
+mod lora;
 mod network;
+mod parts;
+mod pickle_globals;
 mod safetensors;
 mod sample_size;
+mod selection;
 mod settings;
 mod source;
 mod tensor_file;
+mod tensors;
 mod weight_files;
 
 pub use bounds::{epsilon_fault, size_fault};
@@ -51,7 +59,10 @@ pub use folder::{IndexEntry, ModelFolder};
 pub use json::parse_json;
 pub use keys::KeyMap;
 pub use load::{LoadReport, Weights};
+pub use lora::{AppliedLoras, Lora, LoraSet, LoraTarget};
 pub use network::{LoadOptions, Network};
+pub use parts::FolderParts;
 pub use sample_size::SampleSize;
+pub use selection::{Selection, Taken};
 pub use source::EmbeddedFile;
 pub use tensor_file::TensorFile;

@@ -1,15 +1,17 @@
 //! Weights into modules: renamed, converted one tensor at a time, and checked to be all that the module has.
 
+use std::path::Path;
+
 use burn::tensor::DType;
 use burn_store::{
-    ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter, bridge,
-    burn_pack::Tensor as DeferredTensor, pytorch_reader::PytorchReader,
+    ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter,
+    burn_pack::Tensor as DeferredTensor,
 };
 
 use crate::{
-    Floats, KeyMap, WeightsError,
-    safetensors::{self, convert},
+    Floats, KeyMap, Selection, WeightsError,
     source::Blob,
+    tensors::{Tensors, WeightFile, WeightFiles, cast_to},
 };
 
 const LISTED_KEYS: usize = 20;
@@ -18,7 +20,7 @@ const LISTED_KEYS: usize = 20;
 #[derive(Debug)]
 pub struct Weights {
     origin: String,
-    files: Vec<WeightFile>,
+    files: Vec<WeightFiles>,
     strict: bool,
 }
 
@@ -30,19 +32,31 @@ pub struct LoadReport {
     pub unused_keys: Vec<String>,
 }
 
-#[derive(Debug)]
-pub(crate) enum WeightFile {
-    Safetensors { file: String, blob: Blob },
-    Pickle { file: std::path::PathBuf },
-}
-
 impl Weights {
     pub(crate) fn new(origin: String, files: Vec<WeightFile>) -> Self {
         Self {
+            files: vec![WeightFiles::new(origin.clone(), files)],
             origin,
-            files,
             strict: false,
         }
+    }
+
+    /// One file: safetensors by its extension, anything else as a PyTorch pickle.
+    ///
+    /// # Errors
+    /// There is no such file, or it can't be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        Ok(Self::new(path.display().to_string(), vec![WeightFile::open(path)?]))
+    }
+
+    /// Takes of the files what a component's selection says.
+    #[must_use]
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        for files in &mut self.files {
+            files.select(selection.clone());
+        }
+        self
     }
 
     /// Whether keys that the module has no parameter for are an error. Off at first: they are logged as a warning and
@@ -82,17 +96,29 @@ impl Weights {
     /// A file that can't be read.
     pub fn byte_len(&self, floats: impl Into<Floats>) -> Result<u64, WeightsError> {
         let floats = floats.into();
-        let mut bytes = 0;
-        for file in &self.files {
-            let tensors = file.tensors(floats)?;
-            // Those of normalisations, which may stay wider, count for nothing beside the matrices.
-            let size = |t: &DeferredTensor| floats.of_module(t.dtype, &t.shape, None).size();
-            bytes += tensors
-                .iter()
-                .map(|t| (t.shape.num_elements() * size(t)) as u64)
-                .sum::<u64>();
+        // Those of normalisations, which may stay wider, count for nothing beside the matrices.
+        let size = |t: &DeferredTensor| floats.of_module(t.dtype, &t.shape, None).size();
+        let tensors = self.tensors(floats)?.tensors;
+        Ok(tensors.iter().map(|t| (t.shape.num_elements() * size(t)) as u64).sum())
+    }
+
+    /// Names and shapes of all tensors, in the order of their names; only headers are read.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn shapes(&self) -> Result<Vec<(String, Vec<usize>)>, WeightsError> {
+        let tensors = self.tensors(DType::F32.into())?.tensors;
+        let mut shapes: Vec<_> = tensors.into_iter().map(|t| (t.name, t.shape.to_vec())).collect();
+        shapes.sort();
+        Ok(shapes)
+    }
+
+    fn tensors(&self, floats: Floats) -> Result<Tensors, WeightsError> {
+        let mut all = Tensors::default();
+        for files in &self.files {
+            all.append(files.tensors(floats)?);
         }
-        Ok(bytes)
+        Ok(all)
     }
 
     /// Fills `module`, its floating-point parameters as `floats`.
@@ -107,14 +133,11 @@ impl Weights {
         floats: impl Into<Floats>,
     ) -> Result<LoadReport, WeightsError> {
         let floats = floats.into();
-        let mut tensors = Vec::new();
-        for file in &self.files {
-            tensors.extend(file.tensors(floats)?);
-        }
+        let Tensors { tensors, sources } = self.tensors(floats)?;
         let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
         let (tensors, renamed) = remapper.remap(tensors);
         let result = module.apply(tensors, None, Some(Box::new(TorchModules { floats })), false);
-        let unused = self.unused(&result, keys, &renamed)?;
+        let unused = self.unused(&result, keys, &[&renamed, &sources])?;
         let optional = self.matcher(&keys.optional)?;
         let missing = result.missing.iter().map(|(path, _)| torch_name(path));
         self.check(&result, missing.filter(|path| !optional(path)).collect(), unused)
@@ -133,13 +156,14 @@ impl Weights {
         &self,
         result: &ApplyResult,
         keys: &KeyMap,
-        renamed: &[(String, String)],
+        renamed: &[&[(String, String)]],
     ) -> Result<Vec<String>, WeightsError> {
         let ignored = self.matcher(&keys.ignored)?;
-        let original = |key: &String| {
-            let found = renamed.iter().find(|(new, _)| new == key);
-            found.map_or_else(|| key.clone(), |(_, old)| old.clone())
+        let earlier = |key: String, pairs: &&[(String, String)]| match pairs.iter().find(|(new, _)| *new == key) {
+            Some((_, old)) => old.clone(),
+            None => key,
         };
+        let original = |key: &String| renamed.iter().fold(key.clone(), earlier);
         let mut unused: Vec<String> = result.unused.iter().filter(|key| !ignored(key)).map(original).collect();
         unused.sort();
         Ok(unused)
@@ -182,46 +206,6 @@ impl Weights {
             report,
         }
     }
-}
-
-impl WeightFile {
-    pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
-        match self {
-            WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
-            WeightFile::Pickle { file } => {
-                let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {
-                    file: file.display().to_string(),
-                    reason: e.to_string(),
-                })?;
-                let mut tensors: Vec<_> = reader.into_tensors().into_iter().collect();
-                tensors.sort_by(|a, b| a.0.cmp(&b.0));
-                Ok(tensors
-                    .into_iter()
-                    .map(|(name, tensor)| cast(named(bridge::from_pytorch(tensor), name), floats))
-                    .collect())
-            }
-        }
-    }
-}
-
-fn named(mut tensor: DeferredTensor, name: String) -> DeferredTensor {
-    tensor.name = name;
-    tensor
-}
-
-fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
-    let wanted = floats.of(tensor.dtype, &tensor.shape);
-    cast_to(tensor, wanted)
-}
-
-fn cast_to(tensor: DeferredTensor, wanted: DType) -> DeferredTensor {
-    if tensor.dtype == wanted {
-        return tensor;
-    }
-    let (name, stored, shape) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone());
-    let byte_len = shape.num_elements() * wanted.size();
-    let read = move || Ok(convert(tensor.to_bytes()?.to_vec(), stored, wanted));
-    DeferredTensor::deferred(name, wanted, shape, None, byte_len, read)
 }
 
 /// Burn's normalisation layers name their parameters `gamma` and `beta`, torch's `weight` and `bias`.
@@ -282,7 +266,7 @@ fn describe(error: &ApplyError) -> String {
 }
 
 /// The first keys of many.
-fn list(keys: &[String]) -> String {
+pub(crate) fn list(keys: &[String]) -> String {
     let mut text = keys[..keys.len().min(LISTED_KEYS)].join(", ");
     if keys.len() > LISTED_KEYS {
         text.push_str(&format!(" and {} more", keys.len() - LISTED_KEYS));

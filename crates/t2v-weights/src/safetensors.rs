@@ -2,6 +2,8 @@
 //!
 //! Format: <https://github.com/huggingface/safetensors#format>.
 
+use std::collections::HashMap;
+
 use burn::tensor::{Bytes, DType, Shape};
 use burn_store::burn_pack::{Error as PackError, Tensor as DeferredTensor};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
@@ -12,14 +14,21 @@ use crate::{Floats, WeightsError, source::Blob};
 
 const HEADER_CAP: u64 = 100_000_000;
 
-/// The tensors of a file; floating-point ones become what `floats` asks for.
+/// The tensors of a file in the order of their bytes; floating-point ones become what `floats` asks for.
 pub(crate) fn tensors(file: &str, blob: &Blob, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
     let (data_start, metadata) = header(file, blob)?;
-    metadata
-        .tensors()
+    let mut infos: Vec<_> = metadata.tensors().into_iter().collect();
+    infos.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
+    infos
         .into_iter()
         .map(|(name, info)| deferred(file, blob, data_start, name, info, floats))
         .collect()
+}
+
+/// The texts of a file's metadata.
+pub(crate) fn strings(file: &str, blob: &Blob) -> Result<HashMap<String, String>, WeightsError> {
+    let (_, metadata) = header(file, blob)?;
+    Ok(metadata.metadata().clone().unwrap_or_default())
 }
 
 fn header(file: &str, blob: &Blob) -> Result<(u64, Metadata), WeightsError> {

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::WeightsError;
+use crate::{FolderParts, Weights, WeightsError};
 
 /// A file of an embedded checkpoint: its path inside the model folder, with `/`, and its bytes.
 pub type EmbeddedFile = (&'static str, &'static [u8]);
@@ -21,6 +21,7 @@ pub(crate) enum Source {
         name: &'static str,
         files: &'static [EmbeddedFile],
     },
+    Parts(Arc<FolderParts>),
 }
 
 impl Source {
@@ -29,6 +30,7 @@ impl Source {
         match self {
             Source::Folder(root) => root.join(path).display().to_string(),
             Source::Embedded { name, .. } => format!("{name}/{path} (embedded)"),
+            Source::Parts(parts) => parts.display(path),
         }
     }
 
@@ -36,6 +38,7 @@ impl Source {
         match self {
             Source::Folder(root) => Some(root.join(path)),
             Source::Embedded { .. } => None,
+            Source::Parts(parts) => parts.on_disk(path),
         }
     }
 
@@ -43,19 +46,17 @@ impl Source {
         match self {
             Source::Folder(root) => root.join(path).is_file(),
             Source::Embedded { files, .. } => files.iter().any(|(name, _)| *name == path),
+            Source::Parts(parts) => parts.on_disk(path).is_some() || parts.json(path).is_some(),
         }
     }
 
     /// Names of the files directly in `folder`, in order; none where there is no such folder.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>, WeightsError> {
         let mut names = match self {
-            Source::Folder(root) => match names_in(&root.join(folder)) {
-                Ok(names) => names,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-                Err(source) => {
-                    let file = self.display(folder);
-                    return Err(WeightsError::Io { file, source });
-                }
+            Source::Folder(root) => names_in(&root.join(folder))?,
+            Source::Parts(parts) => match parts.folder() {
+                Some(root) => names_in(&root.join(folder))?,
+                None => Vec::new(),
             },
             Source::Embedded { files, .. } => {
                 let inside = |path: &&'static str| path.rsplit_once('/').map_or("", |(parent, _)| parent) == folder;
@@ -72,14 +73,20 @@ impl Source {
             file: self.display(path),
             hint: "a model folder has it".into(),
         };
+        let from_disk = |path: &Path| match std::fs::read(path) {
+            Ok(bytes) => Ok(Cow::Owned(bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(missing()),
+            Err(source) => Err(WeightsError::Io {
+                file: path.display().to_string(),
+                source,
+            }),
+        };
         match self {
-            Source::Folder(root) => match std::fs::read(root.join(path)) {
-                Ok(bytes) => Ok(Cow::Owned(bytes)),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(missing()),
-                Err(source) => Err(WeightsError::Io {
-                    file: self.display(path),
-                    source,
-                }),
+            Source::Folder(root) => from_disk(&root.join(path)),
+            Source::Parts(parts) => match (parts.on_disk(path), parts.json(path)) {
+                (Some(file), _) => from_disk(&file),
+                (None, Some(json)) => Ok(Cow::Owned(json.to_vec())),
+                (None, None) => Err(missing()),
             },
             Source::Embedded { files, .. } => files
                 .iter()
@@ -90,20 +97,37 @@ impl Source {
     }
 
     pub(crate) fn blob(&self, path: &str) -> Result<Blob, WeightsError> {
+        if let Some(file) = self.folder_path(path) {
+            return Blob::open(&file);
+        }
+        match self.read(path)? {
+            Cow::Borrowed(bytes) => Ok(Blob::Memory(Arc::from(bytes))),
+            Cow::Owned(bytes) => Ok(Blob::Memory(bytes.into())),
+        }
+    }
+
+    /// The weights of a component, where they lie in a file of their own; none where they are looked for in its folder.
+    pub(crate) fn weights_of(&self, component: &str) -> Option<Result<Weights, WeightsError>> {
         match self {
-            Source::Folder(root) => Blob::open(&root.join(path)),
-            Source::Embedded { .. } => match self.read(path)? {
-                Cow::Borrowed(bytes) => Ok(Blob::Memory(Arc::from(bytes))),
-                Cow::Owned(bytes) => Ok(Blob::Memory(bytes.into())),
-            },
+            Source::Parts(parts) => parts.weights(component),
+            Source::Folder(_) | Source::Embedded { .. } => None,
         }
     }
 }
 
-fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
+/// Names of the files in a folder; none where there is no such folder.
+fn names_in(folder: &Path) -> Result<Vec<String>, WeightsError> {
+    let io = |source| WeightsError::Io {
+        file: folder.display().to_string(),
+        source,
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io)?,
+    };
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        names.extend(entry?.file_name().into_string());
+    for entry in entries {
+        names.extend(entry.map_err(io)?.file_name().into_string());
     }
     Ok(names)
 }

@@ -9,7 +9,7 @@ use burn_store::{
     pytorch_reader::{PickleValue, PytorchReader},
 };
 
-use crate::{WeightsError, load::WeightFile, source::Blob};
+use crate::{WeightsError, tensors::WeightFile};
 
 /// A safetensors file, or else a PyTorch pickle; a tensor is read when it is asked for.
 #[derive(Debug)]
@@ -27,22 +27,13 @@ impl TensorFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let file = path.display().to_string();
-        if !path.is_file() {
-            return Err(WeightsError::MissingFile {
-                file,
-                hint: "a safetensors file or a PyTorch pickle should be there".into(),
-            });
-        }
-        let safetensors = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
-        let (weights, strings) = match safetensors {
-            true => {
-                let (file, blob) = (file.clone(), Blob::open(path)?);
-                (WeightFile::Safetensors { file, blob }, Vec::new())
-            }
-            false => (WeightFile::Pickle { file: path.into() }, pickled_strings(path)),
-        };
+        let weights = WeightFile::open(path)?;
         let mut tensors = weights.tensors(DType::F32.into())?;
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let strings = match weights {
+            WeightFile::Safetensors { .. } => Vec::new(),
+            WeightFile::Pickle { .. } => pickled_strings(path),
+        };
         Ok(Self { file, tensors, strings })
     }
 
@@ -55,6 +46,19 @@ impl TensorFile {
     /// Names of all tensors in order; inside nested dictionaries of a pickle the keys are joined by dots.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|tensor| tensor.name.as_str())
+    }
+
+    /// The shape of a tensor.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        let found = self.tensors.iter().find(|tensor| tensor.name == name);
+        found.map(|tensor| tensor.shape.as_slice())
+    }
+
+    /// Names and shapes of all tensors in the order of their names.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        let tensors = self.tensors.iter();
+        tensors.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()))
     }
 
     /// A text beside the tensors of a pickle.

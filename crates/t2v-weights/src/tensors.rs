@@ -1,0 +1,135 @@
+//! Weight files as lists of deferred tensors, under a component's names.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::DType;
+use burn_store::{bridge, burn_pack::Tensor as DeferredTensor, pytorch_reader::PytorchReader};
+
+use crate::{
+    Floats, Selection, WeightsError, pickle_globals,
+    safetensors::{self, convert},
+    source::Blob,
+};
+
+/// Tensors that are not read yet.
+#[derive(Default)]
+pub(crate) struct Tensors {
+    pub(crate) tensors: Vec<DeferredTensor>,
+    /// Their names, and what the files call them, where a selection renamed them.
+    pub(crate) sources: Vec<(String, String)>,
+}
+
+impl Tensors {
+    pub(crate) fn append(&mut self, others: Self) {
+        self.tensors.extend(others.tensors);
+        self.sources.extend(others.sources);
+    }
+}
+
+/// Files that lie together, and what is taken of them.
+#[derive(Debug)]
+pub(crate) struct WeightFiles {
+    origin: String,
+    files: Vec<WeightFile>,
+    selection: Option<Selection>,
+}
+
+impl WeightFiles {
+    /// `origin` names them in messages.
+    pub(crate) fn new(origin: String, files: Vec<WeightFile>) -> Self {
+        Self {
+            origin,
+            files,
+            selection: None,
+        }
+    }
+
+    pub(crate) fn select(&mut self, selection: Selection) {
+        self.selection = Some(selection);
+    }
+
+    /// All tensors, or those that the selection takes; only headers are read.
+    pub(crate) fn tensors(&self, floats: Floats) -> Result<Tensors, WeightsError> {
+        let mut tensors = Vec::new();
+        for file in &self.files {
+            tensors.extend(file.tensors(floats)?);
+        }
+        let Some(selection) = &self.selection else {
+            let sources = Vec::new();
+            return Ok(Tensors { tensors, sources });
+        };
+        let taken = selection.apply(&self.origin, &tensors, floats)?;
+        let source = |(tensor, source): &(DeferredTensor, String)| (tensor.name.clone(), source.clone());
+        Ok(Tensors {
+            sources: taken.iter().map(source).collect(),
+            tensors: taken.into_iter().map(|(tensor, _)| tensor).collect(),
+        })
+    }
+}
+
+/// One file.
+#[derive(Debug)]
+pub(crate) enum WeightFile {
+    Safetensors { file: String, blob: Blob },
+    Pickle { file: PathBuf },
+}
+
+impl WeightFile {
+    /// Safetensors by its extension, anything else (`.bin`, `.ckpt`, `.pt`) as a pickle.
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
+        let file = path.display().to_string();
+        if !path.is_file() {
+            return Err(WeightsError::MissingFile {
+                file,
+                hint: "a safetensors file or a PyTorch pickle should be there".into(),
+            });
+        }
+        let safetensors = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+        Ok(match safetensors {
+            true => WeightFile::Safetensors {
+                file,
+                blob: Blob::open(path)?,
+            },
+            false => WeightFile::Pickle { file: path.into() },
+        })
+    }
+
+    pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
+        match self {
+            WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
+            WeightFile::Pickle { file } => {
+                pickle_globals::check(file)?;
+                let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {
+                    file: file.display().to_string(),
+                    reason: e.to_string(),
+                })?;
+                let mut tensors: Vec<_> = reader.into_tensors().into_iter().collect();
+                tensors.sort_by(|a, b| a.0.cmp(&b.0));
+                Ok(tensors
+                    .into_iter()
+                    .map(|(name, tensor)| cast(named(bridge::from_pytorch(tensor), name), floats))
+                    .collect())
+            }
+        }
+    }
+}
+
+fn named(mut tensor: DeferredTensor, name: String) -> DeferredTensor {
+    tensor.name = name;
+    tensor
+}
+
+pub(crate) fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {
+    let wanted = floats.of(tensor.dtype, &tensor.shape);
+    cast_to(tensor, wanted)
+}
+
+pub(crate) fn cast_to(tensor: DeferredTensor, wanted: DType) -> DeferredTensor {
+    if tensor.dtype == wanted {
+        return tensor;
+    }
+    let (name, stored, shape) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone());
+    let byte_len = shape.num_elements() * wanted.size();
+    let read = move || Ok(convert(tensor.to_bytes()?.to_vec(), stored, wanted));
+    DeferredTensor::deferred(name, wanted, shape, None, byte_len, read)
+}
