@@ -5,8 +5,9 @@
 use std::fs;
 
 use serde_json::{Map, Value};
-use t2v_denoiser::{ldm, motion_module, motion_module_config, open_motion_adapter};
+use t2v_denoiser::{MotionAdapterConfig, UNet2dConfig, ldm, motion_module, motion_module_config, open_motion_adapter};
 use t2v_test_support::LayoutKeys;
+use t2v_weights::{Component, FolderParts};
 
 const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 const MODULES: [&str; 3] = ["mm_sd_v14", "mm_sd_v15_v2", "v3_sd15_mm"];
@@ -80,6 +81,26 @@ fn a_wrapped_motion_module_is_the_same() {
         assert_eq!(adapter.weights().unwrap().shapes().unwrap(), keys.model(), "{wrapper}");
         let config: Map<String, Value> = adapter.config(&["MotionAdapter"]).unwrap();
         assert_eq!(config["use_motion_mid_block"], true);
+    }
+}
+
+/// A component that has nothing but a configuration.
+fn configured(config: &Value) -> Component {
+    Component::from_parts(FolderParts::new("model.safetensors").with_json("config.json", config))
+}
+
+#[test]
+fn assumed_configurations_are_those_of_networks() {
+    let (first, second) = (ldm::unet_2d_v1_config(4), ldm::unet_2d_v2_config(4, 96));
+    let sides = [&first, &second].map(|config| {
+        let config = UNet2dConfig::from_component(&configured(config)).unwrap();
+        config.sample_size()
+    });
+    assert_eq!(sides, [Some([64, 64]), Some([96, 96])]);
+    for name in MODULES {
+        let adapter = motion_module_config(name, LayoutKeys::read(CRATE, name).shapes()).unwrap();
+        let adapter = MotionAdapterConfig::from_component(&configured(&adapter)).unwrap();
+        UNet2dConfig::with_adapter(&configured(&first), &adapter).unwrap();
     }
 }
 

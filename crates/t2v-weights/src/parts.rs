@@ -73,15 +73,13 @@ impl FolderParts {
         self.json.get(path).map(Vec::as_slice)
     }
 
-    /// The file as a person would look for it.
+    /// The file as a person would look for it: where it is, or else where it is looked for.
     pub(crate) fn display(&self, path: &str) -> String {
-        let file = self.on_disk(path).unwrap_or_else(|| self.origin.join(path));
-        let assumed = if self.on_disk(path).is_none() && self.json.contains_key(path) {
-            " (assumed)"
-        } else {
-            ""
-        };
-        format!("{}{assumed}", file.display())
+        match (&self.folder, self.on_disk(path), self.json(path)) {
+            (_, Some(file), _) => file.display().to_string(),
+            (_, None, Some(_)) => format!("{} (assumed)", self.origin.join(path).display()),
+            (folder, None, None) => folder.as_ref().unwrap_or(&self.origin).join(path).display().to_string(),
+        }
     }
 
     /// The weights that were given for a component.
