@@ -4,22 +4,24 @@
 //! which requests it can do, and makes the three networks that a generation calls through traits: text to conditioning
 //! ([`TextConditioner`]), the [`Denoiser`], and the [`LatentCodec`].
 
+mod adapted;
 mod animatediff;
 mod clip_text;
 mod latent_diffusion;
 mod modelscope;
 mod stable_diffusion;
 
+pub(crate) use adapted::LoadedDenoiser;
 use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::Tensor,
 };
 use serde_json::{Map, Value};
-use t2v_denoiser::{Conditioning, Denoiser};
+use t2v_denoiser::Conditioning;
 use t2v_schedulers::{NoiseSource, SchedulerKind, TorchGenerator};
 use t2v_text_encoder::{TextEncoderError, TextualInversion};
 use t2v_vae::{LatentCodec, Posterior};
-use t2v_weights::{Component, LoadOptions, ModelFolder, WeightsError};
+use t2v_weights::{Component, LoadOptions, LoraSet, ModelFolder, WeightsError};
 
 use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
 
@@ -123,7 +125,7 @@ pub(crate) trait Family: Send + Sync {
     fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError>;
 
     /// Loads the denoiser.
-    fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError>;
+    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError>;
 
     /// Loads the autoencoder.
     fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError>;
@@ -137,6 +139,9 @@ pub(crate) trait TextConditioner: Send {
 
     /// Whether all of a prompt counts.
     fn fits(&self, text: &str) -> Result<bool, TextEncoderError>;
+
+    /// Puts a set of LoRAs in place of the one before.
+    fn set_loras(&mut self, set: &LoraSet) -> Result<(), WeightsError>;
 
     /// Adds a learnt word.
     fn add_textual_inversion(&mut self, word: &TextualInversion) -> Result<(), PipelineError>;

@@ -9,14 +9,14 @@ use std::{
 };
 
 use burn::tensor::Device;
-use t2v_denoiser::Denoiser;
 use t2v_text_encoder::TextualInversion;
 use t2v_vae::LatentCodec;
 
 use crate::{
     PipelineError,
     checkpoint::Checkpoint,
-    family::{Loaded, TextConditioner},
+    family::{Loaded, LoadedDenoiser, TextConditioner},
+    loras::ChosenLoras,
     preview::LatentToRgb,
 };
 
@@ -49,8 +49,10 @@ pub(crate) struct Model {
     mode: MemoryMode,
     vae_tiling: bool,
     pub(crate) text: Box<dyn TextConditioner>,
-    denoiser: Option<Loaded<Box<dyn Denoiser>>>,
+    denoiser: Option<Box<dyn LoadedDenoiser>>,
     codec: Option<Loaded<Box<dyn LatentCodec>>>,
+    /// What the networks that are in memory have, and those that are loaded get.
+    loras: ChosenLoras,
     /// Told the bytes of what is in memory, for those who ask while a generation runs.
     loaded_bytes: Arc<AtomicUsize>,
     /// For previews, once it is known.
@@ -69,6 +71,7 @@ impl Model {
             vae_tiling: false,
             denoiser: None,
             codec: None,
+            loras: ChosenLoras::default(),
             loaded_bytes,
             latent_to_rgb: None,
             warm: HashSet::new(),
@@ -142,7 +145,7 @@ impl Model {
 
     fn count(&self) {
         let bytes = self.text.loaded_bytes()
-            + self.denoiser.as_ref().map_or(0, |denoiser| denoiser.bytes)
+            + self.denoiser.as_ref().map_or(0, |denoiser| denoiser.bytes())
             + self.codec.as_ref().map_or(0, |codec| codec.bytes);
         self.loaded_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -152,9 +155,36 @@ impl Model {
         self.text.add_textual_inversion(word)
     }
 
-    pub(crate) fn denoiser(&mut self) -> Result<&dyn Denoiser, PipelineError> {
-        let loaded = get_or_load(&mut self.denoiser, || self.checkpoint.family.load_denoiser())?;
-        Ok(&*loaded.network)
+    pub(crate) fn denoiser(&mut self) -> Result<&dyn LoadedDenoiser, PipelineError> {
+        let loaded = get_or_load(&mut self.denoiser, || {
+            let mut denoiser = self.checkpoint.family.load_denoiser()?;
+            denoiser.set_loras(&self.loras.set).map_err(|e| self.loras.fault(e))?;
+            Ok(denoiser)
+        })?;
+        Ok(&**loaded)
+    }
+
+    /// Whether the networks have other LoRAs than these.
+    pub(crate) fn has_other_loras(&self, loras: &ChosenLoras) -> bool {
+        self.loras != *loras
+    }
+
+    /// Gives the networks a set of LoRAs in place of the one before: those in memory now, the others when they are loaded. With an error
+    /// they have none.
+    pub(crate) fn set_loras(&mut self, loras: &ChosenLoras) -> Result<(), PipelineError> {
+        self.loras = ChosenLoras::default();
+        let none = &self.loras.set;
+        self.text.set_loras(none)?;
+        if let Some(denoiser) = &mut self.denoiser {
+            denoiser.set_loras(none)?;
+        }
+        self.text.set_loras(&loras.set).map_err(|e| loras.fault(e))?;
+        if let Some(denoiser) = &mut self.denoiser {
+            denoiser.set_loras(&loras.set).map_err(|e| loras.fault(e))?;
+        }
+        self.loras = loras.clone();
+        self.count();
+        Ok(())
     }
 
     pub(crate) fn codec(&mut self) -> Result<&dyn LatentCodec, PipelineError> {

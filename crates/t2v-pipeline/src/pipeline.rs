@@ -5,7 +5,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -14,12 +14,12 @@ use t2v_text_encoder::TextualInversion;
 use t2v_weights::ModelFolder;
 
 use crate::{
-    CancelToken, FolderModel, GenerateOptions, InitMedia, Latents, Limits, MemoryMode, PipelineError, Placement,
+    CancelToken, FolderModel, GenerateOptions, InitMedia, Latents, Limits, Lora, MemoryMode, PipelineError, Placement,
     Report, TextToVideoRequest, Video,
     checkpoint::Checkpoint,
     error::{is_too_large, panic_message},
     model::Model,
-    plan::Plan,
+    plan::{Plan, Settings},
     registry::OpenedModel,
     run::Run,
     turns::{Turn, Turns},
@@ -33,7 +33,7 @@ pub struct Pipeline {
     checkpoint: Arc<Checkpoint>,
     model: Turns<Model>,
     loaded_bytes: Arc<AtomicUsize>,
-    vae_tiling: AtomicBool,
+    settings: Settings,
 }
 
 impl Pipeline {
@@ -72,7 +72,7 @@ impl Pipeline {
             model: Turns::new(Model::new(Arc::clone(&checkpoint), Arc::clone(&loaded_bytes))?),
             checkpoint,
             loaded_bytes,
-            vae_tiling: AtomicBool::new(false),
+            settings: Settings::default(),
         })
     }
 
@@ -86,7 +86,7 @@ impl Pipeline {
     /// Sets whether frames larger than those of training pass the autoencoder in overlapping tiles where a request does not
     /// say ([`TextToVideoRequest::vae_tiling`]): less memory, slightly different frames. Off at first.
     pub fn set_vae_tiling(&self, tiled: bool) {
-        self.vae_tiling.store(tiled, Ordering::Relaxed);
+        self.settings.vae_tiling.store(tiled, Ordering::Relaxed);
     }
 
     /// Reads all weights now. In the sequential memory mode they are read, checked and dropped.
@@ -118,7 +118,46 @@ impl Pipeline {
     /// # Errors
     /// An embedding of another model's width, or a word that the tokenizer knows already.
     pub fn add_textual_inversion(&self, embedding: &TextualInversion) -> Result<(), PipelineError> {
-        self.take_turn(&CancelToken::new())?.add_textual_inversion(embedding)
+        self.take_turn(&CancelToken::new())?.add_textual_inversion(embedding)?;
+        self.settings.add_word(embedding.token());
+        Ok(())
+    }
+
+    /// Makes a LoRA known under a name, by which requests ask for it ([`TextToVideoRequest::with_lora`]); one that had the name before
+    /// is forgotten. Whether it fits the model is found out by the first generation that uses it.
+    ///
+    /// ```no_run
+    /// # use t2v_pipeline::{Device, Lora, Pipeline, PipelineError, TextToVideoRequest};
+    /// # fn main() -> Result<(), PipelineError> {
+    /// let pipeline = Pipeline::from_dir("models/stable-diffusion-v1-5", &Device::flex())?;
+    /// pipeline.add_lora("ink", Lora::open("ink.safetensors")?)?;
+    /// let video = pipeline.generate(&TextToVideoRequest::new("a heron").with_lora("ink", 0.8))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The file can't be read to its end.
+    pub fn add_lora(&self, name: impl Into<String>, lora: Lora) -> Result<(), PipelineError> {
+        self.settings.loras.add(name.into(), lora)
+    }
+
+    /// Whether there is a LoRA of this name.
+    #[must_use]
+    pub fn has_lora(&self, name: &str) -> bool {
+        self.settings.loras.has(name)
+    }
+
+    /// Whether there is a learnt word of this name.
+    pub(crate) fn has_word(&self, name: &str) -> bool {
+        self.settings.has_word(name)
+    }
+
+    /// Adds a learnt word under a name of the registry's.
+    pub(crate) fn add_word(&self, name: &str, word: &TextualInversion) -> Result<(), PipelineError> {
+        self.add_textual_inversion(word)?;
+        self.settings.add_word(name);
+        Ok(())
     }
 
     /// Checks a request as [`generate`](Self::generate) does before it starts, without waiting for anything.
@@ -135,8 +174,7 @@ impl Pipeline {
     /// # Errors
     /// All that the request asks for in vain, given these pictures to start from.
     pub fn resolve(&self, request: &TextToVideoRequest, init: Option<&InitMedia>) -> Result<Report, PipelineError> {
-        let vae_tiling = self.vae_tiling.load(Ordering::Relaxed);
-        Ok(Plan::new(&self.checkpoint, request, init, vae_tiling)?.report)
+        Ok(Plan::new(&self.checkpoint, request, init, &self.settings)?.report)
     }
 
     /// The width and height nearest to the given ones, in pixels, that a request to this model can have: of about the same
@@ -196,8 +234,7 @@ impl Pipeline {
     }
 
     fn plan(&self, request: &TextToVideoRequest, options: &GenerateOptions<'_>) -> Result<Plan, PipelineError> {
-        let vae_tiling = self.vae_tiling.load(Ordering::Relaxed);
-        Plan::new(&self.checkpoint, request, options.init.as_ref(), vae_tiling)
+        Plan::new(&self.checkpoint, request, options.init.as_ref(), &self.settings)
     }
 
     fn take_turn(&self, cancel: &CancelToken) -> Result<ModelTurn<'_>, PipelineError> {

@@ -1,18 +1,61 @@
 //! A request with every default filled in.
 
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher, Hasher},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use t2v_schedulers::SchedulerKind;
 
 use crate::{
     InitMedia, InitReport, MaskReport, PipelineError, Report, TextToVideoRequest, ValidationError,
-    checkpoint::Checkpoint, request::MAX_SIDE,
+    checkpoint::Checkpoint,
+    loras::{ChosenLoras, Loras, listed, unknown},
+    request::MAX_SIDE,
 };
+
+/// What a pipeline was told for all its generations, which may change while they wait.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    /// Where a request does not say.
+    pub(crate) vae_tiling: AtomicBool,
+    pub(crate) loras: Loras,
+    /// Names of learnt words.
+    words: RwLock<BTreeSet<String>>,
+}
+
+impl Settings {
+    pub(crate) fn add_word(&self, name: impl Into<String>) {
+        let mut words = self.words.write().unwrap_or_else(PoisonError::into_inner);
+        words.insert(name.into());
+    }
+
+    pub(crate) fn has_word(&self, name: &str) -> bool {
+        let words = self.words.read().unwrap_or_else(PoisonError::into_inner);
+        words.contains(name)
+    }
+
+    /// Adds a fault for each learnt word that the request asks for in vain.
+    fn check_words(&self, request: &TextToVideoRequest, faults: &mut ValidationError) {
+        let words = self.words.read().unwrap_or_else(PoisonError::into_inner);
+        for name in listed(request.embeddings_model.as_deref()) {
+            if !words.contains(name) {
+                let known: Vec<&str> = words.iter().map(String::as_str).collect();
+                faults.add("embeddings_model", unknown("learnt word", name, &known));
+            }
+        }
+    }
+}
 
 /// What a generation does.
 pub(crate) struct Plan {
     pub(crate) scheduler: SchedulerKind,
     pub(crate) enhance_prompt: Option<bool>,
+    pub(crate) loras: ChosenLoras,
     /// Everything else, as far as it is known before the generation.
     pub(crate) report: Report,
 }
@@ -24,7 +67,7 @@ impl Plan {
         checkpoint: &Checkpoint,
         request: &TextToVideoRequest,
         init: Option<&InitMedia>,
-        vae_tiling: bool,
+        settings: &Settings,
     ) -> Result<Self, PipelineError> {
         request.validate()?;
         let mut faults = ValidationError::default();
@@ -42,10 +85,15 @@ impl Plan {
             scheduler: scheduler.to_string(),
             strength: init.map(|_| strength),
             mask: mask.map(MaskReport::of),
-            vae_tiling: request.vae_tiling.unwrap_or(vae_tiling),
+            vae_tiling: request
+                .vae_tiling
+                .unwrap_or_else(|| settings.vae_tiling.load(Ordering::Relaxed)),
             ..requested(checkpoint, request)
         };
         check_family(checkpoint, &report, &mut faults);
+        let (loras, reports) = settings.loras.choose(&request.loras()?, &mut faults);
+        report.loras = reports;
+        settings.check_words(request, &mut faults);
         match init.map(InitMedia::check) {
             Some(Err(fault)) => faults.add("init", fault),
             _ => {
@@ -66,6 +114,7 @@ impl Plan {
         Ok(Self {
             scheduler,
             enhance_prompt: request.enhance_prompt,
+            loras,
             report,
         })
     }

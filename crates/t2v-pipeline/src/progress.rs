@@ -17,6 +17,8 @@ use crate::PipelineError;
 pub enum Stage {
     /// Weights of a component from disk, where they are not in memory yet.
     Loading,
+    /// LoRAs taken off the weights in memory and others added.
+    Adapting,
     /// Prompts to embeddings.
     TextEncoding,
     /// Pictures to start from to latents.
@@ -33,6 +35,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Stage::Loading => "loading",
+            Stage::Adapting => "adapting",
             Stage::TextEncoding => "text encoding",
             Stage::Encoding => "encoding",
             Stage::Inversion => "inversion",

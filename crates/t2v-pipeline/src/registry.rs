@@ -3,14 +3,17 @@
 //! A name is looked up and never joined to a path, so a `model_id` that comes with a request opens only what was
 //! registered.
 
+mod additions;
 mod lru;
 mod source;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 
+use additions::Additions;
 use lru::Lru;
 pub(crate) use source::OpenedModel;
 pub use source::{FolderModel, ModelSource};
@@ -43,6 +46,7 @@ pub(crate) const EMBEDDED: &str = "tiny-world";
 pub struct ModelRegistry {
     placement: Placement,
     sources: RwLock<BTreeMap<String, ModelSource>>,
+    additions: Additions,
     default: Option<String>,
     hub: Hub,
     any_hub_model: bool,
@@ -56,6 +60,7 @@ impl ModelRegistry {
         let registry = Self {
             placement: on.into(),
             sources: RwLock::default(),
+            additions: Additions::default(),
             default: None,
             hub: Hub::from_env(),
             any_hub_model: false,
@@ -158,12 +163,50 @@ impl ModelRegistry {
     /// The model of a request: that of its `model_id`, or the default.
     ///
     /// # Errors
-    /// As for [`pipeline`](Self::pipeline).
+    /// As for [`pipeline`](Self::pipeline); LoRAs and learnt words that the request names and that are unknown or can't be read.
     pub fn pipeline_for(&self, request: &TextToVideoRequest) -> Result<Arc<Pipeline>, PipelineError> {
-        match &request.model_id {
-            Some(id) => self.pipeline(id),
-            None => self.pipeline(&self.default_name()?),
-        }
+        let pipeline = match &request.model_id {
+            Some(id) => self.pipeline(id)?,
+            None => self.pipeline(&self.default_name()?)?,
+        };
+        self.additions.add_to(&pipeline, request)?;
+        Ok(pipeline)
+    }
+
+    /// Registers a LoRA under a name, by which requests ask for it of any model. Nothing is read yet.
+    #[must_use]
+    pub fn with_lora(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.insert_lora(name, path);
+        self
+    }
+
+    /// Like [`with_lora`](Self::with_lora), while the registry is in use. Models that are open keep one that had the name before.
+    pub fn insert_lora(&self, name: impl Into<String>, path: impl Into<PathBuf>) {
+        self.additions.insert_lora(name.into(), path.into());
+    }
+
+    /// Registers a learnt word under a name, by which requests ask for it of any model. Nothing is read yet.
+    #[must_use]
+    pub fn with_textual_inversion(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.insert_textual_inversion(name, path);
+        self
+    }
+
+    /// Like [`with_textual_inversion`](Self::with_textual_inversion), while the registry is in use.
+    pub fn insert_textual_inversion(&self, name: impl Into<String>, path: impl Into<PathBuf>) {
+        self.additions.insert_textual_inversion(name.into(), path.into());
+    }
+
+    /// Names of the registered LoRAs, sorted.
+    #[must_use]
+    pub fn loras(&self) -> Vec<String> {
+        self.additions.loras()
+    }
+
+    /// Names of the registered learnt words, sorted.
+    #[must_use]
+    pub fn textual_inversions(&self) -> Vec<String> {
+        self.additions.textual_inversions()
     }
 
     /// Generates the video of a request with the model that it names.

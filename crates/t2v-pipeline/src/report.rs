@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use t2v_mp4::Metadata;
 
-use crate::{Dtype, FreeInit, FreeNoise, InitMedia, TextToVideoRequest};
+use crate::{Dtype, FreeInit, FreeNoise, InitMedia, LoraReport, TextToVideoRequest};
 
 /// The values that a generation really used, defaults and the drawn seed included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,9 @@ pub struct Report {
     /// The windows of frames that the clip was made in, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_noise: Option<FreeNoise>,
+    /// The LoRAs that were added to the networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraReport>,
     /// The learnt words that the prompts had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub textual_inversions: Vec<String>,
@@ -147,7 +150,7 @@ impl Report {
     /// words, which [`init`](Self::init) and [`textual_inversions`](Self::textual_inversions) name.
     #[must_use]
     pub fn request(&self) -> TextToVideoRequest {
-        TextToVideoRequest {
+        let request = TextToVideoRequest {
             model_id: Some(self.model_id.clone()),
             prompt: self.prompt.clone(),
             negative_prompt: Some(self.negative_prompt.clone()).filter(|text| !text.is_empty()),
@@ -170,7 +173,9 @@ impl Report {
             improved_sampling_seed: self.improved_sampling_seed,
             free_noise: self.free_noise,
             ..TextToVideoRequest::default()
-        }
+        };
+        let loras = self.loras.iter();
+        loras.fold(request, |request, lora| request.with_lora(&lora.name, lora.strength))
     }
 
     /// Whether the negative prompt counts.
@@ -200,6 +205,11 @@ impl Report {
         }
         if let Some(Ok(json)) = self.mask.as_ref().map(serde_json::to_string) {
             metadata.set("mask", json);
+        }
+        if !self.loras.is_empty()
+            && let Ok(json) = serde_json::to_string(&self.loras)
+        {
+            metadata.set("loras", json);
         }
         if !self.textual_inversions.is_empty() {
             metadata.set("textual_inversions", self.textual_inversions.join(", "));

@@ -78,6 +78,15 @@ pub struct TextToVideoRequest {
     /// different frames. `None`: as [the pipeline](crate::Pipeline::set_vae_tiling) has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae_tiling: Option<bool>,
+    /// LoRAs to add to the networks, by names that the registry or the pipeline knows, with commas between several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora_model: Option<String>,
+    /// What they are multiplied by: one number for all, or as many as there are LoRAs, with commas; 1 if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora_strength: Option<String>,
+    /// Learnt words that the prompts may have, by names that the registry or the pipeline knows, with commas between several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embeddings_model: Option<String>,
     /// How much of the guided prediction is brought back to the spread of that for the prompt, 0 (as if not given) to 1: against
     /// colours that are too strong at a high guidance scale ([Lin et al., 2023](https://arxiv.org/abs/2305.08891)).
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -40,6 +40,7 @@ impl<'a> Run<'a> {
     pub(crate) fn generate(mut self, mut plan: Plan) -> Result<Video, PipelineError> {
         self.monitor.options.cancel.check()?;
         self.model.set_vae_tiling(plan.report.vae_tiling);
+        self.adapt(&plan)?;
         let mut conditioning = self.condition(&mut plan)?;
         let projection = self.projection()?;
         let mut generator = TorchGenerator::new(u64::from(plan.report.seed));
@@ -84,6 +85,19 @@ impl<'a> Run<'a> {
         self.monitor.begin(Stage::Loading);
         self.monitor.advance(0, 1)?;
         self.model.load(slot)?;
+        self.monitor.advance(1, 1)?;
+        self.monitor.end();
+        Ok(())
+    }
+
+    /// Gives the networks the plan's LoRAs, where they have others.
+    fn adapt(&mut self, plan: &Plan) -> Result<(), PipelineError> {
+        if !self.model.has_other_loras(&plan.loras) {
+            return Ok(());
+        }
+        self.monitor.begin(Stage::Adapting);
+        self.monitor.advance(0, 1)?;
+        self.model.set_loras(&plan.loras)?;
         self.monitor.advance(1, 1)?;
         self.monitor.end();
         Ok(())

@@ -4,12 +4,12 @@
 //! Diffusion and a motion adapter. A clip is one sample to schedulers.
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Conditioning, Denoiser, MotionAdapterConfig, UNet2dConfig};
+use t2v_denoiser::{Conditioning, MotionAdapterConfig, UNet2dConfig};
 use t2v_schedulers::{NoiseSource, TorchGenerator};
 use t2v_vae::{LatentCodec, Posterior};
 use t2v_weights::{Component, WeightsError};
 
-use super::{Family, Loaded, Opening, TextConditioner, clip_text, latent_diffusion::LatentDiffusion};
+use super::{Family, Loaded, LoadedDenoiser, Opening, TextConditioner, clip_text, latent_diffusion::LatentDiffusion};
 use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_FRAMES};
 
 /// Frames that upstream encodes at once, and draws noise for at once.
@@ -136,7 +136,7 @@ impl Family for AnimateDiff {
         self.parts.text_conditioner()
     }
 
-    fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError> {
+    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
         self.parts.load_denoiser()
     }
 

@@ -6,9 +6,9 @@ use t2v_text_encoder::{
     Chunks, ClipTextConfig, ClipTextModel, ClipTokenizer, TextEncoderError, TextualInversion, WeightedText,
     parse_weights,
 };
-use t2v_weights::{Component, LoadOptions, Network};
+use t2v_weights::{Component, LoadOptions, LoraSet, LoraTarget, Network, WeightsError};
 
-use super::{TextConditioner, parameter_bytes};
+use super::{TextConditioner, adapted::Adapted};
 use crate::{PipelineError, Report, ValidationError};
 
 /// Most chunks of a long prompt: the denoiser's time and memory grow with them.
@@ -32,7 +32,8 @@ pub(super) struct ClipText {
     tokenizer: ClipTokenizer,
     /// Learnt words that were added, each with its first token.
     textual_inversions: Vec<(TextualInversion, usize)>,
-    model: Option<ClipTextModel>,
+    loras: LoraSet,
+    model: Option<Adapted<ClipTextModel>>,
 }
 
 impl ClipText {
@@ -48,6 +49,7 @@ impl ClipText {
             options: options.clone(),
             tokenizer: ClipTokenizer::from_component(&tokenizer, config.max_position_embeddings)?,
             textual_inversions: Vec::new(),
+            loras: LoraSet::new(),
             model: None,
         })
     }
@@ -61,10 +63,12 @@ impl ClipText {
                 for (word, first) in &self.textual_inversions {
                     word.write_to(&mut model, *first);
                 }
+                let mut model = Adapted::new(model, LoraTarget::TextEncoder, &self.options);
+                model.set_loras(&self.loras)?;
                 model
             }
         };
-        Ok((self.model.insert(model), &mut self.tokenizer))
+        Ok((&mut self.model.insert(model).network, &mut self.tokenizer))
     }
 
     fn chunks(&self, prompt: &str, report: &Report) -> Result<Chunks, PipelineError> {
@@ -120,6 +124,15 @@ impl TextConditioner for ClipText {
         Ok(())
     }
 
+    fn set_loras(&mut self, set: &LoraSet) -> Result<(), WeightsError> {
+        self.loras = LoraSet::new();
+        if let Some(model) = &mut self.model {
+            model.set_loras(set)?;
+        }
+        self.loras = set.clone();
+        Ok(())
+    }
+
     fn load(&mut self) -> Result<(), PipelineError> {
         self.loaded().map(drop)
     }
@@ -129,6 +142,6 @@ impl TextConditioner for ClipText {
     }
 
     fn loaded_bytes(&self) -> usize {
-        self.model.as_ref().map_or(0, parameter_bytes)
+        self.model.as_ref().map_or(0, Adapted::bytes)
     }
 }

@@ -1,13 +1,13 @@
 //! What the families on Stable Diffusion's networks have in common: CLIP's text encoder, the U-Net of pictures, with motion modules or without,
 //! the autoencoder of pictures.
 
-use t2v_denoiser::{Denoiser, UNet2d, UNet2dConfig};
+use t2v_denoiser::{UNet2d, UNet2dConfig};
 use t2v_kernels::lay_out;
 use t2v_text_encoder::ClipTextConfig;
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
-use t2v_weights::{Component, LoadOptions, ModelFolder, Network};
+use t2v_weights::{Component, LoadOptions, LoraTarget, ModelFolder, Network};
 
-use super::{Loaded, TextConditioner, clip_text::ClipText, parameter_bytes};
+use super::{Loaded, LoadedDenoiser, TextConditioner, adapted::Adapted, clip_text::ClipText, parameter_bytes};
 use crate::{PipelineError, request::MAX_SIDE};
 
 /// The components of a folder, with configurations that are read and fit together.
@@ -93,17 +93,13 @@ impl LatentDiffusion {
         )?))
     }
 
-    pub(super) fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError> {
+    pub(super) fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
         let weights = self.folder.component("unet")?.weights()?;
         let unet = match &self.adapter {
             Some(adapter) => UNet2d::with_adapter(self.unet.clone(), weights, adapter.weights()?, &self.options)?,
             None => UNet2d::from_weights(self.unet.clone(), &weights, &self.options)?,
         };
-        let unet = lay_out(unet, self.options.device());
-        Ok(Loaded {
-            bytes: parameter_bytes(&unet),
-            network: Box::new(unet),
-        })
+        Ok(Box::new(Adapted::new(unet, LoraTarget::Denoiser, &self.options)))
     }
 
     pub(super) fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {

@@ -5,14 +5,15 @@
 //! sample to thresholding, follow from it.
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Denoiser, UNet3d, UNet3dConfig};
+use t2v_denoiser::{UNet3d, UNet3dConfig};
 use t2v_kernels::lay_out;
 use t2v_text_encoder::ClipTextConfig;
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
-use t2v_weights::{LoadOptions, ModelFolder, Network};
+use t2v_weights::{LoadOptions, LoraTarget, ModelFolder, Network};
 
 use super::{
-    Family, Loaded, Opening, TextConditioner,
+    Family, Loaded, LoadedDenoiser, Opening, TextConditioner,
+    adapted::Adapted,
     clip_text::{self, ClipText},
     parameter_bytes,
 };
@@ -126,13 +127,9 @@ impl Family for ModelScope {
         )?))
     }
 
-    fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError> {
+    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
         let unet = UNet3d::from_component(&self.folder.component("unet")?, &self.options)?;
-        let unet = lay_out(unet, self.options.device());
-        Ok(Loaded {
-            bytes: parameter_bytes(&unet),
-            network: Box::new(unet),
-        })
+        Ok(Box::new(Adapted::new(unet, LoraTarget::Denoiser, &self.options)))
     }
 
     fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {

@@ -5,11 +5,13 @@
 
 use burn::tensor::Tensor;
 use serde_json::{Map, Value};
-use t2v_denoiser::{Conditioning, Denoiser, UNet2dConfig};
+use t2v_denoiser::{Conditioning, UNet2dConfig};
 use t2v_schedulers::SchedulerKind;
 use t2v_vae::LatentCodec;
 
-use super::{Family, Loaded, Opening, TextConditioner, animatediff, clip_text, latent_diffusion::LatentDiffusion};
+use super::{
+    Family, Loaded, LoadedDenoiser, Opening, TextConditioner, animatediff, clip_text, latent_diffusion::LatentDiffusion,
+};
 use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
 
 /// Channels that a denoiser made for inpainting takes beside the latents: the mask, and those of the masked picture.
@@ -138,7 +140,7 @@ impl Family for StableDiffusion {
         self.parts.text_conditioner()
     }
 
-    fn load_denoiser(&self) -> Result<Loaded<Box<dyn Denoiser>>, PipelineError> {
+    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
         self.parts.load_denoiser()
     }
 

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use t2v_denoiser::open_motion_adapter;
 use t2v_hub::{Hub, HubModel};
 use t2v_weights::{Component, ModelFolder};
 
-use crate::{PipelineError, Placement, family::COMPONENTS};
+use crate::{PipelineError, Placement, family::COMPONENTS, single_file::open_single_file};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +21,14 @@ pub enum ModelSource {
     Hub(HubModel),
 }
 
-/// A model folder in diffusers' layout, and how it is read.
+/// A model folder in diffusers' layout, or a checkpoint of Stable Diffusion in one file, and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderModel {
     path: PathBuf,
     variant: Option<String>,
     strict: bool,
     motion_adapter: Option<PathBuf>,
+    config: Option<PathBuf>,
 }
 
 impl FolderModel {
@@ -38,10 +40,20 @@ impl FolderModel {
             variant: None,
             strict: false,
             motion_adapter: None,
+            config: None,
         }
     }
 
-    /// Puts AnimateDiff's motion modules into a model of pictures, which then makes clips: a folder that diffusers' `MotionAdapter` saved.
+    /// For a checkpoint in one file: a folder in diffusers' layout whose configurations, scheduler and tokenizer it takes. At least the
+    /// tokenizer has to be there; what else lacks is assumed by the checkpoint's kind.
+    #[must_use]
+    pub fn with_config(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config = Some(folder.into());
+        self
+    }
+
+    /// Puts AnimateDiff's motion modules into a model of pictures, which then makes clips: a folder that diffusers' `MotionAdapter` saved, or a
+    /// file in AnimateDiff's own layout.
     #[must_use]
     pub fn with_motion_adapter(mut self, path: impl Into<PathBuf>) -> Self {
         self.motion_adapter = Some(path.into());
@@ -64,8 +76,12 @@ impl FolderModel {
 
     /// Opens it.
     pub(crate) fn open(&self) -> Result<OpenedModel, PipelineError> {
-        let folder = ModelFolder::open(&self.path)?.with_strict(self.strict);
-        let adapter = self.motion_adapter.as_ref().map(Component::open).transpose()?;
+        let folder = match self.path.is_file() {
+            true => open_single_file(&self.path, self.config.as_deref())?,
+            false => ModelFolder::open(&self.path)?,
+        };
+        let folder = folder.with_strict(self.strict);
+        let adapter = self.motion_adapter.as_ref().map(open_motion_adapter).transpose()?;
         Ok(OpenedModel {
             folder: match &self.variant {
                 Some(variant) => folder.with_variant(variant)?,

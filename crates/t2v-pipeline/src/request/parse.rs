@@ -8,7 +8,7 @@ use super::{
     validate::{self, spoken},
 };
 
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 29] = [
     "key",
     "model_id",
     "prompt",
@@ -30,6 +30,9 @@ const FIELDS: [&str; 26] = [
     "prompt_weighting",
     "long_prompts",
     "vae_tiling",
+    "lora_model",
+    "lora_strength",
+    "embeddings_model",
     "guidance_rescale",
     "use_improved_sampling",
     "improved_sampling_seed",
@@ -38,16 +41,13 @@ const FIELDS: [&str; 26] = [
 ];
 
 /// Fields of the API's later versions that may ask for what is not built, and where they ask for nothing.
-const NOT_BUILT: [(&str, Idle); 19] = [
+const NOT_BUILT: [(&str, Idle); 16] = [
     ("output_type", Idle::Value("mp4")),
     ("upscale_height", Idle::Never),
     ("upscale_width", Idle::Never),
     ("upscale_strength", Idle::Without("upscale_height")),
     ("upscale_guidance_scale", Idle::Without("upscale_height")),
     ("upscale_num_inference_steps", Idle::Without("upscale_height")),
-    ("lora_model", Idle::Never),
-    ("lora_strength", Idle::Without("lora_model")),
-    ("embeddings_model", Idle::Never),
     ("base64", Idle::Never),
     ("temp", Idle::Never),
     ("instant_response", Idle::Never),
@@ -125,6 +125,9 @@ pub(super) fn request(body: &Value, form: Form) -> Result<TextToVideoRequest, Va
         prompt_weighting: fields.switch("prompt_weighting"),
         long_prompts: fields.switch("long_prompts"),
         vae_tiling: fields.switch("vae_tiling"),
+        lora_model: fields.list("lora_model"),
+        lora_strength: fields.list("lora_strength"),
+        embeddings_model: fields.list("embeddings_model"),
         guidance_rescale: fields.number("guidance_rescale"),
         use_improved_sampling: fields.switch("use_improved_sampling"),
         improved_sampling_seed: fields.integer("improved_sampling_seed"),
@@ -234,6 +237,28 @@ impl Fields<'_> {
                 None
             }
         }
+    }
+
+    /// A list with commas, which may be one number, or an array.
+    fn list(&mut self, field: &str) -> Option<String> {
+        let part = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let value = self.value(field)?;
+        let list = match &value {
+            Value::Array(values) => values
+                .iter()
+                .map(part)
+                .collect::<Option<Vec<_>>>()
+                .map(|parts| parts.join(",")),
+            value => part(value),
+        };
+        if list.is_none() {
+            self.fault(field, "a string with commas between several");
+        }
+        list
     }
 
     fn number(&mut self, field: &str) -> Option<f64> {

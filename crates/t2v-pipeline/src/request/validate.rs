@@ -94,6 +94,9 @@ pub(super) fn faults(request: &TextToVideoRequest) -> ValidationError {
     faults.check_range("clip_skip", request.clip_skip, 0, MAX_CLIP_SKIP);
     faults.check_range("fps", request.fps, 1, MAX_FPS);
     faults.check_range("guidance_rescale", request.guidance_rescale, 0.0, 1.0);
+    if let Err(wrong) = request.loras() {
+        faults.merge(wrong);
+    }
     if let Some(free_init) = &request.free_init {
         free_init.check(&mut faults);
     }

@@ -1,0 +1,82 @@
+//! What requests add to a model by name: LoRAs and learnt words.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{PoisonError, RwLock},
+};
+
+use t2v_text_encoder::TextualInversion;
+use t2v_weights::Lora;
+
+use crate::{
+    Pipeline, PipelineError, TextToVideoRequest, ValidationError,
+    loras::{listed, unknown},
+};
+
+type Files = RwLock<BTreeMap<String, PathBuf>>;
+
+/// Files by name.
+#[derive(Debug, Default)]
+pub(super) struct Additions {
+    loras: Files,
+    words: Files,
+}
+
+impl Additions {
+    pub(super) fn insert_lora(&self, name: String, path: PathBuf) {
+        insert(&self.loras, name, path);
+    }
+
+    pub(super) fn insert_textual_inversion(&self, name: String, path: PathBuf) {
+        insert(&self.words, name, path);
+    }
+
+    pub(super) fn loras(&self) -> Vec<String> {
+        names(&self.loras)
+    }
+
+    pub(super) fn textual_inversions(&self) -> Vec<String> {
+        names(&self.words)
+    }
+
+    /// Gives a pipeline what the request asks for and it does not have.
+    pub(super) fn add_to(&self, pipeline: &Pipeline, request: &TextToVideoRequest) -> Result<(), PipelineError> {
+        for (name, _) in request.loras()? {
+            if !pipeline.has_lora(&name) {
+                let path = path(&self.loras, "lora_model", "LoRA", &name)?;
+                pipeline.add_lora(name, Lora::open(path)?)?;
+            }
+        }
+        for name in listed(request.embeddings_model.as_deref()) {
+            if !pipeline.has_word(name) {
+                let path = path(&self.words, "embeddings_model", "learnt word", name)?;
+                pipeline.add_word(name, &TextualInversion::open(path)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn insert(files: &Files, name: String, path: PathBuf) {
+    files.write().unwrap_or_else(PoisonError::into_inner).insert(name, path);
+}
+
+fn names(files: &Files) -> Vec<String> {
+    files
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .keys()
+        .cloned()
+        .collect()
+}
+
+fn path(files: &Files, field: &str, what: &str, name: &str) -> Result<PathBuf, ValidationError> {
+    let files = files.read().unwrap_or_else(PoisonError::into_inner);
+    files.get(name).cloned().ok_or_else(|| {
+        let known: Vec<&str> = files.keys().map(String::as_str).collect();
+        let mut faults = ValidationError::default();
+        faults.add(field, unknown(what, name, &known));
+        faults
+    })
+}
