@@ -18,9 +18,9 @@ use clap::{Parser, ValueEnum};
 use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use t2v_examples::{ModelArgs, program, save_frames};
 use t2v_pipeline::{
-    Device, DeviceName, Dtype, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, MemoryMode, OutputFormat, Pipeline,
-    PipelineError, Placement, Progress, PromptTable, TextToVideoRequest, TextToVideoResponse, TextualInversion, Video,
-    check_output, found_devices,
+    Device, DeviceName, Dtype, FreeInit, FreeNoise, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, Lora,
+    MemoryMode, OutputFormat, Pipeline, PipelineError, Placement, Progress, PromptTable, TextToVideoRequest,
+    TextToVideoResponse, TextualInversion, Video, check_output, found_devices,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -66,6 +66,27 @@ struct Args {
     /// A video to start from: a folder of pictures in the natural order of their names, a GIF, or H.264 in MP4 or .mov
     #[arg(long, value_name = "FOLDER_GIF_OR_MP4")]
     init_video: Option<PathBuf>,
+    /// Where --init-image is painted anew: a picture that is white there and black elsewhere; for models of Stable Diffusion
+    #[arg(long, value_name = "FILE", requires = "init_image")]
+    mask_image: Option<PathBuf>,
+    /// A LoRA, in any of the usual layouts, and what it is multiplied by; any number of them
+    #[arg(long, value_name = "FILE[:SCALE]")]
+    lora: Vec<String>,
+    /// A LoRA of motion modules; the same as --lora
+    #[arg(long, value_name = "FILE[:SCALE]")]
+    motion_lora: Vec<String>,
+    /// Denoise the clip so many times, for frames that agree more (FreeInit)
+    #[arg(long, value_name = "ITERATIONS")]
+    free_init: Option<u32>,
+    /// Make the clip in windows of so many frames, for clips longer than the motion modules know (FreeNoise)
+    #[arg(long, value_name = "FRAMES")]
+    context_length: Option<u32>,
+    /// Frames from the start of a window to the next
+    #[arg(long, value_name = "FRAMES", requires = "context_length")]
+    context_stride: Option<u32>,
+    /// How much of the guided prediction's spread is taken back, 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    guidance_rescale: Option<f64>,
     /// Whether the prompt may be completed; if not given, only models that bring words of their own do
     #[arg(long)]
     enhance_prompt: Option<Switch>,
@@ -206,6 +227,7 @@ fn video_path(args: &Args) -> Result<Option<PathBuf>, Error> {
 fn options<'a>(args: &'a Args, device: &Device) -> Result<GenerateOptions<'a>, Error> {
     let mut options = GenerateOptions::default();
     options.init = match (&args.init_image, &args.init_video) {
+        (Some(path), _) if let Some(mask) = &args.mask_image => Some(InitMedia::open_masked(path, mask)?),
         (Some(path), _) => Some(InitMedia::open_image(path)?),
         (_, Some(path)) => Some(InitMedia::open_video(path)?),
         _ => None,
@@ -234,6 +256,9 @@ fn pipeline(args: &Args, request: Option<&TextToVideoRequest>, placement: &Place
     pipeline.set_memory_mode(args.memory_mode.into());
     for embedding in &embeddings {
         pipeline.add_textual_inversion(embedding)?;
+    }
+    for (name, file, _) in loras(args)? {
+        pipeline.add_lora(name, Lora::open(file)?)?;
     }
     Ok(pipeline)
 }
@@ -270,11 +295,52 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     set(&mut request.prompt_weighting, &args.prompt_weighting.then_some(true));
     set(&mut request.long_prompts, &args.long_prompts.then_some(true));
     set(&mut request.vae_tiling, &args.vae_tiling.then_some(true));
+    set(&mut request.guidance_rescale, &args.guidance_rescale);
+    set(&mut request.free_init, &args.free_init.map(FreeInit::new));
+    let windows = args.context_length.map(|length| {
+        let usual = FreeNoise::default().context_stride.min(length);
+        FreeNoise::new(length, args.context_stride.unwrap_or(usual))
+    });
+    set(&mut request.free_noise, &windows);
+    for (name, _, scale) in loras(args)? {
+        request = request.with_lora(name, scale);
+    }
     set(
         &mut request.enhance_prompt,
         &args.enhance_prompt.map(|switch| matches!(switch, Switch::Yes)),
     );
     Ok(request)
+}
+
+/// Names, files and scales of the LoRAs. A name is the file's, with a number if it is there already.
+fn loras(args: &Args) -> Result<Vec<(String, PathBuf, f64)>, Error> {
+    let mut loras: Vec<(String, PathBuf, f64)> = Vec::new();
+    for option in args.lora.iter().chain(&args.motion_lora) {
+        let (file, scale) = match option.rsplit_once(':') {
+            Some((file, scale)) if !Path::new(option).exists() => {
+                let number = scale.parse();
+                (
+                    file,
+                    number.map_err(|_| format!("`{scale}` in `{option}` is no number to multiply a LoRA by"))?,
+                )
+            }
+            _ => (option.as_str(), 1.0),
+        };
+        let path = PathBuf::from(file);
+        let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+        let stem = stem.replace(',', "_");
+        let same = loras
+            .iter()
+            .filter(|(name, ..)| name.split('#').next() == Some(&stem))
+            .count();
+        let name = if same == 0 {
+            stem
+        } else {
+            format!("{stem}#{}", same + 1)
+        };
+        loras.push((name, path, scale));
+    }
+    Ok(loras)
 }
 
 fn seed(text: &str) -> Result<u32, String> {

@@ -1,14 +1,18 @@
 //! Options that choose a model.
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use t2v_pipeline::{FolderModel, HubModel, ModelRegistry, Pipeline, PipelineError, Placement, TextToVideoRequest};
 
-/// The options `--model`, `--revision` and `--variant`.
+/// The options that say which model, and how it is read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArgs {
-    /// "tiny-world", the embedded model; a model folder in diffusers' layout; or "owner/name", a model of the Hugging
+    /// "tiny-world", the embedded model; a model folder in diffusers' layout; a checkpoint of Stable Diffusion in one file; or "owner/name", a model of the Hugging
     /// Face Hub: from its cache, or downloaded by a build with the Cargo feature `hub`
     #[arg(long, value_name = "DIR_OR_ID")]
     pub model: Option<String>,
@@ -18,6 +22,12 @@ pub struct ModelArgs {
     /// Variant of the weight files, such as "fp16"
     #[arg(long, requires = "model")]
     pub variant: Option<String>,
+    /// For a checkpoint of Stable Diffusion in one file: a folder in diffusers' layout that has at least its tokenizer
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub config: Option<PathBuf>,
+    /// Motion modules that make clips of a model of pictures (AnimateDiff): a diffusers folder, or a file such as mm_sd_v15_v2.ckpt
+    #[arg(long, value_name = "DIR_OR_FILE", requires = "model")]
+    pub motion_adapter: Option<PathBuf>,
     /// Refuse weights that the model has no place for, instead of a warning
     #[arg(long, requires = "model")]
     pub strict: bool,
@@ -53,9 +63,18 @@ impl ModelArgs {
             if let Some(variant) = &self.variant {
                 folder = folder.with_variant(variant);
             }
+            if let Some(config) = &self.config {
+                folder = folder.with_config(config);
+            }
+            if let Some(adapter) = &self.motion_adapter {
+                folder = folder.with_motion_adapter(adapter);
+            }
             // Videos name the folder, not the way to it.
             let name = folder_name(path);
             return Ok(registry.with_model(&name, folder).pipeline(&name)?);
+        }
+        if let Some(option) = self.option_of_folders() {
+            return Err(format!("{option} is for models on disk, and there is none at `{model}`").into());
         }
         let Ok(hub_model) = HubModel::new(model) else {
             let names = registry.names().join(", ");
@@ -66,14 +85,25 @@ impl ModelArgs {
 
     /// The embedded model comes in one form.
     fn refuse_options(&self, model: &str) -> Result<(), String> {
-        let option = match (&self.revision, &self.variant) {
-            (Some(_), _) => "--revision",
-            (None, Some(_)) => "--variant",
-            (None, None) => return Ok(()),
+        let given = [
+            ("--revision", self.revision.is_some()),
+            ("--variant", self.variant.is_some()),
+            ("--config", self.config.is_some()),
+            ("--motion-adapter", self.motion_adapter.is_some()),
+        ];
+        let Some((option, _)) = given.into_iter().find(|(_, given)| *given) else {
+            return Ok(());
         };
         Err(format!(
             "{option} is for model folders and models of the Hugging Face Hub, not for {model}"
         ))
+    }
+
+    fn option_of_folders(&self) -> Option<&'static str> {
+        let options = [("--config", &self.config), ("--motion-adapter", &self.motion_adapter)];
+        options
+            .into_iter()
+            .find_map(|(option, path)| path.as_ref().map(|_| option))
     }
 
     fn hub_model(&self, model: HubModel) -> HubModel {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::{GrayImage, RgbImage};
 
-use crate::{MediaError, clips, limits, open_picture};
+use crate::{MediaError, clips, limits, open_mask, open_picture};
 
 /// Pictures that denoising starts from; `strength` says how much of them is replaced.
 #[derive(Debug, Clone)]
@@ -30,6 +30,17 @@ impl InitMedia {
     /// The file is missing, has a side of more than 8192 pixels, or is no picture.
     pub fn open_image(path: impl AsRef<Path>) -> Result<Self, MediaError> {
         open_picture(path).map(Self::Image)
+    }
+
+    /// A picture, and a mask of where it is painted anew: where the mask is white.
+    ///
+    /// # Errors
+    /// As for [`open_image`](Self::open_image), for either file.
+    pub fn open_masked(picture: impl AsRef<Path>, mask: impl AsRef<Path>) -> Result<Self, MediaError> {
+        Ok(Self::Masked {
+            picture: open_picture(picture)?,
+            mask: open_mask(mask)?,
+        })
     }
 
     /// A folder of pictures in the order of [`picture_files`](crate::picture_files), an animated GIF, or an MP4 or QuickTime file that

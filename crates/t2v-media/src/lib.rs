@@ -14,4 +14,4 @@ mod tests;
 
 pub use error::MediaError;
 pub use init_media::InitMedia;
-pub use pictures::{open_picture, picture_files};
+pub use pictures::{open_mask, open_picture, picture_files};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use image::{
-    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage,
+    DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Rgb, RgbImage,
     metadata::Orientation::{self, NoTransforms, Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH},
 };
 
@@ -22,6 +22,21 @@ pub fn open_picture(path: impl AsRef<Path>) -> Result<RgbImage, MediaError> {
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| fault(path, e))?;
     picture.apply_orientation(orientation);
     Ok(picture.into_rgb8())
+}
+
+/// Reads a mask: a picture, in grey levels weighted as for television (ITU-R BT.601), as Pillow has it.
+///
+/// # Errors
+/// As for [`open_picture`].
+pub fn open_mask(path: impl AsRef<Path>) -> Result<GrayImage, MediaError> {
+    let picture = open_picture(path)?;
+    let grey = |Rgb([red, green, blue]): &Rgb<u8>| {
+        let sum = u32::from(*red) * 19595 + u32::from(*green) * 38470 + u32::from(*blue) * 7471;
+        Luma([((sum + 0x8000) >> 16) as u8])
+    };
+    Ok(GrayImage::from_fn(picture.width(), picture.height(), |x, y| {
+        grey(picture.get_pixel(x, y))
+    }))
 }
 
 /// Width and height as shown, of which nothing but the file's header is read.

@@ -73,6 +73,11 @@ pub(crate) trait Family: Send + Sync {
     /// Changes what the folder says of its scheduler, which is of `class`, to what upstream's pipeline makes of it.
     fn scheduler_config(&self, _class: SchedulerKind, _config: &mut Map<String, Value>) {}
 
+    /// Whether a picture to start from decides the size where the request does not.
+    fn keeps_the_pictures_size(&self) -> bool {
+        false
+    }
+
     /// Whether only what a mask shows may be painted anew.
     fn paints_into_masks(&self) -> bool {
         false

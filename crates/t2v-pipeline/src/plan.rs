@@ -76,7 +76,7 @@ impl Plan {
         // All of what a mask shows, unless it is asked for less.
         let default_strength = mask.map_or(checkpoint.defaults.strength, |_| 1.0);
         let strength = request.strength.unwrap_or(default_strength);
-        let [width, height] = size(checkpoint, request, &mut faults);
+        let [width, height] = size(checkpoint, request, init, &mut faults);
         let num_frames = init.and_then(InitMedia::num_frames);
         let mut report = Report {
             width,
@@ -215,9 +215,21 @@ fn kept_steps(steps: usize, strength: f64) -> usize {
     ((steps as f64 * strength) as usize).min(steps)
 }
 
-/// Width and height: the request's, or the checkpoint's own.
-fn size(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) -> [u32; 2] {
+/// Width and height: the request's, or those of a picture to start from, or the checkpoint's own.
+fn size(
+    checkpoint: &Checkpoint,
+    request: &TextToVideoRequest,
+    init: Option<&InitMedia>,
+    faults: &mut ValidationError,
+) -> [u32; 2] {
     let geometry = checkpoint.family.geometry();
+    let own = match init {
+        Some(InitMedia::Image(picture)) if checkpoint.family.keeps_the_pictures_size() => {
+            let multiple = geometry.side_multiple as u32;
+            [picture.width(), picture.height()].map(|side| Some(side / multiple * multiple))
+        }
+        _ => [checkpoint.defaults.width, checkpoint.defaults.height],
+    };
     let mut side = |field: &str, asked: Option<u32>, default: Option<u32>| {
         let Some(pixels) = asked.or(default) else {
             let fault = format!("The {field} is required: the model has no default of at most {MAX_SIDE}.");
@@ -227,10 +239,9 @@ fn size(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut Vali
         geometry.check_side(field, pixels as usize, faults);
         pixels
     };
-    let defaults = &checkpoint.defaults;
     [
-        side("width", request.width, defaults.width),
-        side("height", request.height, defaults.height),
+        side("width", request.width, own[0]),
+        side("height", request.height, own[1]),
     ]
 }
 

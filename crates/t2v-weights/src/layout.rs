@@ -77,8 +77,8 @@ fn of_file(path: &Path) -> String {
         return "it is the index of one; give the folder that it lies in".into();
     }
     if SINGLE_FILES.contains(&extension.as_str()) {
-        return "it is a single file, and single-file checkpoints are not supported; give a folder as diffusers' \
-                `save_pretrained` writes it"
+        return "it is a single file; those of Stable Diffusion are opened with a folder that has a tokenizer, of other \
+                models give a folder as diffusers' `save_pretrained` writes it"
             .into();
     }
     "it is a file; give a folder as diffusers' `save_pretrained` writes it".into()
@@ -166,7 +166,7 @@ fn of_weights(entries: &[PathBuf]) -> Option<String> {
     let file = entries.iter().find(is_weights)?;
     let name = file.file_name().and_then(OsStr::to_str).unwrap_or("");
     Some(format!(
-        "it holds the single file `{name}`, and single-file checkpoints are not supported; give a folder as diffusers' \
-         `save_pretrained` writes it"
+        "it holds the single file `{name}`; give that itself if it is a checkpoint of Stable Diffusion, otherwise a folder as \
+         diffusers' `save_pretrained` writes it"
     ))
 }

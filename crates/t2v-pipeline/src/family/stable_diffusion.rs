@@ -115,6 +115,10 @@ impl Family for StableDiffusion {
         }
     }
 
+    fn keeps_the_pictures_size(&self) -> bool {
+        true
+    }
+
     fn paints_into_masks(&self) -> bool {
         true
     }
