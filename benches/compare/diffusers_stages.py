@@ -1,4 +1,4 @@
-"""The stages of a ModelScope checkpoint in diffusers: what `benches/src/stages.rs` runs here. For stages.py and growth.py beside
+"""The stages of a checkpoint of ModelScope or Stable Diffusion (with a motion adapter) in diffusers: what `benches/src/stages.rs` runs here. For stages.py and growth.py beside
 this file, and for scripts/gpu_kit/."""
 
 import json
@@ -6,17 +6,19 @@ import time
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet3DConditionModel
+from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel
 from transformers import CLIPTextModel
 
 MODELS = {"text_encoder": CLIPTextModel, "unet": UNet3DConditionModel, "vae": AutoencoderKL}
+UNETS = {unet.__name__: unet for unet in (UNet2DConditionModel, UNet3DConditionModel)}
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
 class DiffusersStages:
     """Networks of a model folder, read when they are first run."""
 
-    def __init__(self, folder, device="cpu", dtype="f32"):
+    def __init__(self, folder, device="cpu", dtype="f32", motion_adapter=None):
+        self.motion_adapter = motion_adapter
         self.folder, self.device, self.dtype = Path(folder), torch.device(device), DTYPES[dtype]
         self.models, self.compiled = {}, {}
 
@@ -25,8 +27,12 @@ class DiffusersStages:
 
     def model(self, name):
         if name not in self.models:
-            model = MODELS[name].from_pretrained(self.folder / name, torch_dtype=self.dtype).to(self.device)
-            self.models[name] = model.eval().requires_grad_(False)
+            kind = UNETS[self.config(name)["_class_name"]] if name == "unet" else MODELS[name]
+            model = kind.from_pretrained(self.folder / name, torch_dtype=self.dtype)
+            if name == "unet" and self.motion_adapter:
+                adapter = MotionAdapter.from_pretrained(self.motion_adapter, torch_dtype=self.dtype)
+                model = UNetMotionModel.from_unet2d(model, adapter)
+            self.models[name] = model.to(self.device).eval().requires_grad_(False)
         return self.models[name]
 
     def call(self, name, compiled):
@@ -68,7 +74,13 @@ class DiffusersStages:
                 name, inputs = "vae", [self.noise(frames, vae["latent_channels"], height, width)]
             else:
                 embeddings = self.noise(clips, text["max_position_embeddings"], unet["cross_attention_dim"])
-                name, inputs = "unet", [self.noise(clips, unet["in_channels"], frames, height, width), 500, embeddings]
+                latents = self.noise(clips, unet["in_channels"], frames, height, width)
+                if unet["_class_name"] == "UNet2DConditionModel":
+                    # Each frame with its text, as AnimateDiffPipeline gives it.
+                    embeddings = embeddings.repeat_interleave(frames, dim=0)
+                    if not self.motion_adapter:
+                        latents = latents.transpose(1, 2).flatten(0, 1)
+                name, inputs = "unet", [latents, 500, embeddings]
         run = self.call(name, compiled)
         self.synchronize()
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Runs the stages of a ModelScope checkpoint here and in diffusers, in turn, and prints a table of medians and ratios.
+"""Runs the stages of a checkpoint of ModelScope or Stable Diffusion here and in diffusers, in turn, and prints a table of medians and ratios.
 
     .venv/bin/python scripts/make_random_modelscope.py /tmp/ms
     cargo build --release -p t2v-benches --example stages
@@ -24,10 +24,10 @@ STAGES = ["text encoder", "decode 1 256 256", "decode 1 512 512", "step 16 256 2
 class Rust:
     """The example `stages`."""
 
-    def __init__(self, folder, device="flex", dtype="f32", binary=BINARY):
+    def __init__(self, folder, device="flex", dtype="f32", binary=BINARY, motion_adapter=None):
         environment = os.environ | {"T2V_DEVICE": device, "T2V_DTYPE": dtype}
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([binary, folder], stdin=pipe, stdout=pipe, text=True, env=environment)
+        self.process = subprocess.Popen([binary, folder, *filter(None, [motion_adapter])], stdin=pipe, stdout=pipe, text=True, env=environment)
 
     def run(self, stage):
         print(stage, file=self.process.stdin, flush=True)
@@ -40,6 +40,7 @@ class Rust:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
+    parser.add_argument("--motion-adapter", help="motion modules for a folder of Stable Diffusion")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--stages", nargs="+", default=STAGES)
     parser.add_argument("--threads", type=int, default=2)
@@ -50,8 +51,8 @@ def main():
     torch.set_num_threads(args.threads)
     torch_device = "cpu" if args.device == "flex" else "cuda"
     sides = [
-        Rust(args.folder, args.device, args.dtype, args.binary),
-        DiffusersStages(args.folder, torch_device, args.dtype),
+        Rust(args.folder, args.device, args.dtype, args.binary, args.motion_adapter),
+        DiffusersStages(args.folder, torch_device, args.dtype, args.motion_adapter),
     ]
     print("| stage | t2v | diffusers | ratio | of each pair |\n| --- | --- | --- | --- | --- |")
     for stage in args.stages:

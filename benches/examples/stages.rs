@@ -22,8 +22,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
-    let folder = std::env::args().nth(1).ok_or("usage: stages MODEL_FOLDER")?;
-    let mut stages = Stages::open(folder, &Target::from_env()?)?;
+    let mut paths = std::env::args().skip(1);
+    let folder = paths.next().ok_or("usage: stages MODEL_FOLDER [MOTION_ADAPTER]")?;
+    let target = Target::from_env()?;
+    let mut stages = match paths.next() {
+        Some(adapter) => Stages::with_motion_adapter(folder, adapter.as_ref(), &target)?,
+        None => Stages::open(folder, &target)?,
+    };
     for line in std::io::stdin().lock().lines() {
         println!("{}", stages.run(line?.parse()?)?.as_secs_f64());
     }

@@ -6,17 +6,68 @@ use std::{
 };
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor};
-use t2v_denoiser::{Conditioning, Denoiser, UNet3d, UNet3dConfig};
+use t2v_denoiser::{
+    Conditioning, Denoiser, MotionAdapterConfig, UNet2d, UNet2dConfig, UNet3d, UNet3dConfig, open_motion_adapter,
+};
+use t2v_kernels::lay_out;
 use t2v_text_encoder::{ClipTextConfig, ClipTextModel};
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
-use t2v_weights::{LoadOptions, ModelFolder, Network};
+use t2v_weights::{Component, LoadOptions, ModelFolder, Network};
 
 use crate::{Clip, Error, Target, Work};
 
 /// The timestep of every call of the denoiser.
 const TIMESTEP: f64 = 500.0;
 
-/// The networks of a model of the ModelScope family, read when they are first run. Inputs are random; how large they are
+/// The denoisers that there are.
+enum UNetConfig {
+    ThreeD(UNet3dConfig),
+    /// With motion modules from elsewhere, if any.
+    TwoD(Box<UNet2dConfig>, Option<Component>),
+}
+
+impl UNetConfig {
+    fn open(folder: &ModelFolder, motion_adapter: Option<&Path>) -> Result<Self, Error> {
+        let component = folder.component("unet")?;
+        if component
+            .entry()
+            .is_some_and(|entry| entry.class == "UNet3DConditionModel")
+        {
+            return Ok(Self::ThreeD(UNet3dConfig::from_component(&component)?));
+        }
+        let adapter = motion_adapter.map(open_motion_adapter).transpose()?;
+        let config = match &adapter {
+            Some(adapter) => UNet2dConfig::with_adapter(&component, &MotionAdapterConfig::from_component(adapter)?)?,
+            None => UNet2dConfig::from_component(&component)?,
+        };
+        Ok(Self::TwoD(Box::new(config), adapter))
+    }
+
+    /// Channels of the latents, and width of the text embeddings.
+    fn widths(&self) -> [usize; 2] {
+        match self {
+            Self::ThreeD(config) => [config.in_channels, config.cross_attention_dim],
+            Self::TwoD(config, _) => [config.in_channels, config.cross_attention_dim],
+        }
+    }
+
+    fn load(&self, folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dyn Denoiser>, Error> {
+        let component = folder.component("unet")?;
+        Ok(match self {
+            Self::ThreeD(_) => Box::new(lay_out(UNet3d::from_component(&component, options)?, options.device())),
+            Self::TwoD(config, adapter) => {
+                let (config, weights) = (UNet2dConfig::clone(config), component.weights()?);
+                let network = match adapter {
+                    Some(adapter) => UNet2d::with_adapter(config, weights, adapter.weights()?, options)?,
+                    None => UNet2d::from_weights(config, &weights, options)?,
+                };
+                Box::new(lay_out(network, options.device()))
+            }
+        })
+    }
+}
+
+/// The networks of a model, read when they are first run. Inputs are random; how large they are
 /// follows from the model's configurations.
 pub struct Stages {
     folder: ModelFolder,
@@ -25,10 +76,10 @@ pub struct Stages {
     options: LoadOptions,
     codec_options: LoadOptions,
     text: ClipTextConfig,
-    unet: UNet3dConfig,
+    unet: UNetConfig,
     vae: AutoencoderKlConfig,
     text_encoder: Option<ClipTextModel>,
-    denoiser: Option<UNet3d>,
+    denoiser: Option<Box<dyn Denoiser>>,
     autoencoder: Option<AutoencoderKl>,
 }
 
@@ -38,7 +89,15 @@ impl Stages {
     /// # Errors
     /// A folder that is none of a model, or one of another family.
     pub fn open(folder: impl AsRef<Path>, target: &Target) -> Result<Self, Error> {
-        Self::new(ModelFolder::open(folder)?, target)
+        Self::new(ModelFolder::open(folder)?, None, target)
+    }
+
+    /// The networks of a folder of Stable Diffusion, with motion modules in the denoiser.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and an adapter that does not fit.
+    pub fn with_motion_adapter(folder: impl AsRef<Path>, adapter: &Path, target: &Target) -> Result<Self, Error> {
+        Self::new(ModelFolder::open(folder)?, Some(adapter), target)
     }
 
     /// Those of tiny-world, the embedded model.
@@ -46,10 +105,14 @@ impl Stages {
     /// # Errors
     /// None that a build of this workspace has.
     pub fn embedded(target: &Target) -> Result<Self, Error> {
-        Self::new(ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?, target)
+        Self::new(
+            ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?,
+            None,
+            target,
+        )
     }
 
-    fn new(folder: ModelFolder, target: &Target) -> Result<Self, Error> {
+    fn new(folder: ModelFolder, motion_adapter: Option<&Path>, target: &Target) -> Result<Self, Error> {
         let options = target.placement().load_options()?;
         let vae = AutoencoderKlConfig::from_component(&folder.component("vae")?)?;
         Ok(Self {
@@ -62,7 +125,7 @@ impl Stages {
             },
             options,
             text: ClipTextConfig::from_component(&folder.component("text_encoder")?)?,
-            unet: UNet3dConfig::from_component(&folder.component("unet")?)?,
+            unet: UNetConfig::open(&folder, motion_adapter)?,
             vae,
             folder,
             text_encoder: None,
@@ -105,8 +168,9 @@ impl Stages {
 
     fn denoise(&mut self, clips: usize, clip: Clip) -> Result<Duration, Error> {
         let [height, width] = self.latent_size(clip)?;
-        let latents = self.noise([clips, self.unet.in_channels, clip.frames, height, width]);
-        let text = self.noise([clips, self.text.max_position_embeddings, self.unet.cross_attention_dim]);
+        let [channels, width_of_text] = self.unet.widths();
+        let latents = self.noise([clips, channels, clip.frames, height, width]);
+        let text = self.noise([clips, self.text.max_position_embeddings, width_of_text]);
         let conditioning = Conditioning::new(text.cast(self.dtype));
         let latents = latents.cast(self.dtype);
         let device = self.device.clone();
@@ -144,8 +208,12 @@ impl Stages {
         read(&mut self.text_encoder, &self.folder, "text_encoder", &self.options)
     }
 
-    fn denoiser(&mut self) -> Result<&UNet3d, Error> {
-        read(&mut self.denoiser, &self.folder, "unet", &self.options)
+    fn denoiser(&mut self) -> Result<&dyn Denoiser, Error> {
+        let network = match self.denoiser.take() {
+            Some(network) => network,
+            None => self.unet.load(&self.folder, &self.options)?,
+        };
+        Ok(&**self.denoiser.insert(network))
     }
 
     fn autoencoder(&mut self) -> Result<&AutoencoderKl, Error> {
@@ -166,7 +234,7 @@ where
 {
     let network = match slot.take() {
         Some(network) => network,
-        None => N::from_component(&folder.component(component)?, options)?,
+        None => lay_out(N::from_component(&folder.component(component)?, options)?, options.device()),
     };
     Ok(slot.insert(network))
 }
