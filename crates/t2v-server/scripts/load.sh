@@ -22,6 +22,7 @@ trap finish EXIT
 
 # start NAME: a server of its own, whose address becomes $url.
 start() {
+    touch "$out/$1.out"
     "$program" --listen 127.0.0.1:0 --data-dir "$out/$1" --key "$key" --wait 0 >"$out/$1.out" 2>"$out/$1.err" &
     server=$!
     for _ in $(seq 100); do
@@ -53,7 +54,7 @@ load() {
     ninetyninth=$(awk '/99%+ in/ { print $3 * 1000 }' "$out/hey")
     achieved=$(awk '/Requests\/sec/ { print $2 }' "$out/hey")
     statuses=$(awk '/^ *\[[0-9]+\]/ { printf "%s %s  ", $1, $2 }' "$out/hey")
-    printf '%-34s %8.0f/s  p50 %6.1f ms  p99 %7.1f ms  %s memory %s MB\n' \
+    printf '%-32s %6.0f/s  p50 %6.1f ms  p99 %7.1f ms  %s memory %s MB\n' \
         "$name" "$achieved" "$fiftieth" "$ninetyninth" "$statuses" "$(memory)"
     sed -n '/Error distribution/,$p' "$out/hey"
 }
@@ -68,7 +69,7 @@ start usual
 echo "idle: memory $(memory) MB"
 load "submit (POST /v1/videos)" "$rate" POST "$url/v1/videos" -d "$body"
 load "fetch (GET /v1/videos/{id})" "$rate" GET "$url/v1/videos/video_1"
-load "fetch (POST …/enterprise/fetch)" "$rate" POST "$url/api/v1/enterprise/fetch" -d "{\"key\": \"$key\", \"request_id\": 1}"
+load "fetch (POST enterprise/fetch)" "$rate" POST "$url/api/v1/enterprise/fetch" -d "{\"key\": \"$key\", \"request_id\": 1}"
 curl -fsS "$url/metrics" | grep -E '^t2v_(jobs|jobs_ended_total|memory_peak_bytes)[{ ]'
 stop
 

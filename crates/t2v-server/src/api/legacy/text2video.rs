@@ -218,3 +218,44 @@ async fn processing(app: &App, job: &Job, fetch: &str) -> Result<TextToVideoResp
     let url = format!("{}{fetch}/{id}", app.public_url);
     Ok(TextToVideoResponse::processing(id, eta, url))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_say_yes_in_the_ways_of_clients() {
+        for yes in [
+            json!(true),
+            json!("yes"),
+            json!(" YES "),
+            json!("on"),
+            json!(1),
+            json!(1.0),
+            json!("1"),
+        ] {
+            assert!(is_yes(&yes), "{yes}");
+        }
+        for no in [
+            json!(false),
+            json!("no"),
+            json!(null),
+            json!(0),
+            json!(2),
+            json!(""),
+            json!([1]),
+        ] {
+            assert!(!is_yes(&no), "{no}");
+        }
+    }
+
+    #[test]
+    fn output_types_are_named_or_left_to_the_endpoint() {
+        assert_eq!(output_type(None).unwrap(), None);
+        assert_eq!(output_type(Some(" GIF ")).unwrap(), Some(OutputType::Gif));
+        let Err(ServiceError::Faults(faults)) = output_type(Some("base64")) else {
+            panic!("there is no such type");
+        };
+        assert_eq!(faults["output_type"], ["The output type must be mp4 or gif."]);
+    }
+}
