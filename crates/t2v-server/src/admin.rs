@@ -1,14 +1,20 @@
 //! What only keys with the right to it can have done: models, the storage, the server itself.
 
+mod opening;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use opening::Opening;
+use t2v_pipeline::webhook::WebhookSender;
+
 use crate::{
+    faults::Faults,
     outputs::{self, Outputs, StorageError, StorageSettings},
-    service::ServiceError,
+    service::{ServiceError, check_webhook},
     shutdown::Shutdown,
     store::{Store, StoreError, StoredModel},
     worker::engine::Engine,
@@ -28,6 +34,8 @@ pub struct Admin {
     pub engine: Arc<dyn Engine>,
     /// Where videos go.
     pub outputs: Arc<Outputs>,
+    /// What tells that a model is open.
+    pub webhooks: WebhookSender,
     /// Stops the server.
     pub shutdown: Shutdown,
     /// Folders below which models may be opened.
@@ -40,43 +48,41 @@ pub struct Admin {
 
 impl Admin {
     /// Adds a model under a name, and begins to open it: whether that goes well is in the log, and in
-    /// [`Engine::models`], which the model leaves again if not.
+    /// [`Engine::models`], which the model leaves again if not, and is told to `webhook`.
     ///
     /// # Errors
-    /// A source that may not be opened.
-    pub async fn load_model(&self, name: &str, source: &str) -> Result<(), ServiceError> {
+    /// A name, a source or a webhook that may not be.
+    pub async fn load_model(&self, name: &str, source: &str, webhook: Option<String>) -> Result<(), ServiceError> {
+        let mut faults = Faults::default();
+        if let Some(url) = &webhook {
+            faults.take(check_webhook(&self.webhooks, url.clone()).await)?;
+        }
+        let source = faults.take(self.source(name, source))?;
+        let source = faults.or(source)?;
+        self.engine
+            .add_model(name, &source)
+            .map_err(|fault| ServiceError::fault("url", format!("The url is not usable: {fault}.")))?;
+        self.store.add_model(name, &source).await?;
+        tokio::spawn(
+            Opening {
+                engine: Arc::clone(&self.engine),
+                store: Arc::clone(&self.store),
+                name: name.to_owned(),
+                told: webhook.map(|url| (self.webhooks.clone(), url)),
+            }
+            .run(),
+        );
+        Ok(())
+    }
+
+    /// What is to be opened under a name.
+    fn source(&self, name: &str, source: &str) -> Result<String, ServiceError> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         if name.is_empty() || name.len() > 100 || !name.chars().all(is_plain) {
             let fault = "The model id must be 1 to 100 letters, digits, `-`, `_`, `.` and `/`.";
             return Err(ServiceError::fault("model_id", fault));
         }
-        let source = self
-            .allowed(source)
-            .map_err(|fault| ServiceError::fault("url", fault))?;
-        self.engine
-            .add_model(name, &source)
-            .map_err(|fault| ServiceError::fault("url", format!("The url is not usable: {fault}.")))?;
-        self.store.add_model(name, &source).await?;
-        let (engine, store, name) = (Arc::clone(&self.engine), Arc::clone(&self.store), name.to_owned());
-        tokio::spawn(async move {
-            let opening = (Arc::clone(&engine), name.clone());
-            let opened = tokio::task::spawn_blocking(move || opening.0.open_model(&opening.1)).await;
-            match opened.unwrap_or_else(|error| Err(error.to_string())) {
-                Ok(()) => tracing::info!(model = name, "the model is open"),
-                Err(reason) => {
-                    tracing::error!(
-                        model = name,
-                        reason,
-                        "the model cannot be opened and is taken away again"
-                    );
-                    engine.remove_model(&name);
-                    if let Err(error) = store.remove_model(&name).await {
-                        tracing::warn!(model = name, %error, "the model cannot be forgotten");
-                    }
-                }
-            }
-        });
-        Ok(())
+        self.allowed(source).map_err(|fault| ServiceError::fault("url", fault))
     }
 
     /// What may be opened: a folder below one of the roots, where links lead, too; a hub id if that is allowed.
@@ -140,7 +146,8 @@ impl Admin {
         Ok(self.store.models().await?)
     }
 
-    /// Writes videos to another storage from now on, after a restart, too, if it can be written to.
+    /// Writes videos to another storage from now on, after a restart, too, if it can be written to. Its credentials are kept in
+    /// the database as they are.
     ///
     /// # Errors
     /// An address or credentials that don't do.

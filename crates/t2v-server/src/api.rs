@@ -7,6 +7,7 @@ mod files;
 mod legacy;
 mod ops;
 mod page;
+mod panics;
 mod range;
 mod schema;
 mod v1;
@@ -90,6 +91,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(limit)
+        .layer(axum::middleware::from_fn(panics::caught))
         .layer(axum::middleware::from_fn_with_state(app, measure))
 }
 

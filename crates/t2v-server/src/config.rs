@@ -25,7 +25,7 @@ pub struct Config {
     pub storage: StorageSettings,
     /// Whether a folder of videos is one that all servers of the database see.
     pub storage_is_shared: bool,
-    /// Where clients find the server; `None`: where it listens.
+    /// Where clients find the server; `None`: where it listens, which is one address then.
     pub public_url: Option<String>,
     /// What the server calls itself; `None`: a name that is drawn once and kept in the data folder.
     pub name: Option<String>,
@@ -73,6 +73,8 @@ pub struct Config {
     pub keep: Option<Duration>,
     /// The most bytes of all videos; the oldest go first.
     pub keep_bytes: Option<u64>,
+    /// How long jobs are known after their end, if their videos are gone.
+    pub keep_jobs: Duration,
     /// The most bytes of a request.
     pub body_limit: usize,
     /// Whether `restart_server` may stop the server: something must be there to start it again.
@@ -175,6 +177,7 @@ impl Config {
                 .optional("keep_hours")
                 .map(|hours: u32| seconds(u64::from(hours) * 3600)),
             keep_bytes: fields.optional("keep_bytes"),
+            keep_jobs: seconds(fields.positive("keep_jobs", 30).saturating_mul(24 * 3600)),
             body_limit: fields.positive("body_limit", 32 << 20).try_into().unwrap_or(usize::MAX),
             allow_restart: fields.or("allow_restart", false),
             log_json: fields.or("log_json", false),
@@ -189,6 +192,16 @@ impl Config {
         let database = self.database.split(':').next().unwrap_or_default();
         if !["sqlite", "postgres", "postgresql"].contains(&database) {
             fields.fault("database", "it must begin with `sqlite://` or `postgres://`");
+        }
+        if self.public_url.is_none() && self.listen.ip().is_unspecified() {
+            let port = self.listen.port();
+            fields.fault(
+                "public_url",
+                &format!(
+                    "it is needed, since `listen` is every address of this machine: say the one that clients use, such as \
+                     http://192.0.2.7:{port}; URLs of videos and webhooks begin with it"
+                ),
+            );
         }
         let storage = self.storage.url.split("://").next().unwrap_or_default();
         if !["file", "s3"].contains(&storage) {
@@ -310,6 +323,26 @@ mod tests {
         let toml = file("storage_is_shared = true\n");
         let path = toml.path().display().to_string();
         Config::load(&flags(&[&args[..], &["--config", &path]].concat())).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_no_client_can_use_needs_another_one() {
+        for listen in ["0.0.0.0:8000", "[::]:8000"] {
+            let faults = Config::load(&flags(&["--listen", listen])).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].starts_with("public_url: "), "{faults:?}");
+            let args = ["--listen", listen, "--public-url", "http://192.0.2.7:8000/"];
+            let config = Config::load(&flags(&args)).unwrap();
+            assert_eq!(config.public_url.as_deref(), Some("http://192.0.2.7:8000"));
+        }
+        Config::load(&flags(&["--listen", "192.0.2.7:8000"])).unwrap();
+    }
+
+    #[test]
+    fn jobs_are_known_for_a_month_if_nothing_else_is_said() {
+        let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+        assert_eq!(Config::load(&flags(&[])).unwrap().keep_jobs, days(30));
+        assert_eq!(Config::load(&flags(&["--keep-jobs", "7"])).unwrap().keep_jobs, days(7));
+        assert!(Config::load(&flags(&["--keep-jobs", "0"])).is_err());
     }
 
     #[test]

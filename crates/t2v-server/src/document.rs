@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    job::{Job, JobId, JobProgress, State},
+    job::{Job, JobId, JobProgress, OutputType, State},
     outputs::Outputs,
     store::Live,
     worker::engine::Variant,
@@ -17,7 +17,7 @@ use crate::{
 const PREFIX: &str = "video_";
 
 /// A job, as every answer of `/v1/videos` and every event has it. A page can be rendered from this document alone, and then
-/// patched: each event `patch` is a JSON Merge Patch (RFC 7396) of it.
+/// patched: each event `patch` has the fields that changed with their new values, each to be put in the place of the old one.
 ///
 /// OpenAI's own fields are `id` to `remixed_from_video_id`; a cancelled job is `failed` there, with the code `cancelled` in
 /// its `error`. All others are this server's. What a job doesn't have yet, or never has, is `null`, so that every document
@@ -65,7 +65,8 @@ pub struct Document {
     pub parameters: Value,
     /// How many jobs are before it in the queue, while it waits.
     pub queue_position: Option<u64>,
-    /// Seconds until the video is expected, as measured on earlier ones of the model; `null` where none was measured.
+    /// Seconds until the video is expected: this one and those before it, in proportion to size, frames and steps, at the pace of
+    /// the last ones with the model; `null` where none was measured.
     pub eta: Option<f64>,
     /// What is being done, while it runs.
     pub stage: Option<DocumentStage>,
@@ -127,6 +128,8 @@ pub struct DocumentOutput {
     pub thumbnail: String,
     /// JPEG: pictures of the whole video, four in a row.
     pub spritesheet: String,
+    /// GIF, where `output_type` asked for one.
+    pub gif: Option<String>,
 }
 
 /// What is known of a job besides its row.
@@ -159,6 +162,7 @@ impl Document {
             video: url(&success.output, Variant::Video),
             thumbnail: url(&success.output, Variant::Thumbnail),
             spritesheet: url(&success.output, Variant::Spritesheet),
+            gif: (job.output_type == OutputType::Gif).then(|| url(&success.output, Variant::Gif)),
         });
         Self {
             id: public_id(job.id),
@@ -243,10 +247,11 @@ fn seconds(frames: u32, fps: u32) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// What makes `new` of `old` as a JSON Merge Patch; `None` where nothing differs. Objects that are patched must have the same
-/// keys, which documents do: `null` would take a key away, and here it means `null`.
+/// The fields of `new` that `old` has not, or has otherwise, with their values; `None` where nothing differs. What a field holds is
+/// given whole, and `null` is a value: unlike in a JSON Merge Patch (RFC 7396), where it takes a field away. Documents always have
+/// the same fields.
 #[must_use]
-pub fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
+pub fn changed_fields(old: &Value, new: &Value) -> Option<Value> {
     let (Value::Object(before), Value::Object(after)) = (old, new) else {
         return (old != new).then(|| new.clone());
     };
@@ -280,8 +285,8 @@ mod tests {
     #[test]
     fn patches_hold_what_differs() {
         let old = json!({"a": 1, "b": null, "c": {"d": 1, "e": 2}});
-        assert_eq!(merge_patch(&old, &old), None);
+        assert_eq!(changed_fields(&old, &old), None);
         let new = json!({"a": 1, "b": 2, "c": null});
-        assert_eq!(merge_patch(&old, &new), Some(json!({"b": 2, "c": null})));
+        assert_eq!(changed_fields(&old, &new), Some(json!({"b": 2, "c": null})));
     }
 }

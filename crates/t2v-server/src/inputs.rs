@@ -81,18 +81,26 @@ impl Inputs {
         }
     }
 
-    /// Fetches, checks and keeps a file to start from.
+    /// Fetches and checks a file to start from.
     ///
     /// # Errors
-    /// A URL that can't be used or fetched, bytes that are too many or no picture or video, a storage that is full.
-    pub async fn take(&self, kind: InitKind, source: Source) -> Result<(InitObject, InitMedia), InputError> {
+    /// A URL that can't be used or fetched, bytes that are too many or no picture or video.
+    pub async fn open(&self, kind: InitKind, source: Source) -> Result<(Bytes, InitMedia), InputError> {
         let bytes = self.bytes(kind, source).await?;
         if bytes.len() > MOST_BYTES {
             return Err(InputError::Unusable(format!("It has more than {MOST_BYTES} bytes.")));
         }
         let media = self.decode(kind, bytes.clone()).await?;
+        Ok((bytes, media))
+    }
+
+    /// Keeps a file to start from, for each attempt at its job.
+    ///
+    /// # Errors
+    /// A storage that is full or gone.
+    pub async fn keep(&self, kind: InitKind, bytes: Bytes) -> Result<InitObject, StorageError> {
         let path = self.outputs.add_input(bytes).await?;
-        Ok((InitObject { kind, path }, media))
+        Ok(InitObject { kind, path })
     }
 
     /// What a job starts from, as it was when it was taken in.
@@ -196,7 +204,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_taken_in_comes_back_for_each_attempt() {
         let inputs = inputs();
-        let (init, media) = inputs.take(InitKind::Image, Source::Bytes(png().into())).await.unwrap();
+        let source = Source::Bytes(png().into());
+        let (bytes, media) = inputs.open(InitKind::Image, source).await.unwrap();
+        let init = inputs.keep(InitKind::Image, bytes).await.unwrap();
         let again = inputs.load(&init).await.unwrap();
         assert_eq!(media.pictures(), again.pictures());
         assert_eq!(media.pictures()[0].dimensions(), (8, 4));
@@ -206,7 +216,7 @@ mod tests {
     async fn an_upload_is_found_by_its_own_url() {
         let inputs = inputs();
         let url = inputs.outputs.add_upload(png().into(), "png").await.unwrap();
-        inputs.take(InitKind::Image, Source::Url(url)).await.unwrap();
+        inputs.open(InitKind::Image, Source::Url(url)).await.unwrap();
     }
 
     #[tokio::test]
@@ -218,7 +228,7 @@ mod tests {
             (InitKind::Video, b""),
         ] {
             let source = Source::Bytes(Bytes::from_static(bytes));
-            let message = inputs.take(kind, source).await.unwrap_err().to_string();
+            let message = inputs.open(kind, source).await.unwrap_err().to_string();
             assert!(message.ends_with('.') && !message.contains('/'), "{message}");
         }
     }
@@ -231,7 +241,7 @@ mod tests {
             "http://example.com/x.png",
         ] {
             let error = inputs()
-                .take(InitKind::Image, Source::Url(url.into()))
+                .open(InitKind::Image, Source::Url(url.into()))
                 .await
                 .unwrap_err();
             assert!(matches!(error, InputError::Unusable(_)), "{error}");

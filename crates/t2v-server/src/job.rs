@@ -130,6 +130,50 @@ pub enum InitKind {
     Video,
 }
 
+/// What the URLs of the API of 2023 lead to. There is an MP4 in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum OutputType {
+    /// H.264 in MP4.
+    #[default]
+    Mp4,
+    /// An animated GIF, made beside the MP4.
+    Gif,
+}
+
+impl OutputType {
+    /// Every type.
+    pub const ALL: [Self; 2] = [Self::Mp4, Self::Gif];
+
+    /// As requests name it, and as it is stored.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Gif => "gif",
+        }
+    }
+}
+
+impl FromStr for OutputType {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|kind| kind.name().eq_ignore_ascii_case(name));
+        found.ok_or_else(|| "The output type must be mp4 or gif.".to_owned())
+    }
+}
+
+/// What a job has to compute: pixels of all frames, as often as they are denoised. The times of jobs with one model are taken
+/// to be in proportion to it, which leaves out what does not depend on the steps: text, decoding, writing.
+#[must_use]
+pub fn work(parameters: &Report) -> u64 {
+    let pixels = u64::from(parameters.width) * u64::from(parameters.height) * u64::from(parameters.num_frames);
+    let steps = f64::from(parameters.num_inference_steps) * parameters.strength.unwrap_or(1.0);
+    pixels * (steps.ceil() as u64).max(1)
+}
+
 /// A request that is accepted: all that is known of it before it runs.
 #[derive(Debug, Clone)]
 pub struct NewJob {
@@ -149,6 +193,10 @@ pub struct NewJob {
     pub max_attempts: u32,
     /// How long its output is kept; `None`: as long as there is room.
     pub keep: Option<Duration>,
+    /// What the URLs of the API of 2023 lead to.
+    pub output_type: OutputType,
+    /// A name that nobody can guess and that leads to the output once it is there, where one was asked for in advance.
+    pub link: Option<String>,
 }
 
 /// A client's own name for a submission.
@@ -193,6 +241,10 @@ pub struct Job {
     pub outcome: Option<Outcome>,
     /// Whether its output has been removed.
     pub is_purged: bool,
+    /// What the URLs of the API of 2023 lead to.
+    pub output_type: OutputType,
+    /// A name that leads to the output once it is there.
+    pub link: Option<String>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it was begun for the first time.
@@ -343,6 +395,25 @@ mod tests {
         for wrong in ["", "0", "-1", "+1", " 1", "1.0", "x", "9223372036854775808", "１"] {
             assert_eq!(wrong.parse::<JobId>(), Err(()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn work_is_pixels_and_steps() {
+        let mut parameters = Report::default();
+        (parameters.width, parameters.height, parameters.num_frames) = (64, 32, 16);
+        assert_eq!(work(&parameters), 64 * 32 * 16);
+        parameters.num_inference_steps = 20;
+        assert_eq!(work(&parameters), 64 * 32 * 16 * 20);
+        parameters.strength = Some(0.52);
+        assert_eq!(work(&parameters), 64 * 32 * 16 * 11);
+    }
+
+    #[test]
+    fn output_types_have_names() {
+        for kind in OutputType::ALL {
+            assert_eq!(kind.name().to_uppercase().parse(), Ok(kind));
+        }
+        assert!("base64".parse::<OutputType>().is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod auth;
 pub mod config;
 pub mod document;
 pub mod events;
+pub mod faults;
 pub mod health;
 pub mod inputs;
 pub mod job;

@@ -1,4 +1,4 @@
-//! What is kept for how long: outputs that are expired, deleted, too much, or nobody's are removed.
+//! What is kept for how long: outputs that are expired, deleted, too much, or nobody's are removed, and old jobs are forgotten.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,8 +13,8 @@ use crate::{
 const BATCH: u32 = 100;
 /// How old a file has to be that belongs to no job: its attempt may still be about to end.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
-/// Rounds from one look for files of no job to the next.
-const ORPHAN_ROUNDS: u64 = 60;
+/// Rounds from one look for old jobs and files of no job to the next.
+const SLOW_ROUNDS: u64 = 60;
 
 /// Removes what is not to be kept.
 pub struct Retention {
@@ -24,6 +24,8 @@ pub struct Retention {
     pub outputs: Arc<Outputs>,
     /// The most bytes of all outputs; the oldest go first.
     pub most_bytes: Option<u64>,
+    /// How long a job is known after its end. One whose video is kept is known as long as that.
+    pub keep_jobs: Duration,
 }
 
 impl Retention {
@@ -32,10 +34,11 @@ impl Retention {
         let mut round = 0u64;
         while shutdown.sleep(interval).await {
             self.remove_old().await;
-            if round.is_multiple_of(ORPHAN_ROUNDS)
-                && let Err(error) = self.remove_orphans(ORPHAN_AGE).await
-            {
-                tracing::warn!(%error, "files of no job cannot be looked for");
+            if round.is_multiple_of(SLOW_ROUNDS) {
+                self.forget_old().await;
+                if let Err(error) = self.remove_orphans(ORPHAN_AGE).await {
+                    tracing::warn!(%error, "files of no job cannot be looked for");
+                }
             }
             round += 1;
         }
@@ -62,6 +65,25 @@ impl Retention {
             }
         }
         removed
+    }
+
+    /// Forgets jobs that ended long ago, and their webhooks; how many jobs. Never one whose webhook is still due.
+    pub async fn forget_old(&self) -> u64 {
+        let mut forgotten = 0;
+        loop {
+            match self.store.trim(self.keep_jobs, BATCH).await {
+                Ok(count) => {
+                    forgotten += count;
+                    if count < u64::from(BATCH) {
+                        return forgotten;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "old jobs cannot be forgotten yet");
+                    return forgotten;
+                }
+            }
+        }
     }
 
     async fn remove_files(&self, job: &Job) -> Result<(), StorageError> {

@@ -149,7 +149,7 @@ impl Server {
         let service = Arc::new(parts.service(&config, Arc::clone(&inputs), sender.clone()));
         let app = Arc::new(App {
             service: Arc::clone(&service),
-            admin: parts.admin(&config),
+            admin: parts.admin(&config, sender.clone().with_secret(secret.clone())),
             keys,
             limits: Limits::new(),
             health: parts.health.clone(),
@@ -218,11 +218,12 @@ impl Parts {
         }
     }
 
-    fn admin(&self, config: &Config) -> Admin {
+    fn admin(&self, config: &Config, webhooks: WebhookSender) -> Admin {
         Admin {
             store: Arc::clone(&self.store),
             engine: Arc::clone(&self.engine),
             outputs: Arc::clone(&self.outputs),
+            webhooks,
             shutdown: self.shutdown.clone(),
             model_roots: config.model_roots.clone(),
             allow_hub: config.allow_hub,
@@ -270,6 +271,7 @@ impl Parts {
             store: Arc::clone(&self.store),
             outputs: Arc::clone(&self.outputs),
             most_bytes: config.keep_bytes,
+            keep_jobs: config.keep_jobs,
         };
         work.spawn(retention.run(RETENTION, shutdown()));
         work.spawn(self.health.clone().watch(

@@ -1,8 +1,13 @@
 //! What clients can have done, whatever the API that they speak.
 
+mod outlook;
+mod submission;
+mod submit;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use sha2::{Digest, Sha256};
+pub use submission::Submission;
+pub(crate) use submit::check_webhook;
 use t2v_pipeline::{InitMedia, Limits, Report, TextToVideoRequest, webhook::WebhookSender};
 use tokio::{
     sync::{broadcast, watch},
@@ -11,22 +16,18 @@ use tokio::{
 
 use crate::{
     auth::Owner,
-    document::{Document, Outlook},
+    document::Document,
     events::Events,
-    inputs::{InputError, Inputs, Source},
-    job::{Idempotency, InitKind, InitObject, Job, JobId, NewJob, State},
+    inputs::Inputs,
+    job::{Job, JobId},
     outputs::{Outputs, StorageError},
     shutdown::Shutdown,
-    store::{Change, Counts, Live, Page, QueueLimits, Store, StoreError, Submitted},
+    store::{Change, Live, Page, QueueLimits, Store, StoreError},
     worker::engine::{Engine, EngineError},
 };
 
 /// How soon who waits for a job looks again, in case that nobody told of a change.
 const POLL: Duration = Duration::from_secs(1);
-/// How long files are kept that are asked for with `temp`.
-const TEMPORARY: Duration = Duration::from_secs(24 * 3600);
-/// When a full queue may have room again.
-const FULL_WAIT: Duration = Duration::from_secs(30);
 /// Servers seen within this time count as there.
 pub(crate) const SERVER_SEEN: Duration = Duration::from_secs(30);
 
@@ -104,35 +105,6 @@ impl From<t2v_pipeline::ValidationError> for ServiceError {
     }
 }
 
-/// A video that somebody wishes.
-#[derive(Debug, Clone)]
-pub struct Submission {
-    /// The request; a key in it is left out.
-    pub request: TextToVideoRequest,
-    /// What it starts from, and the field that said so.
-    pub init: Option<(&'static str, InitKind, Source)>,
-    /// Whether the files are to be removed after a day.
-    pub temporary: bool,
-    /// The client's name for it.
-    pub idempotency_key: Option<String>,
-    /// Whether only this server may make it, as the API of 2023 has it without `loadbalancer`.
-    pub pinned: bool,
-}
-
-impl Submission {
-    /// A request without anything beside it.
-    #[must_use]
-    pub fn new(request: TextToVideoRequest) -> Self {
-        Self {
-            request,
-            init: None,
-            temporary: false,
-            idempotency_key: None,
-            pinned: false,
-        }
-    }
-}
-
 /// How a service behaves.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
@@ -169,117 +141,6 @@ pub struct Service {
 }
 
 impl Service {
-    /// Takes a job in: everything that can be known of it is checked before.
-    ///
-    /// # Errors
-    /// All faults of the request; a queue that is full; something that is missing.
-    pub async fn submit(&self, owner: &Owner, mut submission: Submission) -> Result<Job, ServiceError> {
-        submission.request.key = None;
-        let idempotency = submission.idempotency_key.clone().map(|key| Idempotency {
-            key,
-            digest: digest(&submission),
-        });
-        self.check_webhook(submission.request.webhook.clone()).await?;
-        let pinned_to = self.pinned_to(&submission).await?;
-        let init = self.take_init(submission.init).await?;
-        let (init, media) = init.unzip();
-        let mut request = submission.request;
-        let parameters = self.resolve(request.clone(), media).await?;
-        // A retry makes the same video.
-        request.seed = Some(parameters.seed);
-        request.model_id = Some(parameters.model_id.clone());
-        let keep = match submission.temporary {
-            true => Some(self.settings.keep.unwrap_or(TEMPORARY).min(TEMPORARY)),
-            false => self.settings.keep,
-        };
-        let job = NewJob {
-            owner: owner.id.clone(),
-            request,
-            parameters,
-            init,
-            pinned_to,
-            idempotency,
-            max_attempts: self.settings.max_attempts,
-            keep,
-        };
-        let limits = QueueLimits {
-            per_owner: owner.queued.unwrap_or(self.settings.limits.per_owner),
-            ..self.settings.limits
-        };
-        let too_many = |reason| ServiceError::TooMany {
-            reason,
-            wait: FULL_WAIT,
-        };
-        let submitted = self.store.submit(&job, limits).await?;
-        if !matches!(submitted, Submitted::New(_))
-            && let Some(init) = &job.init
-            && let Err(error) = self.outputs.remove_input(&init.path).await
-        {
-            tracing::warn!(%error, "a file that no job starts from cannot be removed");
-        }
-        match submitted {
-            Submitted::New(job) => {
-                tracing::info!(job = %job.id, owner = job.owner, model = job.parameters.model_id, "a job is accepted");
-                Ok(*job)
-            }
-            Submitted::Existing(job) => Ok(*job),
-            Submitted::Conflict => Err(ServiceError::Conflict),
-            Submitted::OwnerFull => Err(too_many("This key has as many videos in the queue as it may have.")),
-            Submitted::QueueFull => Err(too_many("The queue is full.")),
-        }
-    }
-
-    async fn check_webhook(&self, url: Option<String>) -> Result<(), ServiceError> {
-        let Some(url) = url else {
-            return Ok(());
-        };
-        let sender = self.webhooks.clone();
-        let checked = tokio::task::spawn_blocking(move || sender.check_host(&url)).await;
-        match checked {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(ServiceError::fault(
-                "webhook",
-                format!("The webhook is not usable: {error}."),
-            )),
-            Err(error) => Err(ServiceError::Unavailable(error.to_string())),
-        }
-    }
-
-    /// Where the job has to run, if not anywhere.
-    async fn pinned_to(&self, submission: &Submission) -> Result<Option<String>, ServiceError> {
-        if submission.request.loadbalancer == Some(true) {
-            let servers = self.store.server_seen(&self.settings.server, SERVER_SEEN).await?;
-            if servers < 2 {
-                let fault = "To use the load balancer, you need to have more than 1 server.";
-                return Err(ServiceError::fault("loadbalancer", fault));
-            }
-            return Ok(None);
-        }
-        // A server that only serves makes nothing itself.
-        let is_pinned = submission.pinned && self.settings.workers > 0;
-        Ok(is_pinned.then(|| self.settings.server.clone()))
-    }
-
-    async fn take_init(
-        &self,
-        init: Option<(&'static str, InitKind, Source)>,
-    ) -> Result<Option<(InitObject, InitMedia)>, ServiceError> {
-        let Some((field, kind, source)) = init else {
-            return Ok(None);
-        };
-        match self.inputs.take(kind, source).await {
-            Ok(taken) => Ok(Some(taken)),
-            Err(InputError::Unusable(reason)) => {
-                let spoken = field.replace('_', " ");
-                Err(ServiceError::fault(
-                    field,
-                    format!("The {spoken} is not usable: {reason}"),
-                ))
-            }
-            Err(InputError::Storage(error)) => Err(error.into()),
-        }
-    }
-
     /// What a request comes to.
     ///
     /// # Errors
@@ -376,43 +237,12 @@ impl Service {
         Ok(Document::of(job, live.as_ref(), outlook, &self.outputs))
     }
 
-    /// When a job is expected to end, as measured on earlier ones.
+    /// The output that a link leads to.
     ///
     /// # Errors
-    /// A database that is gone.
-    pub async fn outlook(&self, job: &Job) -> Result<Outlook, ServiceError> {
-        if job.state.is_final() {
-            return Ok(Outlook::default());
-        }
-        let mean = self.store.mean_generation_time(&job.parameters.model_id).await?;
-        let mean = mean.map(|mean| mean.as_secs_f64());
-        if job.state == State::Running {
-            let progress = job.progress.as_ref().map_or(0, |progress| progress.percent);
-            let left = 1.0 - f64::from(progress) / 100.0;
-            return Ok(Outlook {
-                position: None,
-                eta: mean.map(|mean| mean * left),
-            });
-        }
-        let position = self.store.jobs_before(job.id).await?;
-        let at_once = self.settings.workers.max(1) as f64;
-        Ok(Outlook {
-            position: Some(position),
-            eta: mean.map(|mean| mean * ((position as f64 / at_once).floor() + 1.0)),
-        })
-    }
-
-    /// How many jobs there are, and seconds until the queue is expected to be empty.
-    ///
-    /// # Errors
-    /// A database that is gone.
-    pub async fn load(&self) -> Result<(Counts, f64), ServiceError> {
-        let counts = self.store.counts().await?;
-        let model = self.engine.models().into_iter().next().unwrap_or_default();
-        let mean = self.store.mean_generation_time(&model).await?.unwrap_or_default();
-        let at_once = self.settings.workers.max(1) as f64;
-        let time = mean.as_secs_f64() * (counts.queued + counts.running) as f64 / at_once;
-        Ok((counts, time))
+    /// None, or not yet, or not any more; a database that is gone.
+    pub async fn linked_output(&self, link: &str) -> Result<String, ServiceError> {
+        self.store.linked_output(link).await?.ok_or(ServiceError::NotFound)
     }
 
     /// What a running job tells, if it runs here.
@@ -433,19 +263,4 @@ async fn finished(changes: &mut broadcast::Receiver<Change>, id: JobId) {
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
-}
-
-/// What tells one submission from another, before anything is drawn or fetched.
-fn digest(submission: &Submission) -> String {
-    let mut hash = Sha256::new();
-    hash.update(serde_json::to_vec(&submission.request).unwrap_or_default());
-    if let Some((field, _, source)) = &submission.init {
-        hash.update(field);
-        match source {
-            Source::Url(url) => hash.update(url),
-            Source::Bytes(bytes) => hash.update(bytes),
-        }
-    }
-    hash.update([u8::from(submission.temporary)]);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,6 +15,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
+use sqlx::{
+    SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+};
 use tokio::sync::broadcast;
 
 use crate::{
@@ -157,6 +161,19 @@ pub struct Counts {
     pub undelivered: u64,
 }
 
+/// Jobs with one model that come before another job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// The model.
+    pub model: String,
+    /// How many wait.
+    pub queued: u64,
+    /// What those have to compute, as [`work`](crate::job::work) counts it.
+    pub queued_work: u64,
+    /// What those have to compute in all that run.
+    pub running_work: u64,
+}
+
 /// A model that was added while the servers ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredModel {
@@ -189,7 +206,7 @@ pub trait Store: Send + Sync {
     /// Whether several machines can use it.
     fn is_shared(&self) -> bool;
 
-    /// Does nothing, if it can.
+    /// Writes something that says nothing, if it can: a full disk is noticed.
     async fn ping(&self) -> StoreResult<()>;
 
     /// Takes a job in, or finds that of an identical submission.
@@ -201,11 +218,11 @@ pub trait Store: Send + Sync {
     /// Jobs of an owner, and whether there are more.
     async fn list(&self, owner: &str, page: Page) -> StoreResult<(Vec<Job>, bool)>;
 
-    /// How many queued jobs come before this one.
-    async fn jobs_before(&self, id: JobId) -> StoreResult<u64>;
+    /// The jobs that run, and the queued ones before this one, by model.
+    async fn ahead(&self, id: JobId) -> StoreResult<Vec<Ahead>>;
 
-    /// Mean time of the last generations with a model.
-    async fn mean_generation_time(&self, model: &str) -> StoreResult<Option<Duration>>;
+    /// Seconds that a model takes for a unit of [`work`](crate::job::work), over its last generations; `None`: there was none.
+    async fn pace(&self, model: &str) -> StoreResult<Option<f64>>;
 
     /// How many there are.
     async fn counts(&self) -> StoreResult<Counts>;
@@ -236,14 +253,22 @@ pub trait Store: Send + Sync {
     /// Hides a job of an owner, which is cancelled if it has not ended. Whether there was one.
     async fn delete(&self, id: JobId, owner: &str) -> StoreResult<bool>;
 
-    /// Jobs whose output is to be removed: deleted, expired, or the oldest ones beyond `most_bytes` in all.
+    /// Jobs whose files are to be removed: deleted, expired, or the oldest ones beyond `most_bytes` in all; and those that
+    /// ended without a video, which need what they started from no more.
     async fn removable(&self, most_bytes: Option<u64>, limit: u32) -> StoreResult<Vec<Job>>;
 
     /// Notes that the output of a job was removed; a deleted job is forgotten.
     async fn purged(&self, id: JobId) -> StoreResult<()>;
 
+    /// Forgets up to `limit` jobs that ended longer than `age` ago, whose files are gone and whose webhook is not due any
+    /// more, and settled webhooks of that age whose jobs are forgotten. How many jobs that were.
+    async fn trim(&self, age: Duration, limit: u32) -> StoreResult<u64>;
+
     /// Whether an output belongs to a job.
     async fn is_output(&self, output: &str) -> StoreResult<bool>;
+
+    /// The output of the job that has a link, once it is there and until it is removed.
+    async fn linked_output(&self, link: &str) -> StoreResult<Option<String>>;
 
     /// Notes that a server is there, and tells how many were seen within `within`.
     async fn server_seen(&self, name: &str, within: Duration) -> StoreResult<u64>;
@@ -286,6 +311,14 @@ pub async fn open(url: &str) -> StoreResult<Arc<dyn Store>> {
             reason: "it must begin with `sqlite://` or `postgres://`".into(),
         }),
     }
+}
+
+/// Migrations by name, in their order. A file that was released is never changed.
+fn migrations(files: [(&'static str, &'static str); 2]) -> Migrator {
+    let migrations = files.into_iter().zip(1..).map(|((name, sql), number)| {
+        Migration::new(number, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 /// A URL as messages and logs may show it.

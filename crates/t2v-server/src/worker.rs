@@ -231,7 +231,7 @@ fn start(
     cancel: CancelToken,
 ) -> Rendering {
     let (engine, metrics) = (Arc::clone(&shop.engine), Arc::clone(&shop.metrics));
-    let request = job.request.clone();
+    let (request, variants) = (job.request.clone(), Variant::of(job.output_type));
     let mut step_began = Instant::now();
     let mut steps = 0;
     let on_live = move |live: Live| {
@@ -252,6 +252,7 @@ fn start(
             request,
             init,
             folder,
+            variants,
             cancel,
             on_live: Box::new(on_live),
         };
@@ -312,7 +313,7 @@ async fn publish(shop: &Workshop, job: &Job, rendered: Rendered, began: Instant,
         report: rendered.report,
         generation_time: began.elapsed().as_secs_f64(),
     };
-    let notice = Notice::of_success(job, &success, vec![shop.outputs.url(&name, Variant::Video)]);
+    let notice = Notice::of_success(job, &success, vec![shop.outputs.url(&name, job.output_type.into())]);
     if finish(shop, job, &Outcome::Succeeded(Box::new(success)), notice, shutdown).await {
         tracing::info!(seconds = began.elapsed().as_secs_f64(), "the video is ready");
     } else if matches!(shop.store.is_output(&name).await, Ok(false)) {

@@ -5,14 +5,15 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use support::{KEY, TestServer};
+use support::{
+    KEY, TestServer,
+    receiver::{SECRET, receiver},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_outlives_a_restart() {
@@ -123,6 +124,32 @@ async fn failures_panics_and_hangs_end_one_job_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_panics_is_an_answer_in_the_shape_of_its_api() {
+    let server = TestServer::start("").await;
+    server.stub.is_broken.store(true, Ordering::SeqCst);
+    let legacy = server.client.legacy("get_all_models", json!({})).await;
+    assert_eq!(
+        (legacy.status, legacy.json()),
+        (
+            500,
+            json!({"status": "error", "message": "The server made a mistake, which is in its log."})
+        )
+    );
+    let v1 = server.client.v1("GET", "/v1/models", None).await;
+    let error = &v1.json()["error"];
+    assert_eq!(
+        (v1.status, &error["type"], &error["code"]),
+        (500, &json!("server_error"), &json!("internal_error"))
+    );
+    server.stub.is_broken.store(false, Ordering::SeqCst);
+    assert_eq!(server.client.v1("GET", "/v1/models", None).await.status, 200);
+    let metrics = server.client.send("GET", "/metrics", &[], None).await.bytes;
+    let line = "t2v_http_requests_total{route=\"/v1/models\",status=\"500\"} 1";
+    assert!(String::from_utf8_lossy(&metrics).contains(line));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_waits_for_what_it_cannot_be_made_without() {
     let server = TestServer::start("lease = 1\n").await;
     let id = server.client.create("gone").await;
@@ -180,55 +207,6 @@ async fn who_asks_too_often_or_too_much_is_told_when_to_come_back() {
     server.stop().await;
 }
 
-/// A webhook as it arrived.
-struct Received {
-    id: String,
-    timestamp: String,
-    signature: String,
-    body: Vec<u8>,
-}
-
-/// Receives webhooks, and answers each with the next of some statuses.
-fn receiver(statuses: &'static [&'static str]) -> (String, mpsc::Receiver<Received>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let (send, received) = mpsc::channel();
-    std::thread::spawn(move || {
-        for status in statuses {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut headers = std::collections::HashMap::new();
-            for line in reader
-                .by_ref()
-                .lines()
-                .skip(1)
-                .map_while(Result::ok)
-                .take_while(|line| !line.is_empty())
-            {
-                let (name, value) = line.split_once(": ").unwrap();
-                headers.insert(name.to_lowercase(), value.to_owned());
-            }
-            let mut body = vec![0; headers["content-length"].parse().unwrap()];
-            reader.read_exact(&mut body).unwrap();
-            write!(
-                stream,
-                "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
-            .unwrap();
-            let header = |name: &str| headers.get(name).cloned().unwrap_or_default();
-            let _ = send.send(Received {
-                id: header("webhook-id"),
-                timestamp: header("webhook-timestamp"),
-                signature: header("webhook-signature"),
-                body,
-            });
-        }
-    });
-    (url, received)
-}
-
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_is_delivered_signed_and_under_one_id() {
     let toml = format!("allow_private_webhooks = true\nwebhook_secret = {SECRET:?}\n");
@@ -236,12 +214,10 @@ async fn a_webhook_is_delivered_signed_and_under_one_id() {
     let (url, received) = receiver(&["500 Oops", "200 OK"]);
     let body = json!({"prompt": "a ball", "webhook": url, "track_id": "video_001"});
     let job = server.client.legacy("text2video", body).await.json();
-    let secret: t2v_pipeline::webhook::WebhookSecret = SECRET.parse().unwrap();
     let bodies = tokio::task::spawn_blocking(move || {
         [(); 2].map(|()| {
             let hook = received.recv_timeout(Duration::from_secs(30)).unwrap();
-            let timestamp = hook.timestamp.parse().unwrap();
-            assert_eq!(hook.signature, secret.sign(&hook.id, timestamp, &hook.body));
+            hook.verify();
             (hook.id, hook.body)
         })
     });
@@ -419,6 +395,7 @@ async fn the_disk_does_not_fill() {
         store: Arc::clone(&store),
         outputs: Arc::clone(&outputs),
         most_bytes: Some(bytes(&new)),
+        keep_jobs: Duration::from_secs(3600),
     };
     // The oldest ones go first, and the newest stays.
     assert_eq!(retention.remove_old().await, 2);
@@ -427,6 +404,19 @@ async fn the_disk_does_not_fill() {
     let content = |video: &Value| format!("/v1/videos/{}/content", video["id"].as_str().unwrap());
     assert_eq!(client.v1("GET", &content(&old), None).await.status, 404);
     assert_eq!(client.v1("GET", &content(&new), None).await.status, 200);
+
+    // A job is forgotten when it is old and its video gone; the one with a video stays.
+    let forgetting = t2v_server::retention::Retention {
+        store: Arc::clone(&store),
+        outputs: Arc::clone(&outputs),
+        most_bytes: None,
+        keep_jobs: Duration::ZERO,
+    };
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!((retention.forget_old().await, forgetting.forget_old().await), (0, 2));
+    let status = |video: &Value| format!("/v1/videos/{}", video["id"].as_str().unwrap());
+    assert_eq!(client.v1("GET", &status(&old), None).await.status, 404);
+    assert_eq!(client.v1("GET", &status(&new), None).await.status, 200);
 
     // What an attempt left whose process was killed belongs to nobody.
     let file = server.folder.path().join("left");

@@ -113,6 +113,41 @@ async fn faults_are_told_all_at_once_and_by_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn faults_of_every_kind_come_in_one_round() {
+    let server = TestServer::start("").await;
+    let body = json!({
+        "prompt": " ", "width": "2000", "height": 63, "webhook": "https://127.0.0.1/hook", "loadbalancer": "yes",
+        "init_image": "bm8gcGljdHVyZQ==", "output_type": "avi"
+    });
+    let answer = server.client.legacy("text2video", body).await;
+    let faults = answer.json()["message"].clone();
+    let expected = [
+        "height",
+        "init_image",
+        "loadbalancer",
+        "output_type",
+        "prompt",
+        "webhook",
+        "width",
+    ];
+    assert_eq!((answer.status, keys(&faults)), (400, expected.to_vec()), "{faults}");
+    assert_eq!(faults["prompt"], json!(["The prompt field is required."]));
+    assert!(
+        faults["height"][0].as_str().unwrap().contains("whole number"),
+        "{faults}"
+    );
+    // A model that there is not has no sizes, and is one fault more.
+    let body = json!({"prompt": "x", "width": 2000, "model_id": "nonesuch"});
+    let faults = server.client.legacy("text2video", body).await.json()["message"].clone();
+    assert_eq!(keys(&faults), ["model_id", "width"]);
+    assert!(
+        !server.folder.path().join("data/storage/inputs").exists(),
+        "nothing is kept for a job that is none"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_have_a_fitting_status_and_the_shape_of_the_api() {
     let server = TestServer::start("body_limit = 5000\n").await;
     let client = &server.client;

@@ -65,6 +65,36 @@ async fn a_video_is_queued_made_and_downloaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_when_to_ask_again_and_how_long_it_takes() {
+    let server = TestServer::start("").await;
+    let client = &server.client;
+    let id = client.create("slow").await;
+    let first = client.v1("GET", &format!("/v1/videos/{id}"), None).await;
+    assert_eq!(first.header("openai-poll-after-ms"), "1000", "nothing was measured yet");
+    assert_eq!(first.json()["eta"], Value::Null);
+    let measured = client.ended(&id).await["generation_time"].as_f64().unwrap();
+    let ended = client.v1("GET", &format!("/v1/videos/{id}"), None).await;
+    assert_eq!(ended.header("openai-poll-after-ms"), "");
+    // Twice as wide, twice as high, twice the frames, three times the steps.
+    client.create("hang").await;
+    let body = json!({"prompt": "large", "width": 128, "height": 128, "num_frames": 32, "num_inference_steps": 60 / 2});
+    let large = client.v1("POST", "/v1/videos", Some(body)).await.json();
+    let small = client.create("small").await;
+    let eta = large["eta"].as_f64().unwrap();
+    // Half of the one that hangs is before it.
+    let expected = measured * (0.5 + 12.0);
+    assert!((eta / expected - 1.0).abs() < 0.05, "{eta} {expected}");
+    let after = client.video(&small).await["eta"].as_f64().unwrap();
+    assert!((after / (expected + measured) - 1.0).abs() < 0.05, "{after} {expected}");
+    let load = client.legacy("system_load", json!({})).await.json();
+    assert!(
+        (load["queue_time"].as_f64().unwrap() / after - 1.0).abs() < 0.05,
+        "{load} {after}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parts_of_files_are_served() {
     let server = TestServer::start("").await;
     let client = &server.client;
@@ -114,6 +144,7 @@ async fn errors_have_openais_shape() {
     let create = |body: Value| async move { client.v1("POST", "/v1/videos", Some(body)).await };
     for (body, status, param) in [
         (json!({}), 400, json!("prompt")),
+        (json!({"prompt": ""}), 400, json!("prompt")),
         (json!({"prompt": "x", "size": "big"}), 400, json!("size")),
         (json!({"prompt": "x", "seconds": "0"}), 400, json!("seconds")),
         (json!({"prompt": "x", "width": 5000}), 400, json!("width")),
@@ -132,6 +163,24 @@ async fn errors_have_openais_shape() {
             let field = param.as_str().unwrap();
             assert!(error["faults"][field][0].is_string(), "{answer:?}");
         }
+    }
+    let body =
+        json!({"seconds": "0", "size": "big", "width": 5000, "height": 63, "input_reference": 5, "output_type": 7});
+    let all = create(body).await.json()["error"]["faults"].clone();
+    let fields: Vec<&String> = all.as_object().unwrap().keys().collect();
+    let expected = [
+        "height",
+        "input_reference",
+        "output_type",
+        "prompt",
+        "seconds",
+        "size",
+        "width",
+    ];
+    assert_eq!(fields, expected, "{all}");
+    for blank in [json!(""), json!(null), json!({"image_url": " "})] {
+        let answer = create(json!({"prompt": "x", "input_reference": blank})).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
     for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", KEY)]] {
         let answer = client.send("GET", "/v1/videos", headers, None).await;
@@ -317,7 +366,7 @@ fn events(url: &str, id: &str) -> Vec<(String, Value)> {
     events
 }
 
-/// Applies a JSON Merge Patch whose keys all exist.
+/// Puts the fields of a patch in the place of those that there are.
 fn patch(document: &mut Value, patch: &Value) {
     for (key, value) in patch.as_object().unwrap() {
         assert!(document.get(key).is_some(), "{key}");

@@ -29,6 +29,8 @@ pub(super) enum ApiError {
     Body(StatusCode, String),
     /// The service does not do it.
     Service(ServiceError),
+    /// This program made a mistake.
+    Panicked,
 }
 
 impl From<ServiceError> for ApiError {
@@ -51,6 +53,7 @@ impl ApiError {
             Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body(status, _) => *status,
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Service(error) => match error {
                 ServiceError::Faults(_) => StatusCode::BAD_REQUEST,
                 ServiceError::UnknownModel | ServiceError::NotFound | ServiceError::NoVideo(_) => StatusCode::NOT_FOUND,
@@ -68,6 +71,7 @@ impl ApiError {
             Self::NoRoute(message) | Self::Body(_, message) => message.clone(),
             Self::Method => "The method is not one that this path has.".into(),
             Self::Service(error) => error.to_string(),
+            Self::Panicked => "The server made a mistake, which is in its log.".into(),
         }
     }
 
@@ -138,6 +142,7 @@ impl ApiError {
             Self::Service(ServiceError::TooMany { .. }) => ("rate_limit_error", Some("rate_limit_exceeded")),
             Self::Service(ServiceError::Unavailable(_)) => ("server_error", Some("unavailable")),
             Self::Service(ServiceError::Faults(_)) => ("invalid_request_error", Some("invalid_value")),
+            Self::Panicked => ("server_error", Some("internal_error")),
             _ => ("invalid_request_error", None),
         };
         let param = match self {
@@ -235,7 +240,7 @@ impl IntoResponse for OpenAi {
 }
 
 /// The rendering of the API that a path is of.
-fn rendered(path: &str, error: &ApiError) -> Response {
+pub(super) fn rendered(path: &str, error: &ApiError) -> Response {
     match path.starts_with("/api/") {
         true => error.legacy(),
         false => error.openai(),

@@ -30,11 +30,15 @@ async fn output(State(app): Shared, Path(file): Path<String>, headers: HeaderMap
     if !is_name {
         return Err(ServiceError::NotFound.into());
     }
-    let content = app
-        .service
-        .outputs
-        .output(name, variant, &range::wanted(&headers))
-        .await;
+    let (outputs, wanted) = (&app.service.outputs, range::wanted(&headers));
+    let content = match outputs.output(name, variant, &wanted).await {
+        // A name that was given out before the video was there.
+        Err(StorageError::NotFound) => {
+            let name = app.service.linked_output(name).await?;
+            outputs.output(&name, variant, &wanted).await
+        }
+        found => found,
+    };
     Ok(range::answer(content.map_err(of_storage)?, content_type(extension)))
 }
 

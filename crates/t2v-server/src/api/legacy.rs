@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::App;
 pub(super) use request::{idempotency_key, object, too_often, unreadable};
-pub(super) use text2video::is_yes;
+pub(super) use text2video::{is_yes, output_type};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

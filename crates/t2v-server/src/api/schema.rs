@@ -18,6 +18,7 @@ pub(super) struct TextToVideoBody {
     /// A key of this server.
     key: String,
     /// What the video should show.
+    #[schema(pattern = "\\S")]
     prompt: String,
     #[serde(flatten)]
     parameters: Parameters,
@@ -25,6 +26,9 @@ pub(super) struct TextToVideoBody {
     init_image: Option<String>,
     /// A video to start from: a URL, a data URL, or base64.
     init_video: Option<String>,
+    /// Whether the answer is not to wait for the video, and has its URL in `future_links`.
+    #[schema(pattern = "^(yes|no)$")]
+    instant_response: Option<String>,
     /// Whether another server may make the video, where there are several.
     #[schema(value_type = Option<String>, pattern = "^(yes|no)$")]
     loadbalancer: Option<String>,
@@ -36,6 +40,7 @@ pub(super) struct ImageToVideoBody {
     /// A key of this server.
     key: String,
     /// What the video should show.
+    #[schema(pattern = "\\S")]
     prompt: String,
     /// The picture: a URL, a data URL, or base64.
     init_image: String,
@@ -47,6 +52,7 @@ pub(super) struct ImageToVideoBody {
 #[derive(Serialize, ToSchema)]
 pub(super) struct CreateBody {
     /// What the video should show.
+    #[schema(pattern = "\\S")]
     prompt: String,
     /// The model's name.
     model: Option<String>,
@@ -110,6 +116,9 @@ pub(super) struct Parameters {
     /// Whether the files are removed after a day.
     #[schema(pattern = "^(yes|no)$")]
     temp: Option<String>,
+    /// What `output` leads to. An MP4 is there in any case.
+    #[schema(pattern = "^(mp4|gif)$")]
+    output_type: Option<String>,
 }
 
 /// The number of a video.
@@ -139,6 +148,8 @@ pub(super) struct LoadModelBody {
     model_id: String,
     /// A folder below a model root of the server, or a hub id.
     url: String,
+    /// Told when the model is open, or cannot be opened: `https://` and public.
+    webhook: Option<String>,
 }
 
 /// A picture to keep.

@@ -35,7 +35,8 @@ pub struct Flags {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
-    /// Where clients find this server [default: http:// and where it listens].
+    /// Where clients find this server; needed where it listens at every address (0.0.0.0, [::]) [default: http:// and where it
+    /// listens].
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
@@ -65,6 +66,10 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<u64>,
+    /// How long jobs are known after their end, if their videos are gone [default: 30].
+    #[arg(long, value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_jobs: Option<u64>,
     /// Lets webhooks and pictures to start from be http:// and at private addresses: for tests and intranets.
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

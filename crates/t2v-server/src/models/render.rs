@@ -1,7 +1,7 @@
 //! One generation: the video and its pictures as files.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
@@ -28,6 +28,7 @@ pub(super) fn render(pipeline: &Pipeline, task: Task<'_>) -> Result<Rendered, En
         request,
         init,
         folder,
+        variants,
         cancel,
         on_live,
     } = task;
@@ -49,23 +50,25 @@ pub(super) fn render(pipeline: &Pipeline, task: Task<'_>) -> Result<Rendered, En
         });
     options.init = init;
     let video = pipeline.generate_with(&request, options).map_err(engine_error)?;
-    let files = write(&video, &folder)?;
+    let files = write(&video, &folder, variants)?;
     Ok(Rendered {
         report: video.report().clone(),
         files,
     })
 }
 
-fn write(video: &Video, folder: &Path) -> Result<Vec<(Variant, std::path::PathBuf)>, EngineError> {
-    let files = Variant::ALL.map(|variant| (variant, folder.join(format!("video.{}", variant.extension()))));
-    for (variant, path) in &files {
+fn write(video: &Video, folder: &Path, variants: Vec<Variant>) -> Result<Vec<(Variant, PathBuf)>, EngineError> {
+    let mut files = Vec::with_capacity(variants.len());
+    for variant in variants {
+        let path = folder.join(format!("video.{}", variant.extension()));
         match variant {
-            Variant::Video => video.save(path).map_err(engine_error)?,
-            Variant::Thumbnail => save(frame(video, video.num_frames() / 2), path)?,
-            Variant::Spritesheet => save(spritesheet(video), path)?,
+            Variant::Video | Variant::Gif => video.save(&path).map_err(engine_error)?,
+            Variant::Thumbnail => save(frame(video, video.num_frames() / 2), &path)?,
+            Variant::Spritesheet => save(spritesheet(video), &path)?,
         }
+        files.push((variant, path));
     }
-    Ok(files.into())
+    Ok(files)
 }
 
 fn save(picture: RgbImage, path: &Path) -> Result<(), EngineError> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use t2v_pipeline::{Report, TextToVideoRequest};
 
 use super::*;
-use crate::job::{Failure, Idempotency, State, Success};
+use crate::job::{Failure, Idempotency, OutputType, State, Success};
 
 const LEASE: Duration = Duration::from_secs(60);
 const NO_LIMITS: QueueLimits = QueueLimits {
@@ -24,6 +24,8 @@ fn new_job(owner: &str) -> NewJob {
     let mut parameters = Report::default();
     parameters.model_id = "tiny-world".into();
     parameters.seed = 7;
+    (parameters.width, parameters.height, parameters.num_frames) = (10, 10, 5);
+    parameters.num_inference_steps = 3;
     let mut request = TextToVideoRequest::new("a red ball\0 in a \"blue\" sky").with_seed(7);
     request.webhook = Some("https://example.com/hook".into());
     request.track_id = Some("video_001".into());
@@ -36,6 +38,8 @@ fn new_job(owner: &str) -> NewJob {
         idempotency: None,
         max_attempts: 3,
         keep: None,
+        output_type: OutputType::Mp4,
+        link: None,
     }
 }
 
@@ -78,8 +82,13 @@ async fn a_job_comes_back_as_it_was_given(store: &dyn Store) {
         path: "inputs/x".into(),
     });
     new.request.key = None;
+    (new.output_type, new.link) = (OutputType::Gif, Some("link".into()));
     let job = submit(store, &new).await;
     let found = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!(
+        (found.output_type, found.link.as_deref()),
+        (OutputType::Gif, Some("link"))
+    );
     assert_eq!((found.state, found.attempt), (State::Queued, 0));
     assert_eq!(found.request, new.request);
     assert_eq!(found.parameters, new.parameters);
@@ -94,7 +103,12 @@ async fn jobs_are_claimed_once_and_in_order(store: &dyn Store) {
     for _ in 0..4 {
         expected.push(submit(store, &new_job("me")).await.id);
     }
-    assert_eq!(store.jobs_before(expected[3]).await.unwrap(), 3);
+    let ahead = |id| async move { store.ahead(id).await.unwrap() };
+    assert!(ahead(expected[0]).await.is_empty());
+    let [ahead_of_last] = &ahead(expected[3]).await[..] else {
+        panic!("one model");
+    };
+    assert_eq!((ahead_of_last.queued, ahead_of_last.queued_work), (3, 3 * 1500));
     let claimed = futures::future::join_all((0..6).map(|_| store.claim(&LONE, LEASE))).await;
     let claimed: Vec<JobId> = claimed
         .into_iter()
@@ -104,6 +118,8 @@ async fn jobs_are_claimed_once_and_in_order(store: &dyn Store) {
     assert_eq!(claimed.len(), 4);
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.queued, counts.running), (0, 4));
+    let running = ahead(expected[0]).await;
+    assert_eq!((running[0].queued, running[0].running_work), (0, 4 * 1500));
 }
 
 static LONE: std::sync::LazyLock<WorkerName> = std::sync::LazyLock::new(|| worker("a"));
@@ -444,13 +460,102 @@ async fn what_is_old_or_too_much_can_be_removed(store: &dyn Store) {
 }
 
 async fn the_pace_of_a_model_is_measured(store: &dyn Store) {
-    assert!(store.mean_generation_time("tiny-world").await.unwrap().is_none());
+    assert!(store.pace("tiny-world").await.unwrap().is_none());
+    // The second one is three times the work, and took as long: 3 seconds for 4 * 1500 units in all.
+    for frames in [5, 15] {
+        let mut new = new_job("me");
+        new.parameters.num_frames = frames;
+        submit(store, &new).await;
+        let job = claim(store).await;
+        let output = format!("x{frames}");
+        store.finish(job.claim(), &success(&output, 1), None).await.unwrap();
+    }
+    let pace = store.pace("tiny-world").await.unwrap().unwrap();
+    assert!((pace - 3.0 / 6000.0).abs() < 1e-9, "{pace}");
+    assert!(store.pace("another").await.unwrap().is_none());
+}
+
+async fn a_link_leads_to_the_output_while_it_is_there(store: &dyn Store) {
+    let mut new = new_job("me");
+    new.link = Some("later".into());
+    let id = submit(store, &new).await.id;
+    let linked = || async { store.linked_output("later").await.unwrap() };
+    assert_eq!(linked().await, None);
+    let job = claim(store).await;
+    store.finish(job.claim(), &success("o", 1), None).await.unwrap();
+    assert_eq!(linked().await.as_deref(), Some("o"));
+    assert_eq!(store.linked_output("o").await.unwrap(), None);
+    store.purged(id).await.unwrap();
+    assert_eq!(linked().await, None);
+}
+
+async fn what_a_job_without_a_video_started_from_is_removed(store: &dyn Store) {
+    let mut new = new_job("me");
+    new.init = Some(crate::job::InitObject {
+        kind: crate::job::InitKind::Image,
+        path: "inputs/x".into(),
+    });
+    let id = submit(store, &new).await.id;
+    assert!(store.removable(None, 10).await.unwrap().is_empty());
+    store.cancel(id, "me").await.unwrap();
+    assert_eq!(store.removable(None, 10).await.unwrap()[0].id, id);
+    store.purged(id).await.unwrap();
+    assert!(store.removable(None, 10).await.unwrap().is_empty());
+}
+
+/// Ends the next job, with a webhook if there is one to give.
+async fn end(store: &dyn Store, output: Option<&str>, host: Option<&str>) -> JobId {
     submit(store, &new_job("me")).await;
     let job = claim(store).await;
-    store.finish(job.claim(), &success("x", 1), None).await.unwrap();
-    let mean = store.mean_generation_time("tiny-world").await.unwrap();
-    assert_eq!(mean, Some(Duration::from_millis(1500)));
-    assert!(store.mean_generation_time("another").await.unwrap().is_none());
+    let outcome = match output {
+        Some(output) => success(output, 1),
+        None => Outcome::Failed(Failure::new("x", "y")),
+    };
+    let notice = host.map(|host| notice(&job, host));
+    assert!(store.finish(job.claim(), &outcome, notice.as_ref()).await.unwrap());
+    job.id
+}
+
+async fn old_jobs_are_forgotten_but_never_before_their_webhook(store: &dyn Store) {
+    let video = end(store, Some("o"), None).await;
+    let removed = end(store, Some("p"), None).await;
+    store.purged(removed).await.unwrap();
+    let failed = end(store, None, None).await;
+    let told = end(store, None, Some("told.example.com")).await;
+    let due = store.due_notice(LEASE, 1).await.unwrap().unwrap();
+    assert!(
+        store
+            .settle_notice(due.id, due.attempt, &Settlement::Delivered)
+            .await
+            .unwrap()
+    );
+    let waiting = end(store, None, Some("away.example.com")).await;
+    let queued = submit(store, &new_job("me")).await.id;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+
+    assert_eq!(store.trim(LEASE, 10).await.unwrap(), 0, "none is old enough");
+    let age = Duration::from_millis(5);
+    assert_eq!(
+        store.trim(age, 2).await.unwrap(),
+        2,
+        "no more than asked for, the oldest first"
+    );
+    assert!(store.job(told).await.unwrap().is_some());
+    assert_eq!(store.trim(age, 10).await.unwrap(), 1);
+    for id in [removed, failed, told] {
+        assert!(store.job(id).await.unwrap().is_none());
+    }
+    for id in [video, waiting, queued] {
+        assert!(store.job(id).await.unwrap().is_some());
+    }
+    // Its webhook is still delivered, and then the job goes, too.
+    let due = store.due_notice(LEASE, 1).await.unwrap().unwrap();
+    assert_eq!(due.job, waiting);
+    assert_eq!(store.trim(age, 10).await.unwrap(), 0, "it is under way");
+    let given_up = Settlement::GivenUp("gone".into());
+    assert!(store.settle_notice(due.id, due.attempt, &given_up).await.unwrap());
+    assert_eq!(store.trim(age, 10).await.unwrap(), 1);
+    assert_eq!(store.counts().await.unwrap().queued, 1);
 }
 
 async fn settings_and_models_are_shared(store: &dyn Store) {
@@ -572,6 +677,9 @@ suite!(
     a_pinned_job_stays_with_its_server,
     what_is_old_or_too_much_can_be_removed,
     the_pace_of_a_model_is_measured,
+    a_link_leads_to_the_output_while_it_is_there,
+    what_a_job_without_a_video_started_from_is_removed,
+    old_jobs_are_forgotten_but_never_before_their_webhook,
     settings_and_models_are_shared,
     changes_are_heard,
 );
@@ -594,4 +702,46 @@ async fn unusable_addresses_are_named_without_their_password() {
         let error = open(url).await.err().unwrap().to_string();
         assert!(error.contains("sqlite://") && !error.contains("secret"), "{error}");
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_of_sqlite_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("t2v.sqlite").display());
+    let store = open(&url).await.unwrap();
+    submit(store.as_ref(), &new_job("me")).await;
+    let mut files = 0;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        files += 1;
+    }
+    assert!(files >= 2, "the database and its log");
+}
+
+#[tokio::test]
+async fn webhooks_are_forgotten_with_their_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("t2v.sqlite").display());
+    let store = open(&url).await.unwrap();
+    end(store.as_ref(), None, Some("example.com")).await;
+    let due = store.due_notice(LEASE, 1).await.unwrap().unwrap();
+    store
+        .settle_notice(due.id, due.attempt, &Settlement::Delivered)
+        .await
+        .unwrap();
+    let kept = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let count = || async {
+        sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM outbox")
+            .fetch_one(&kept)
+            .await
+            .unwrap()
+    };
+    store.trim(LEASE, 10).await.unwrap();
+    assert_eq!(count().await, 1);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    store.trim(Duration::from_millis(5), 10).await.unwrap();
+    assert_eq!(count().await, 0);
 }

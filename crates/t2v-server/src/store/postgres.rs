@@ -3,22 +3,21 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool, Postgres, Row, SqlSafeStr,
-    migrate::{Migration, MigrationType, Migrator},
+    PgPool, Postgres, Row,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::sync::broadcast;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Change, Counts, DueNotice, Heartbeat, Live, Page, QueueLimits, Settlement, Store, StoreError, StoreResult,
-    StoredModel, Submitted, WorkerName, millis,
+    Ahead, Change, Counts, DueNotice, Heartbeat, Live, Page, QueueLimits, Settlement, Store, StoreError, StoreResult,
+    StoredModel, Submitted, WorkerName, migrations, millis,
     rows::{self, to_json},
     sql::impl_store,
     without_password,
 };
 use crate::{
-    job::{Claim, Job, JobId, NewJob, Outcome, State, Timestamp},
+    job::{Claim, Job, JobId, NewJob, Outcome, State, Timestamp, work},
     notice::Notice,
 };
 
@@ -56,7 +55,7 @@ impl PostgresStore {
             .acquire_timeout(ACQUIRE)
             .connect_with(options)
             .await?;
-        migrations().run(&pool).await?;
+        migrations(MIGRATIONS).run(&pool).await?;
         let (changes, _) = broadcast::channel(CHANGES);
         let listener = tokio::spawn(listen(pool.clone(), changes.clone()));
         Ok(Self {
@@ -118,16 +117,11 @@ fn read(payload: &str) -> Option<Change> {
     }
 }
 
-fn migrations() -> Migrator {
-    let sql = include_str!("../../migrations/postgres/0001_jobs.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "jobs".into(),
-        MigrationType::Simple,
-        sql,
-        false,
-    )])
-}
+/// The tables, step by step.
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("jobs", include_str!("../../migrations/postgres/0001_jobs.sql")),
+    ("work", include_str!("../../migrations/postgres/0002_work.sql")),
+];
 
 impl_store!(
     PostgresStore,

@@ -34,6 +34,11 @@ where
         preview: text("preview")?,
         outcome: optional_json("outcome", text("outcome")?)?,
         is_purged: time("purged_at")?.is_some(),
+        output_type: row
+            .try_get::<String, _>("output_type")?
+            .parse()
+            .map_err(damaged("output_type"))?,
+        link: text("link")?,
         created_at: Timestamp(number("created_at")?),
         started_at: time("started_at")?,
         finished_at: time("finished_at")?,

@@ -137,7 +137,13 @@ macro_rules! impl_store {
             }
 
             async fn ping(&self) -> StoreResult<()> {
-                sqlx::query("UPDATE servers SET seen_at = seen_at WHERE name = ''").execute(&self.writes).await?;
+                // A row of no server, changed each time: SQLite writes nothing that stays as it is.
+                sqlx::query(
+                    "INSERT INTO servers (name, seen_at) VALUES ('', 0) \
+                     ON CONFLICT (name) DO UPDATE SET seen_at = 1 - servers.seen_at",
+                )
+                .execute(&self.writes)
+                .await?;
                 Ok(())
             }
 
@@ -151,8 +157,8 @@ macro_rules! impl_store {
                 }
                 let row = sqlx::query(concat!(
                     "INSERT INTO jobs (owner, state, model, request, parameters, init, pinned_to, idempotency_key, \
-                     idempotency_digest, max_attempts, keep_ms, created_at) \
-                     VALUES ($1, 'queued', $2, $3, $4, $5, $6, $7, $8, $9, $10, ", $now, ") \
+                     idempotency_digest, max_attempts, keep_ms, work, output_type, link, created_at) \
+                     VALUES ($1, 'queued', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, ", $now, ") \
                      ON CONFLICT (owner, idempotency_key) DO NOTHING RETURNING *",
                 ))
                 .bind(&job.owner)
@@ -165,6 +171,9 @@ macro_rules! impl_store {
                 .bind(job.idempotency.as_ref().map(|name| &name.digest))
                 .bind(i64::from(job.max_attempts))
                 .bind(job.keep.map(millis))
+                .bind(i64::try_from(work(&job.parameters)).unwrap_or(i64::MAX))
+                .bind(job.output_type.name())
+                .bind(&job.link)
                 .fetch_optional(&mut *transaction)
                 .await?;
                 let Some(row) = row else {
@@ -212,24 +221,40 @@ macro_rules! impl_store {
                 Ok((jobs.collect::<StoreResult<_>>()?, has_more))
             }
 
-            async fn jobs_before(&self, id: JobId) -> StoreResult<u64> {
-                let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND id < $1")
-                    .bind(id.0)
-                    .fetch_one(&self.reads)
-                    .await?;
-                Ok(u64::try_from(rows::first::<_, i64>(&row)?).unwrap_or(0))
+            async fn ahead(&self, id: JobId) -> StoreResult<Vec<Ahead>> {
+                let rows = sqlx::query(
+                    "SELECT model, CAST(SUM(queued) AS BIGINT) AS queued, CAST(SUM(queued_work) AS BIGINT) AS queued_work, \
+                     CAST(SUM(running_work) AS BIGINT) AS running_work FROM (\
+                     SELECT model, 1 AS queued, work AS queued_work, 0 AS running_work FROM jobs \
+                     WHERE state = 'queued' AND id < $1 \
+                     UNION ALL SELECT model, 0, 0, work FROM jobs WHERE state = 'running') AS ahead GROUP BY model",
+                )
+                .bind(id.0)
+                .fetch_all(&self.reads)
+                .await?;
+                let ahead = |row: &<$database as sqlx::Database>::Row| -> StoreResult<Ahead> {
+                    let number = |column| -> StoreResult<u64> { Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0)) };
+                    Ok(Ahead {
+                        model: row.try_get("model")?,
+                        queued: number("queued")?,
+                        queued_work: number("queued_work")?,
+                        running_work: number("running_work")?,
+                    })
+                };
+                rows.iter().map(ahead).collect()
             }
 
-            async fn mean_generation_time(&self, model: &str) -> StoreResult<Option<Duration>> {
+            async fn pace(&self, model: &str) -> StoreResult<Option<f64>> {
                 let row = sqlx::query(
-                    "SELECT CAST(AVG(generation_ms) AS BIGINT) FROM (SELECT generation_ms FROM jobs \
-                     WHERE state = 'succeeded' AND model = $1 ORDER BY finished_at DESC LIMIT 20) AS latest",
+                    "SELECT CAST(SUM(generation_ms) AS BIGINT) AS time, CAST(SUM(work) AS BIGINT) AS work FROM \
+                     (SELECT generation_ms, work FROM jobs WHERE state = 'succeeded' AND model = $1 AND work > 0 \
+                     ORDER BY finished_at DESC LIMIT 20) AS latest",
                 )
                 .bind(model)
                 .fetch_one(&self.reads)
                 .await?;
-                let mean: Option<i64> = rows::first(&row)?;
-                Ok(mean.and_then(|mean| u64::try_from(mean).ok()).map(Duration::from_millis))
+                let (time, work): (Option<i64>, Option<i64>) = (row.try_get("time")?, row.try_get("work")?);
+                Ok(time.zip(work).map(|(time, work)| time as f64 / 1e3 / work as f64))
             }
 
             async fn counts(&self) -> StoreResult<Counts> {
@@ -432,7 +457,7 @@ macro_rules! impl_store {
                 let rows = sqlx::query(concat!(
                     "SELECT * FROM jobs WHERE state IN ('succeeded', 'failed', 'cancelled') AND (deleted_at IS NOT NULL \
                      OR (purged_at IS NULL AND (output IS NOT NULL OR init IS NOT NULL) AND (expires_at <= ", $now, " \
-                     OR id IN (SELECT id FROM (SELECT id, SUM(output_bytes) OVER (ORDER BY finished_at DESC, id DESC) \
+                     OR output IS NULL OR id IN (SELECT id FROM (SELECT id, SUM(output_bytes) OVER (ORDER BY finished_at DESC, id DESC) \
                      AS total FROM jobs WHERE purged_at IS NULL AND output IS NOT NULL) AS sums WHERE total > $1)))) \
                      ORDER BY finished_at, id LIMIT $2",
                 ))
@@ -455,12 +480,47 @@ macro_rules! impl_store {
                 Ok(())
             }
 
+            async fn trim(&self, age: Duration, limit: u32) -> StoreResult<u64> {
+                let mut transaction = self.writes.begin_with($begin).await?;
+                let trimmed = sqlx::query(concat!(
+                    "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_at < ", $now, " - $1 \
+                     AND state IN ('succeeded', 'failed', 'cancelled') \
+                     AND (purged_at IS NOT NULL OR (output IS NULL AND init IS NULL)) AND NOT EXISTS \
+                     (SELECT 1 FROM outbox WHERE job_id = jobs.id AND state IN ('pending', 'sending')) \
+                     ORDER BY finished_at LIMIT $2", $skip_locked, ")",
+                ))
+                .bind(millis(age))
+                .bind(i64::from(limit))
+                .execute(&mut *transaction)
+                .await?;
+                sqlx::query(concat!(
+                    "DELETE FROM outbox WHERE finished_at < ", $now, " - $1 AND state IN ('delivered', 'given_up') \
+                     AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = outbox.job_id)",
+                ))
+                .bind(millis(age))
+                .execute(&mut *transaction)
+                .await?;
+                transaction.commit().await?;
+                Ok(trimmed.rows_affected())
+            }
+
             async fn is_output(&self, output: &str) -> StoreResult<bool> {
                 let row = sqlx::query("SELECT id FROM jobs WHERE output = $1")
                     .bind(output)
                     .fetch_optional(&self.reads)
                     .await?;
                 Ok(row.is_some())
+            }
+
+            async fn linked_output(&self, link: &str) -> StoreResult<Option<String>> {
+                let row = sqlx::query(
+                    "SELECT output FROM jobs WHERE link = $1 AND output IS NOT NULL AND purged_at IS NULL \
+                     AND deleted_at IS NULL",
+                )
+                .bind(link)
+                .fetch_optional(&self.reads)
+                .await?;
+                row.as_ref().map(rows::first).transpose()
             }
 
             async fn server_seen(&self, name: &str, within: Duration) -> StoreResult<u64> {

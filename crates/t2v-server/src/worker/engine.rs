@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use t2v_pipeline::{CancelToken, InitMedia, Limits, Report, TextToVideoRequest, ValidationError};
 
-use crate::store::Live;
+use crate::{job::OutputType, store::Live};
 
 /// Makes videos from requests. Methods block, and are called on threads that may.
 pub trait Engine: Send + Sync {
@@ -70,6 +70,8 @@ pub struct Task<'a> {
     pub init: Option<InitMedia>,
     /// An empty folder for the files.
     pub folder: PathBuf,
+    /// The files to make.
+    pub variants: Vec<Variant>,
     /// Stops it.
     pub cancel: CancelToken,
     /// Is told how far it is.
@@ -94,11 +96,20 @@ pub enum Variant {
     Thumbnail,
     /// Pictures of the whole video side by side, JPEG.
     Spritesheet,
+    /// The video as an animated GIF, where it was asked for.
+    Gif,
 }
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Self; 3] = [Self::Video, Self::Thumbnail, Self::Spritesheet];
+    pub const ALL: [Self; 4] = [Self::Video, Self::Thumbnail, Self::Spritesheet, Self::Gif];
+
+    /// The files of a job.
+    #[must_use]
+    pub fn of(output_type: OutputType) -> Vec<Self> {
+        let is_made = |variant: &Self| *variant != Self::Gif || output_type == OutputType::Gif;
+        Self::ALL.into_iter().filter(is_made).collect()
+    }
 
     /// As OpenAI's API calls it.
     #[must_use]
@@ -107,6 +118,7 @@ impl Variant {
             Self::Video => "video",
             Self::Thumbnail => "thumbnail",
             Self::Spritesheet => "spritesheet",
+            Self::Gif => "gif",
         }
     }
 
@@ -117,6 +129,17 @@ impl Variant {
             Self::Video => "mp4",
             Self::Thumbnail => "webp",
             Self::Spritesheet => "jpg",
+            Self::Gif => "gif",
+        }
+    }
+}
+
+impl From<OutputType> for Variant {
+    /// The file that the URLs of the API of 2023 lead to.
+    fn from(output_type: OutputType) -> Self {
+        match output_type {
+            OutputType::Mp4 => Self::Video,
+            OutputType::Gif => Self::Gif,
         }
     }
 }

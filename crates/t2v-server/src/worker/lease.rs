@@ -65,7 +65,9 @@ async fn beat(
     standing: watch::Sender<Standing>,
 ) {
     let mut changes = store.changes();
-    let mut ticks = tokio::time::interval((time / BEATS).min(LONGEST_BEAT));
+    // The claim was the first one.
+    let period = (time / BEATS).min(LONGEST_BEAT);
+    let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut held_at = Instant::now();
     loop {

@@ -2,13 +2,15 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod receiver;
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -21,7 +23,7 @@ use t2v_server::{
     job::JobProgress,
     server::Server,
     store::Live,
-    worker::engine::{Engine, EngineError, Rendered, Task, Variant},
+    worker::engine::{Engine, EngineError, Rendered, Task},
 };
 
 pub(crate) const KEY: &str = "key-of-the-tests";
@@ -32,7 +34,9 @@ pub(crate) const KEY: &str = "key-of-the-tests";
 pub(crate) struct Stub {
     pub(crate) seeds: Mutex<Vec<u32>>,
     pub(crate) begun: AtomicUsize,
-    pub(crate) is_back: std::sync::atomic::AtomicBool,
+    pub(crate) is_back: AtomicBool,
+    /// Its list of models panics.
+    pub(crate) is_broken: AtomicBool,
     pub(crate) removed: Mutex<Vec<String>>,
 }
 
@@ -44,6 +48,7 @@ impl Stub {
 
 impl Engine for Stub {
     fn models(&self) -> Vec<String> {
+        assert!(!self.is_broken.load(Ordering::SeqCst), "the stub has no list of models");
         vec!["stub".into()]
     }
 
@@ -52,11 +57,16 @@ impl Engine for Stub {
         if request.model_id.as_deref().is_some_and(|model| model != "stub") {
             return Err(EngineError::UnknownModel(request.model_id.clone().unwrap()));
         }
+        // As real models have it: multiples of 8.
+        if request.height.is_some_and(|height| height % 8 != 0) {
+            return Err(faults_of_a_model("height"));
+        }
         let mut report = Report::default();
         report.model_id = "stub".into();
         report.prompt = request.prompt.clone();
         (report.width, report.height) = (request.width.unwrap_or(64), request.height.unwrap_or(64));
         (report.num_frames, report.fps) = (request.num_frames.unwrap_or(16), request.fps.unwrap_or(8));
+        report.num_inference_steps = request.num_inference_steps.unwrap_or(20);
         report.seed = request.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128() as u32);
         report.strength = init.map(|_| request.strength.unwrap_or(0.5));
         Ok(report)
@@ -108,23 +118,26 @@ impl Engine for Stub {
             });
             std::thread::sleep(Duration::from_millis(20));
         }
-        let files = Variant::ALL.map(|variant| {
+        let files = task.variants.iter().map(|variant| {
             let path = task.folder.join(variant.name());
             std::fs::write(&path, format!("{} of {}", variant.name(), task.request.seed.unwrap())).unwrap();
-            (variant, path)
+            (*variant, path)
         });
         Ok(Rendered {
             report: self.resolve(&task.request, task.init.as_ref()).unwrap(),
-            files: files.into(),
+            files: files.collect(),
         })
     }
 
     fn add_model(&self, _: &str, _: &str) -> Result<(), String> {
-        Err("the stub has one model".into())
+        Ok(())
     }
 
-    fn open_model(&self, _: &str) -> Result<(), String> {
-        Ok(())
+    fn open_model(&self, name: &str) -> Result<(), String> {
+        match name {
+            "damaged" => Err("the folder /srv/secret is damaged".into()),
+            _ => Ok(()),
+        }
     }
 
     fn remove_model(&self, name: &str) -> bool {
@@ -133,6 +146,19 @@ impl Engine for Stub {
     }
 
     fn clear_cache(&self) {}
+}
+
+/// A fault as only a model knows it; the library makes none from outside but of what it reads.
+fn faults_of_a_model(field: &str) -> EngineError {
+    let body = json!({"prompt": "x", field: -1});
+    let faults = TextToVideoRequest::from_json(&body).unwrap_err();
+    EngineError::Request(faults)
+}
+
+/// Prints what a test of a fault counted, as a row of the table in docs/operating.md.
+pub(crate) fn report(fault: &str, database: &str, [accepted, ended, webhooks]: [usize; 3]) {
+    assert_eq!(accepted, ended, "{fault}");
+    println!("| {fault} | {database} | {accepted} | {ended} | {webhooks} |");
 }
 
 /// A configuration with its data in `folder`; `toml`: further settings.
@@ -160,6 +186,10 @@ impl TestServer {
     }
 
     pub(crate) async fn start_in(folder: Arc<tempfile::TempDir>, toml: &str) -> Self {
+        // With RUST_LOG set, what servers log is shown.
+        if std::env::var_os("RUST_LOG").is_some() {
+            t2v_server::telemetry::init(false);
+        }
         let stub = Arc::new(Stub::default());
         let engine: Arc<dyn Engine> = Arc::clone(&stub) as _;
         let server = Server::start_with(config(folder.path(), toml), engine).await.unwrap();
@@ -370,6 +400,15 @@ impl Database {
             .execute(&self.admin)
             .await
             .unwrap();
+    }
+
+    /// Cuts every connection that servers have to it, as a restart of PostgreSQL does.
+    pub(crate) async fn cut_connections(&self) {
+        let cut = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        );
+        self.run(cut).await;
     }
 
     pub(crate) async fn drop(&self) {

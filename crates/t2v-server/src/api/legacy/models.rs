@@ -66,7 +66,8 @@ pub(super) async fn verify_model(State(app): Shared, request: Authorised) -> Res
     }
 }
 
-/// Adds the model of `url`, a folder below a model root of the server or a hub id, under the name `model_id`.
+/// Adds the model of `url`, a folder below a model root of the server or a hub id, under the name `model_id`. The `webhook` is told
+/// `{"status": "success", "message": "model loaded", "model_id": …}` once it is open, or `failed`.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/load_model", tag = "enterprise", request_body = LoadModelBody,
     responses((status = 200, description = "It is being opened.", body = Object), (status = "4XX", description = "The source is not one that may be opened, or the key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
@@ -98,7 +99,9 @@ async fn load(app: &crate::api::App, request: &Authorised) -> Result<Json<Value>
         }
     }
     let (name, source) = (request.required("model_id")?, request.required("url")?);
-    app.admin.load_model(&name, &source).await?;
+    app.admin
+        .load_model(&name, &source, request.optional("webhook")?)
+        .await?;
     Ok(Json(json!({"message": "model load started", "status": "success"})))
 }
 

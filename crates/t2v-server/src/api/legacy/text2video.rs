@@ -8,8 +8,8 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde_json::Value;
-use t2v_pipeline::{TextToVideoRequest, TextToVideoResponse};
+use serde_json::{Value, json};
+use t2v_pipeline::TextToVideoResponse;
 
 use super::request::Authorised;
 use crate::{
@@ -19,18 +19,48 @@ use crate::{
         schema::{ImageToVideoBody, TextToVideoBody},
     },
     inputs::Source,
-    job::{InitKind, Job, State as JobState},
+    job::{InitKind, Job, OutputType, State as JobState},
     service::{ServiceError, Submission},
-    worker::engine::Variant,
 };
 
 /// The fields that name something to start from.
 const INIT: [(&str, InitKind); 2] = [("init_image", InitKind::Image), ("init_video", InitKind::Video)];
 
+/// How the endpoints differ.
+struct Endpoint {
+    /// Where the result of a video is asked for, before its number.
+    fetch: &'static str,
+    /// The output type of requests that say none.
+    output_type: OutputType,
+    /// The field that must be there besides the prompt.
+    required: Option<&'static str>,
+}
+
+const TEXT: Endpoint = Endpoint {
+    fetch: "/api/v1/enterprise/video/fetch",
+    output_type: OutputType::Mp4,
+    required: None,
+};
+const TEXT_V6: Endpoint = Endpoint {
+    fetch: "/api/v6/video/fetch",
+    output_type: OutputType::Gif,
+    required: None,
+};
+const IMAGE: Endpoint = Endpoint {
+    required: Some("init_image"),
+    ..TEXT
+};
+const IMAGE_V6: Endpoint = Endpoint {
+    output_type: OutputType::Mp4,
+    required: Some("init_image"),
+    ..TEXT_V6
+};
+
 /// Makes a video from a prompt. Done within the server's `--wait`, it is answered with `success`, else with `processing`.
 ///
 /// Besides the fields of 2023: `num_frames`, `fps`, `clip_skip`, `init_image` and `init_video` (a URL, a data URL or base64),
-/// `temp` (files are removed after a day). Numbers may be texts, switches "yes" or "no"; unknown fields are ignored. With the
+/// `temp` (files are removed after a day), `output_type` (`mp4` or `gif`: what `output` leads to), and `instant_response` (no
+/// waiting: `future_links` has the URL at which the video will be). Numbers may be texts, switches "yes" or "no"; unknown fields are ignored. With the
 /// header `Idempotency-Key` several submissions of the same make one video.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/text2video", tag = "enterprise", request_body = TextToVideoBody,
@@ -47,10 +77,10 @@ const INIT: [(&str, InitKind); 2] = [("init_image", InitKind::Image), ("init_vid
     )
 )]
 pub(super) async fn text2video(State(app): Shared, request: Authorised) -> Result<Response, Legacy> {
-    generate(&app, request, "/api/v1/enterprise/video/fetch").await
+    generate(&app, request, &TEXT).await
 }
 
-/// The same under the path of version 6.
+/// The same under the path of version 6, whose `output_type` is `gif` where nothing is said.
 #[utoipa::path(
     post, path = "/api/v6/video/text2video", tag = "enterprise", request_body = TextToVideoBody,
     responses(
@@ -60,7 +90,7 @@ pub(super) async fn text2video(State(app): Shared, request: Authorised) -> Resul
     )
 )]
 pub(super) async fn text2video_v6(State(app): Shared, request: Authorised) -> Result<Response, Legacy> {
-    generate(&app, request, "/api/v6/video/fetch").await
+    generate(&app, request, &TEXT_V6).await
 }
 
 /// Makes a video from a picture, `init_image`, and a prompt.
@@ -73,8 +103,7 @@ pub(super) async fn text2video_v6(State(app): Shared, request: Authorised) -> Re
     )
 )]
 pub(super) async fn img2video(State(app): Shared, request: Authorised) -> Result<Response, Legacy> {
-    request.required("init_image")?;
-    generate(&app, request, "/api/v1/enterprise/video/fetch").await
+    generate(&app, request, &IMAGE).await
 }
 
 /// The same under the path of version 6.
@@ -87,46 +116,80 @@ pub(super) async fn img2video(State(app): Shared, request: Authorised) -> Result
     )
 )]
 pub(super) async fn img2video_v6(State(app): Shared, request: Authorised) -> Result<Response, Legacy> {
-    request.required("init_image")?;
-    generate(&app, request, "/api/v6/video/fetch").await
+    generate(&app, request, &IMAGE_V6).await
 }
 
-async fn generate(app: &App, request: Authorised, fetch: &str) -> Result<Response, Legacy> {
+async fn generate(app: &App, request: Authorised, endpoint: &Endpoint) -> Result<Response, Legacy> {
     let owner = request.owner.clone();
-    let job = app.service.submit(&owner, submission(request)?).await?;
-    let job = app.service.wait(job, app.wait).await?;
+    let submission = submission(request, endpoint)?;
+    let wait = match submission.has_link {
+        true => Duration::ZERO,
+        false => app.wait,
+    };
+    let job = app.service.submit(&owner, submission).await?;
+    let job = app.service.wait(job, wait).await?;
     let response = match job.state {
-        JobState::Queued | JobState::Running => processing(app, &job, fetch).await?,
+        JobState::Queued | JobState::Running => processing(app, &job, endpoint.fetch).await?,
         _ => ended(app, &job),
     };
     let status = match &response {
         TextToVideoResponse::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::OK,
     };
-    Ok((status, Json(response)).into_response())
+    let is_processing = matches!(response, TextToVideoResponse::Processing(_));
+    let mut body = serde_json::to_value(response).unwrap_or_default();
+    if let Some(link) = job.link.as_deref().filter(|_| is_processing) {
+        let url = app.service.outputs.url(link, job.output_type.into());
+        body["future_links"] = json!([url]);
+    }
+    Ok((status, Json(body)).into_response())
 }
 
 /// What a body asks for.
-fn submission(request: Authorised) -> Result<Submission, ServiceError> {
-    let mut submission = Submission::new(TextToVideoRequest::from_json(&request.body)?);
+fn submission(request: Authorised, endpoint: &Endpoint) -> Result<Submission, ServiceError> {
+    let Some(body) = request.body.as_object() else {
+        return Err(ServiceError::fault("body", "The body must be a JSON object."));
+    };
+    let mut submission = Submission::read(body);
     submission.idempotency_key = request.idempotency_key.clone();
     submission.pinned = true;
-    submission.temporary = request.body.get("temp").is_some_and(is_yes);
-    for (field, kind) in INIT {
-        if let Some(text) = request.optional(field)? {
-            let source = Source::parse(&text).map_err(|error| {
-                ServiceError::fault(field, format!("The {} is not usable: {error}", field.replace('_', " ")))
-            })?;
-            submission.init = Some((field, kind, source));
-        }
+    submission.temporary = body.get("temp").is_some_and(is_yes);
+    submission.has_link = body.get("instant_response").is_some_and(is_yes);
+    let faults = &mut submission.faults;
+    if let Some(field) = endpoint.required {
+        faults.take(request.required(field))?;
     }
+    for (field, kind) in INIT {
+        let Some(text) = faults.take(request.optional(field))?.flatten() else {
+            continue;
+        };
+        let source = Source::parse(&text).map_err(|error| {
+            ServiceError::fault(field, format!("The {} is not usable: {error}", field.replace('_', " ")))
+        });
+        submission.init = faults
+            .take(source)?
+            .map(|source| (field, kind, source))
+            .or(submission.init);
+    }
+    let asked = faults.take(request.optional("output_type"))?.flatten();
+    submission.output_type = faults
+        .take(output_type(asked.as_deref()))?
+        .flatten()
+        .unwrap_or(endpoint.output_type);
     Ok(submission)
+}
+
+/// The output type of a request, if it says one.
+pub(in crate::api) fn output_type(asked: Option<&str>) -> Result<Option<OutputType>, ServiceError> {
+    let parsed = asked.map(|asked| asked.trim().parse()).transpose();
+    parsed.map_err(|fault: String| ServiceError::fault("output_type", fault))
 }
 
 /// Whether a switch says yes, in the ways in which clients write it.
 pub(in crate::api) fn is_yes(value: &Value) -> bool {
     match value {
         Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() == Some(1.0),
         Value::String(text) => ["yes", "true", "1", "on"].contains(&text.trim().to_lowercase().as_str()),
         _ => false,
     }
@@ -137,7 +200,7 @@ pub(super) fn ended(app: &App, job: &Job) -> TextToVideoResponse {
     let id = u64::try_from(job.id.0).unwrap_or_default();
     match (job.success(), job.failure()) {
         (Some(success), _) => {
-            let url = app.service.outputs.url(&success.output, Variant::Video);
+            let url = app.service.outputs.url(&success.output, job.output_type.into());
             TextToVideoResponse::success(id, success.generation_time, vec![url])
         }
         (_, Some(failure)) => TextToVideoResponse::failed(Some(id), failure.message.clone()),
@@ -154,4 +217,45 @@ async fn processing(app: &App, job: &Job, fetch: &str) -> Result<TextToVideoResp
         .eta_or(app.wait.max(Duration::from_secs(1)));
     let url = format!("{}{fetch}/{id}", app.public_url);
     Ok(TextToVideoResponse::processing(id, eta, url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_say_yes_in_the_ways_of_clients() {
+        for yes in [
+            json!(true),
+            json!("yes"),
+            json!(" YES "),
+            json!("on"),
+            json!(1),
+            json!(1.0),
+            json!("1"),
+        ] {
+            assert!(is_yes(&yes), "{yes}");
+        }
+        for no in [
+            json!(false),
+            json!("no"),
+            json!(null),
+            json!(0),
+            json!(2),
+            json!(""),
+            json!([1]),
+        ] {
+            assert!(!is_yes(&no), "{no}");
+        }
+    }
+
+    #[test]
+    fn output_types_are_named_or_left_to_the_endpoint() {
+        assert_eq!(output_type(None).unwrap(), None);
+        assert_eq!(output_type(Some(" GIF ")).unwrap(), Some(OutputType::Gif));
+        let Err(ServiceError::Faults(faults)) = output_type(Some("base64")) else {
+            panic!("there is no such type");
+        };
+        assert_eq!(faults["output_type"], ["The output type must be mp4 or gif."]);
+    }
 }

@@ -1,14 +1,11 @@
 //! New videos.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     extract::{Request, State},
     http::StatusCode,
 };
 use serde_json::Value;
-use t2v_pipeline::TextToVideoRequest;
 
 use super::{
     Bearer,
@@ -16,13 +13,13 @@ use super::{
 };
 use crate::{
     api::{
-        App, Shared,
+        Shared,
         error::{OpenAi, OpenAiError},
-        legacy::{idempotency_key, is_yes},
+        legacy::{idempotency_key, is_yes, output_type},
         schema::CreateBody,
     },
     document::Document,
-    service::{Service, ServiceError, Submission},
+    service::{ServiceError, Submission},
 };
 
 /// Queues a video.
@@ -50,68 +47,37 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Document>), OpenAi> {
     let idempotency_key = idempotency_key(request.headers())?;
     let form = Form::read(request, &app).await?;
-    let mut submission = submission(&app, form).await?;
+    let mut submission = submission(form)?;
     submission.idempotency_key = idempotency_key;
     let job = app.service.submit(&owner, submission).await?;
     Ok((StatusCode::OK, Json(app.service.document(&job).await?)))
 }
 
 /// What a form asks for.
-async fn submission(app: &Arc<App>, form: Form) -> Result<Submission, ServiceError> {
+fn submission(form: Form) -> Result<Submission, ServiceError> {
     let Form { mut fields, reference } = form;
     fields.remove("key");
     if let Some(model) = fields.remove("model").filter(|model| !is_blank(model)) {
         fields.insert("model_id".into(), model);
     }
-    let size = fields
-        .remove("size")
-        .filter(|size| !is_blank(size))
-        .map(|size| parse_size(&size))
-        .transpose()?;
-    let seconds = fields.remove("seconds").filter(|seconds| !is_blank(seconds));
-    let seconds = seconds.map(|seconds| parse_seconds(&seconds)).transpose()?;
-    let temporary = fields.get("temp").is_some_and(is_yes);
-    let mut request = TextToVideoRequest::from_json(&Value::Object(fields))?;
-    fit(&app.service, &mut request, size, seconds).await?;
-    let mut submission = Submission::new(request);
-    submission.temporary = temporary;
+    let mut stated = |field: &str| fields.remove(field).filter(|value| !is_blank(value));
+    let (size, seconds, kind) = (stated("size"), stated("seconds"), stated("output_type"));
+    let mut submission = Submission::read(&fields);
+    submission.temporary = fields.get("temp").is_some_and(is_yes);
+    let faults = &mut submission.faults;
+    submission.size = faults.take(size.map(|size| parse_size(&size)).transpose())?.flatten();
+    submission.seconds = faults
+        .take(seconds.map(|seconds| parse_seconds(&seconds)).transpose())?
+        .flatten();
+    let kind = kind.map(|kind| kind.as_str().unwrap_or_default().to_owned());
+    submission.output_type = faults.take(output_type(kind.as_deref()))?.flatten().unwrap_or_default();
+    let reference = faults.take(reference)?.flatten();
     submission.init = reference.map(|(kind, source)| (REFERENCE, kind, source));
     Ok(submission)
 }
 
 fn is_blank(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
-}
-
-/// Turns a size and seconds into what the model can make. Fields of the API of 2023 that say the same come first.
-async fn fit(
-    service: &Service,
-    request: &mut TextToVideoRequest,
-    size: Option<[u32; 2]>,
-    seconds: Option<f64>,
-) -> Result<(), ServiceError> {
-    if size.is_none() && seconds.is_none() {
-        return Ok(());
-    }
-    let mut plain = TextToVideoRequest::new("");
-    (plain.model_id, plain.fps) = (request.model_id.clone(), request.fps);
-    let usual = service.resolve(plain, None).await?;
-    let frames = seconds.map(|seconds| (seconds * f64::from(usual.fps)).round().min(f64::from(u32::MAX)) as u32);
-    let wanted = (
-        size.unwrap_or([usual.width, usual.height]),
-        frames.unwrap_or(usual.num_frames),
-    );
-    let ([width, height], frames) = service
-        .engine
-        .nearest(request.model_id.as_deref(), wanted.0, wanted.1)?;
-    if size.is_some() {
-        request.width = request.width.or(Some(width));
-        request.height = request.height.or(Some(height));
-    }
-    if seconds.is_some() {
-        request.num_frames = request.num_frames.or(Some(frames));
-    }
-    Ok(())
 }
 
 fn parse_size(value: &Value) -> Result<[u32; 2], ServiceError> {

@@ -20,7 +20,7 @@ use crate::{
         error::{OpenAi, OpenAiError},
     },
     auth::Owner,
-    document::{Document, merge_patch},
+    document::{Document, changed_fields},
     job::{Job, JobId},
     service::{Service, ServiceError},
     store::{Change, Live},
@@ -31,8 +31,10 @@ const POLL: Duration = Duration::from_secs(1);
 /// The least time between two events: a page needs no more.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Follows a video until it ends: first an event `snapshot` with the whole document of the video, then events `patch`, each a
-/// JSON Merge Patch of it, and at the end an event `end`. After a lost connection the same begins anew, so nothing is missed.
+/// Follows a video until it ends: first an event `snapshot` with the whole document of the video, then events `patch`, each
+/// with the fields of the document that changed and their new values, and at the end an event `end`. A field of a patch takes the
+/// place of the document's whole, and `null` is a value like others (so this is not the Merge Patch of RFC 7396). After a lost
+/// connection the same begins anew, so nothing is missed.
 #[utoipa::path(
     get, path = "/v1/videos/{id}/events", tag = "videos", security(("key" = [])),
     params(("id" = String, Path, description = "The id of the video.")),
@@ -98,7 +100,7 @@ impl Follower {
             match told {
                 None => return Some(Event::default().event("snapshot").data(document.to_string())),
                 Some((old, _)) => {
-                    if let Some(patch) = merge_patch(&old, &document) {
+                    if let Some(patch) = changed_fields(&old, &document) {
                         return Some(Event::default().event("patch").data(patch.to_string()));
                     }
                 }

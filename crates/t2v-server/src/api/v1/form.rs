@@ -23,10 +23,13 @@ use crate::{
 /// The field that has a file to start from.
 pub(super) const REFERENCE: &str = "input_reference";
 
+/// What a form starts from, if anything, or what is wrong with that.
+type Reference = Result<Option<(InitKind, Source)>, ServiceError>;
+
 /// The fields of a form, and its file.
 pub(super) struct Form {
     pub(super) fields: Map<String, Value>,
-    pub(super) reference: Option<(InitKind, Source)>,
+    pub(super) reference: Reference,
 }
 
 impl Form {
@@ -43,24 +46,28 @@ impl Form {
         }
         let bytes = Bytes::from_request(request, app).await.map_err(unreadable)?;
         let mut fields = object(&bytes)?;
-        let reference = fields.remove(REFERENCE).map(|value| reference(&value)).transpose()?;
-        Ok(Self {
-            fields,
-            reference: reference.flatten(),
-        })
+        let reference = fields.remove(REFERENCE).map_or(Ok(None), |value| reference(&value));
+        Ok(Self { fields, reference })
     }
 
     async fn of_parts(mut form: Multipart) -> Result<Self, OpenAi> {
-        let (mut fields, mut reference) = (Map::new(), None);
+        let (mut fields, mut reference) = (Map::new(), Ok(None));
         while let Some(part) = form.next_field().await.map_err(broken)? {
             let name = part.name().unwrap_or_default().to_owned();
             if name != REFERENCE {
                 fields.insert(name, part.text().await.map_err(broken)?.into());
                 continue;
             }
+            let is_file = part.file_name().is_some_and(|name| !name.is_empty()) || part.content_type().is_some();
             let is_video = part.content_type().is_some_and(|kind| kind.starts_with("video/"));
             let kind = if is_video { InitKind::Video } else { InitKind::Image };
-            reference = Some((kind, Source::Bytes(part.bytes().await.map_err(broken)?)));
+            let bytes = part.bytes().await.map_err(broken)?;
+            reference = match (is_file, std::str::from_utf8(&bytes)) {
+                // A form's field for a file that nobody chose.
+                _ if bytes.is_empty() => Ok(None),
+                (false, Ok(text)) => self::reference(&text.into()),
+                _ => Ok(Some((kind, Source::Bytes(bytes)))),
+            };
         }
         Ok(Self { fields, reference })
     }
@@ -70,13 +77,16 @@ fn broken(error: MultipartError) -> OpenAi {
     ApiError::Body(error.status(), error.body_text()).into()
 }
 
-/// A reference in JSON: a text, or an object with the text in `image_url`.
-fn reference(value: &Value) -> Result<Option<(InitKind, Source)>, ServiceError> {
+/// A reference in JSON: a text, or an object with the text in `image_url`; a blank text is none.
+fn reference(value: &Value) -> Reference {
     let text = match value {
         Value::Null => return Ok(None),
         Value::Object(object) => object.get("image_url").and_then(Value::as_str),
         other => other.as_str(),
     };
+    if text.is_some_and(|text| text.trim().is_empty()) {
+        return Ok(None);
+    }
     let text = text.ok_or_else(|| {
         let fault = "The input reference must be a file, a URL, a data URL, or an object with an `image_url`.";
         ServiceError::fault(REFERENCE, fault)
@@ -85,4 +95,26 @@ fn reference(value: &Value) -> Result<Option<(InitKind, Source)>, ServiceError> 
     let source = Source::parse(text)
         .map_err(|error| ServiceError::fault(REFERENCE, format!("The input reference is not usable: {error}")))?;
     Ok(Some((if is_video { InitKind::Video } else { InitKind::Image }, source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_blank_reference_is_none() {
+        for blank in [json!(null), json!(""), json!(" \n"), json!({"image_url": ""})] {
+            assert!(reference(&blank).unwrap().is_none(), "{blank}");
+        }
+        for wrong in [json!(5), json!({}), json!({"image_url": 5}), json!("no such thing!")] {
+            assert!(reference(&wrong).is_err(), "{wrong}");
+        }
+        let found = reference(&json!({"image_url": "https://example.com/a.png"})).unwrap();
+        assert_eq!(
+            found,
+            Some((InitKind::Image, Source::Url("https://example.com/a.png".into())))
+        );
+    }
 }

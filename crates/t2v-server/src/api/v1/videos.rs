@@ -3,8 +3,8 @@
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
-    http::HeaderMap,
-    response::Response,
+    http::{HeaderMap, HeaderName},
+    response::{AppendHeaders, Response},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -24,6 +24,8 @@ use crate::{
     worker::engine::Variant,
 };
 
+/// The header by which OpenAI's own clients pace themselves.
+const POLL_AFTER: HeaderName = HeaderName::from_static("openai-poll-after-ms");
 /// Videos on a page, where a client does not say, and at most.
 const USUAL_PAGE: u32 = 20;
 const LONGEST_PAGE: u32 = 100;
@@ -110,7 +112,7 @@ pub(super) async fn list(
     }))
 }
 
-/// A video.
+/// A video. Until it has ended, the header `openai-poll-after-ms` says when to ask again.
 #[utoipa::path(
     get, path = "/v1/videos/{id}", tag = "videos", security(("key" = [])),
     params(("id" = String, Path, description = "Its id.")),
@@ -124,9 +126,20 @@ pub(super) async fn retrieve(
     State(app): Shared,
     Bearer(owner): Bearer,
     Path(id): Path<String>,
-) -> Result<Json<Document>, OpenAi> {
+) -> Result<(Poll, Json<Document>), OpenAi> {
     let job = app.service.job(&owner, parse(&id)?).await?;
-    Ok(Json(app.service.document(&job).await?))
+    let document = app.service.document(&job).await?;
+    let poll = (!job.state.is_final()).then(|| (POLL_AFTER, poll_after(document.eta)));
+    Ok((AppendHeaders(poll), Json(document)))
+}
+
+/// When to ask again, as a header.
+type Poll = AppendHeaders<Option<(HeaderName, u64)>>;
+
+/// Milliseconds after which to ask again: a quarter of what is left, so that nobody waits much longer than it takes.
+fn poll_after(eta: Option<f64>) -> u64 {
+    let seconds = eta.map_or(1.0, |eta| (eta / 4.0).clamp(0.5, 5.0));
+    (seconds * 1e3) as u64
 }
 
 /// What is left of a video.
@@ -188,7 +201,7 @@ pub(super) async fn cancel(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ContentQuery {
-    /// `video` (MP4), `thumbnail` (WebP) or `spritesheet` (JPEG).
+    /// `video` (MP4), `thumbnail` (WebP), `spritesheet` (JPEG), or `gif`, where `output_type` asked for one.
     #[param(inline)]
     variant: Option<VariantName>,
 }
@@ -199,6 +212,7 @@ enum VariantName {
     Video,
     Thumbnail,
     Spritesheet,
+    Gif,
 }
 
 /// A file of a video, whole or in part (`Range`).
@@ -206,8 +220,8 @@ enum VariantName {
     get, path = "/v1/videos/{id}/content", tag = "videos", security(("key" = [])),
     params(("id" = String, Path, description = "Its id."), ContentQuery),
     responses(
-        (status = 200, description = "The file.", content((Vec<u8> = "video/mp4"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"))),
-        (status = 206, description = "A part of it.", content((Vec<u8> = "video/mp4"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"))),
+        (status = 200, description = "The file.", content((Vec<u8> = "video/mp4"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/gif"))),
+        (status = 206, description = "A part of it.", content((Vec<u8> = "video/mp4"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/gif"))),
         (status = 416, description = "The part is beyond its end."),
         (status = "4XX", description = "There is none yet, or not any more, or the key is wrong.", body = OpenAiError),
         (status = "5XX", description = "Something is missing for now.", body = OpenAiError)
@@ -226,6 +240,7 @@ pub(super) async fn content(
         None | Some(VariantName::Video) => Variant::Video,
         Some(VariantName::Thumbnail) => Variant::Thumbnail,
         Some(VariantName::Spritesheet) => Variant::Spritesheet,
+        Some(VariantName::Gif) => Variant::Gif,
     };
     let name = output(&job)?;
     let content = app
@@ -251,4 +266,17 @@ fn output(job: &Job) -> Result<&str, ServiceError> {
 
 pub(super) fn parse(id: &str) -> Result<JobId, ServiceError> {
     job_id(id).ok_or(ServiceError::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_ask_again_in_good_time() {
+        assert_eq!(poll_after(None), 1000);
+        assert_eq!(poll_after(Some(0.1)), 500);
+        assert_eq!(poll_after(Some(8.0)), 2000);
+        assert_eq!(poll_after(Some(1e9)), 5000);
+    }
 }
