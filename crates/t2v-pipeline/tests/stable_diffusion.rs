@@ -102,6 +102,8 @@ fn long_clips_ask_for_windows() {
         .unwrap();
     assert_eq!(made.num_frames(), 17);
     assert_eq!(made.report().request().free_noise, Some(FreeNoise::new(8, 4)));
+    let adapter = made.report().motion_adapter.clone().unwrap();
+    assert_eq!((adapter.name.as_str(), adapter.sha256.len()), ("motion_adapter", 64));
     for (windows, part) in [
         (FreeNoise::new(17, 4), "between 1 and 16"),
         (FreeNoise::new(8, 9), "context_stride"),
