@@ -205,14 +205,14 @@ async fn pictures_begin_with_pictures_and_keep_what_a_mask_hides() {
     let answer = pictures.ask("img2img", all).await;
     assert_ne!(pictures.pictures(&answer).await, one);
 
-    // A mask that shows nothing leaves the picture as the autoencoder has it; one that shows all does not.
+    // Where a mask shows nothing, the prompt paints nothing.
     let mask = |grey| data_url(GrayImage::from_pixel(32, 32, Luma([grey])));
-    let masked = |grey, seed| {
-        let body = json!({"init_image": data_url(init.clone()), "mask_image": mask(grey), "seed": seed});
+    let masked = |grey, prompt: &str| {
+        let body = json!({"init_image": data_url(init.clone()), "mask_image": mask(grey), "prompt": prompt});
         async { pictures.pictures(&pictures.ask("inpaint", body).await).await }
     };
-    assert_eq!(masked(0, 1).await, masked(0, 2).await);
-    assert_ne!(masked(255, 1).await, masked(255, 2).await);
+    assert_eq!(masked(0, "a red ball").await, masked(0, "a blue sky").await);
+    assert_ne!(masked(255, "a red ball").await, masked(255, "a blue sky").await);
 
     for (name, missing) in [
         ("img2img", &["init_image"][..]),
