@@ -197,6 +197,16 @@ impl ModelRegistry {
         self.additions.insert_textual_inversion(name.into(), path.into());
     }
 
+    /// Takes the name of a LoRA away; whether there was one. Models that are open keep it until [`clear`](Self::clear).
+    pub fn remove_lora(&self, name: &str) -> bool {
+        self.additions.remove_lora(name)
+    }
+
+    /// Takes the name of a learnt word away; whether there was one. Models that are open keep it until [`clear`](Self::clear).
+    pub fn remove_textual_inversion(&self, name: &str) -> bool {
+        self.additions.remove_textual_inversion(name)
+    }
+
     /// Names of the registered LoRAs, sorted.
     #[must_use]
     pub fn loras(&self) -> Vec<String> {

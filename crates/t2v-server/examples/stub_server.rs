@@ -10,7 +10,7 @@ use t2v_server::{
     config::{Config, Flags},
     server::Server,
     shutdown, telemetry,
-    worker::engine::{Engine, EngineError, Rendered, Task, Variant},
+    worker::engine::{Engine, EngineError, Entry, Rendered, Task, Variant},
 };
 
 /// Bytes of its video: what 16 frames of 64 by 64 pixels come to.
@@ -57,7 +57,7 @@ impl Engine for Instantly {
         })
     }
 
-    fn add_model(&self, _: &str, _: &str) -> Result<(), String> {
+    fn add_model(&self, _: &str, _: &Entry) -> Result<(), String> {
         Err("the stub has one model".into())
     }
 

@@ -17,7 +17,7 @@ use crate::{
     service::{ServiceError, check_webhook},
     shutdown::Shutdown,
     store::{Store, StoreError, StoredModel},
-    worker::engine::Engine,
+    worker::engine::{Engine, Entry, EntryKind},
 };
 
 /// The setting that has a storage which was changed while servers ran.
@@ -47,22 +47,22 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Adds a model under a name, and begins to open it: whether that goes well is in the log, and in
-    /// [`Engine::models`], which the model leaves again if not, and is told to `webhook`.
+    /// Adds a model, or what requests may add to models, under a name, and begins to open it: whether that goes well is in the log, and in
+    /// [`Engine::names`], which it leaves again if not, and is told to `webhook`.
     ///
     /// # Errors
     /// A name, a source or a webhook that may not be.
-    pub async fn load_model(&self, name: &str, source: &str, webhook: Option<String>) -> Result<(), ServiceError> {
+    pub async fn load_model(&self, name: &str, entry: Entry, webhook: Option<String>) -> Result<(), ServiceError> {
         let mut faults = Faults::default();
         if let Some(url) = &webhook {
             faults.take(check_webhook(&self.webhooks, url.clone()).await)?;
         }
-        let source = faults.take(self.source(name, source))?;
-        let source = faults.or(source)?;
+        let entry = faults.take(self.entry(name, entry))?;
+        let entry = faults.or(entry)?;
         self.engine
-            .add_model(name, &source)
+            .add_model(name, &entry)
             .map_err(|fault| ServiceError::fault("url", format!("The url is not usable: {fault}.")))?;
-        self.store.add_model(name, &source).await?;
+        self.store.add_model(name, &entry.to_text()).await?;
         tokio::spawn(
             Opening {
                 engine: Arc::clone(&self.engine),
@@ -76,17 +76,41 @@ impl Admin {
     }
 
     /// What is to be opened under a name.
-    fn source(&self, name: &str, source: &str) -> Result<String, ServiceError> {
+    fn entry(&self, name: &str, entry: Entry) -> Result<Entry, ServiceError> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         if name.is_empty() || name.len() > 100 || !name.chars().all(is_plain) {
             let fault = "The model id must be 1 to 100 letters, digits, `-`, `_`, `.` and `/`.";
             return Err(ServiceError::fault("model_id", fault));
         }
-        self.allowed(source).map_err(|fault| ServiceError::fault("url", fault))
+        let is_other = |(taken, kind): &(String, EntryKind)| taken == name && kind.is_model() != entry.kind.is_model();
+        if self.engine.names().iter().any(is_other) {
+            let fault = "The model id is the name of something of another kind: delete that first.";
+            return Err(ServiceError::fault("model_id", fault));
+        }
+        let mut faults = Faults::default();
+        let mut allowed = |field: &str, source: &str, may_be_hub: bool| {
+            let source = self.allowed(source, may_be_hub && self.allow_hub);
+            faults.take(
+                source.map_err(|fault| ServiceError::fault(field, format!("The {} {fault}", field.replace('_', " ")))),
+            )
+        };
+        let source = allowed("url", &entry.source, entry.kind == EntryKind::Model)?;
+        let mut part = |field: &str, path: Option<String>| match path {
+            Some(path) => allowed(field, &path, false),
+            None => Ok(None),
+        };
+        let motion_adapter = part("motion_adapter", entry.motion_adapter)?;
+        let config = part("config", entry.config)?;
+        Ok(Entry {
+            source: faults.or(source)?,
+            kind: entry.kind,
+            motion_adapter,
+            config,
+        })
     }
 
-    /// What may be opened: a folder below one of the roots, where links lead, too; a hub id if that is allowed.
-    fn allowed(&self, source: &str) -> Result<String, String> {
+    /// What may be opened: a folder or file below one of the roots, where links lead, too; a hub id if that is allowed.
+    fn allowed(&self, source: &str, is_hub_allowed: bool) -> Result<String, String> {
         let local = source.strip_prefix("file://").unwrap_or(source);
         if let Ok(folder) = Path::new(local).canonicalize() {
             let is_below = |root: &PathBuf| root.canonicalize().is_ok_and(|root| folder.starts_with(root));
@@ -106,14 +130,10 @@ impl Admin {
                 .next()
                 .is_some_and(|name| !name.is_empty() && !name.starts_with('.'))
             && parts.next().is_none();
-        match (is_id, self.allow_hub) {
+        match (is_id, is_hub_allowed) {
             (true, true) => Ok(id.to_owned()),
             // Whether there is such a folder elsewhere is not told.
-            _ => Err(
-                "The url must be a folder below one of the server's model roots, or a hub id where the server \
-                      allows these."
-                    .into(),
-            ),
+            _ => Err("must be a folder or file below one of the server's model roots, or a hub id where the server allows these.".into()),
         }
     }
 
@@ -187,10 +207,11 @@ impl Admin {
 
 /// Takes in models that were added while servers ran.
 pub(crate) async fn take_stored_models(store: &dyn Store, engine: &dyn Engine) -> Result<(), StoreError> {
-    let known = engine.models();
+    let known = engine.names();
     for model in store.models().await? {
-        if !known.contains(&model.name)
-            && let Err(reason) = engine.add_model(&model.name, &model.source)
+        let is_new = !known.iter().any(|(name, _)| *name == model.name);
+        if is_new
+            && let Err(reason) = Entry::from_text(&model.source).and_then(|entry| engine.add_model(&model.name, &entry))
         {
             tracing::warn!(model = model.name, reason, "a model cannot be used");
         }

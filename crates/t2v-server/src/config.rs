@@ -2,6 +2,7 @@
 
 mod fields;
 mod flags;
+mod models;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,7 +11,7 @@ pub use flags::Flags;
 use serde::Deserialize;
 use t2v_pipeline::{DeviceName, Dtype, webhook::WebhookSecret};
 
-use crate::outputs::StorageSettings;
+use crate::{outputs::StorageSettings, worker::engine::Entry};
 
 /// All that a server can be told. `Debug` shows no keys and secrets.
 #[derive(Clone)]
@@ -33,8 +34,8 @@ pub struct Config {
     pub keys: Vec<String>,
     /// Further keys, by their hashes.
     pub hashed_keys: Vec<HashedKey>,
-    /// Models by name, besides the embedded one.
-    pub models: BTreeMap<String, String>,
+    /// Models by name, besides the embedded one, and what requests may add to them.
+    pub models: BTreeMap<String, Entry>,
     /// The model of requests that name none.
     pub default_model: Option<String>,
     /// Folders below which `load_model` may open models.
@@ -128,6 +129,19 @@ impl Config {
         }
     }
 
+    /// Files of models, and of what requests may add to them, that are not there: a sentence each.
+    #[must_use]
+    pub fn missing_files(&self) -> Vec<String> {
+        let missing = self.models.iter().filter_map(|(name, entry)| {
+            let path = crate::models::missing(entry)?;
+            let field = models::field(entry, path);
+            Some(format!(
+                "{field}: {path} of `{name}` is not there, or not what it should be."
+            ))
+        });
+        missing.collect()
+    }
+
     fn of(fields: &mut Fields) -> Self {
         let data_dir: PathBuf = fields.or("data_dir", PathBuf::from("t2v-data"));
         let below = |name: &str| std::path::absolute(data_dir.join(name)).unwrap_or_else(|_| data_dir.join(name));
@@ -149,7 +163,7 @@ impl Config {
             name: fields.optional("name"),
             keys: fields.list("key"),
             hashed_keys: fields.or("keys", Vec::new()),
-            models: fields.models("model"),
+            models: models::read(fields),
             default_model: fields.optional("default_model"),
             model_roots: fields.list("model_root").into_iter().map(Into::into).collect(),
             allow_hub: fields.or("allow_hub", false),
@@ -213,11 +227,9 @@ impl Config {
                 "with PostgreSQL it must be `s3://…`, or a folder that all servers see and `storage_is_shared`",
             );
         }
-        if self
-            .default_model
-            .as_ref()
-            .is_some_and(|name| name != crate::models::EMBEDDED && !self.models.contains_key(name))
-        {
+        if self.default_model.as_ref().is_some_and(|name| {
+            name != crate::models::EMBEDDED && !self.models.get(name).is_some_and(|e| e.kind.is_model())
+        }) {
             fields.fault(
                 "default_model",
                 "it must be the embedded `tiny-world`, or a model that is given",
@@ -286,7 +298,7 @@ mod tests {
         assert_eq!((config.listen.port(), config.workers), (2, 4));
         assert_eq!(config.keys, ["b", "c"]);
         assert_eq!(config.hashed_keys[0].queued, Some(2));
-        assert_eq!(config.models["mine"], "models/m");
+        assert_eq!(config.models["mine"].source, "models/m");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    job::{Job, JobId, JobProgress, OutputType, State},
+    job::{Job, JobId, JobProgress, Medium, State},
     outputs::Outputs,
     store::Live,
     worker::engine::Variant,
@@ -63,6 +63,9 @@ pub struct Document {
     /// with.
     #[schema(value_type = Object)]
     pub parameters: Value,
+    /// What it makes: `mp4`, `gif` (beside an MP4), `png` (pictures) or `base64` (pictures that the API of 2023 answers with).
+    #[schema(value_type = String)]
+    pub output_type: &'static str,
     /// How many jobs are before it in the queue, while it waits.
     pub queue_position: Option<u64>,
     /// Seconds until the video is expected: this one and those before it, in proportion to size, frames and steps, at the pace of
@@ -119,17 +122,19 @@ pub struct DocumentStage {
     pub eta: Option<f64>,
 }
 
-/// Where the files of a video are.
+/// Where the files of a video are, or of pictures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DocumentOutput {
-    /// MP4.
-    pub video: String,
+    /// MP4, of a video.
+    pub video: Option<String>,
     /// WebP.
     pub thumbnail: String,
-    /// JPEG: pictures of the whole video, four in a row.
-    pub spritesheet: String,
+    /// JPEG, of a video: pictures of the whole of it, four in a row.
+    pub spritesheet: Option<String>,
     /// GIF, where `output_type` asked for one.
     pub gif: Option<String>,
+    /// PNG, of a job that makes still pictures: the first one has the seed of the job, each further one the next.
+    pub pictures: Vec<String>,
 }
 
 /// What is known of a job besides its row.
@@ -157,12 +162,19 @@ impl Document {
         let progress = live.and_then(|live| live.progress.as_ref()).or(job.progress.as_ref());
         let preview = live.and_then(|live| live.preview.as_ref()).or(job.preview.as_ref());
         let is_running = job.state == State::Running;
-        let url = |name: &str, variant| outputs.url(name, variant);
+        let url_of = |job: &Job, name: &str, variant| {
+            let is_made = Variant::of(job.output_type, job.samples).contains(&variant);
+            is_made.then(|| outputs.url(name, variant))
+        };
         let output = job.success().filter(|_| !job.is_purged).map(|success| DocumentOutput {
-            video: url(&success.output, Variant::Video),
-            thumbnail: url(&success.output, Variant::Thumbnail),
-            spritesheet: url(&success.output, Variant::Spritesheet),
-            gif: (job.output_type == OutputType::Gif).then(|| url(&success.output, Variant::Gif)),
+            video: url_of(job, &success.output, Variant::Video),
+            thumbnail: outputs.url(&success.output, Variant::Thumbnail),
+            spritesheet: url_of(job, &success.output, Variant::Spritesheet),
+            gif: url_of(job, &success.output, Variant::Gif),
+            pictures: match job.output_type.medium() {
+                Medium::Video => Vec::new(),
+                Medium::Picture => outputs.urls(&success.output, &Variant::answered(job.output_type, job.samples)),
+            },
         });
         Self {
             id: public_id(job.id),
@@ -190,6 +202,7 @@ impl Document {
             number: job.id.0,
             seed: report.seed,
             parameters: serde_json::to_value(report).unwrap_or_default(),
+            output_type: job.output_type.name(),
             queue_position: outlook.position,
             eta: outlook.eta,
             stage: progress.filter(|_| is_running).map(stage),

@@ -1,10 +1,11 @@
 //! What a job starts from: fetched or decoded, checked, and kept, before the job is accepted.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, path::Path, sync::Arc};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
-use t2v_media::MediaError;
+use image::GrayImage;
+use t2v_media::{MediaError, open_mask};
 use t2v_pipeline::{InitMedia, webhook::Fetcher};
 use tokio::sync::Semaphore;
 
@@ -94,13 +95,45 @@ impl Inputs {
         Ok((bytes, media))
     }
 
-    /// Keeps a file to start from, for each attempt at its job.
+    /// Fetches and checks a mask: white where a picture is painted anew.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub async fn open_mask(&self, source: Source) -> Result<(Bytes, GrayImage), InputError> {
+        let bytes = self.bytes(InitKind::Image, source).await?;
+        if bytes.len() > MOST_BYTES {
+            return Err(InputError::Unusable(format!("It has more than {MOST_BYTES} bytes.")));
+        }
+        let mask = self.decode_mask(bytes.clone()).await?;
+        Ok((bytes, mask))
+    }
+
+    /// Keeps a file to start from, and its mask if there is one, for each attempt at its job.
     ///
     /// # Errors
     /// A storage that is full or gone.
-    pub async fn keep(&self, kind: InitKind, bytes: Bytes) -> Result<InitObject, StorageError> {
+    pub async fn keep(&self, kind: InitKind, bytes: Bytes, mask: Option<Bytes>) -> Result<InitObject, StorageError> {
         let path = self.outputs.add_input(bytes).await?;
-        Ok(InitObject { kind, path })
+        let mut init = InitObject { kind, path, mask: None };
+        if let Some(mask) = mask {
+            match self.outputs.add_input(mask).await {
+                Ok(path) => init.mask = Some(path),
+                Err(error) => {
+                    self.forget(&init).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(init)
+    }
+
+    /// Removes files that no job starts from, as far as that can be done.
+    pub async fn forget(&self, init: &InitObject) {
+        for path in init.paths() {
+            if let Err(error) = self.outputs.remove_input(path).await {
+                tracing::warn!(%error, "a file that no job starts from cannot be removed");
+            }
+        }
     }
 
     /// What a job starts from, as it was when it was taken in.
@@ -108,13 +141,28 @@ impl Inputs {
     /// # Errors
     /// A storage that is gone, a file that was changed there.
     pub async fn load(&self, init: &InitObject) -> Result<InitMedia, InputError> {
-        self.decode(init.kind, self.outputs.input(&init.path).await?).await
+        let media = self.decode(init.kind, self.outputs.input(&init.path).await?).await?;
+        let Some(mask) = &init.mask else {
+            return Ok(media);
+        };
+        let mask = self.decode_mask(self.outputs.input(mask).await?).await?;
+        Ok(masked(media, mask))
+    }
+
+    async fn decode_mask(&self, bytes: Bytes) -> Result<GrayImage, InputError> {
+        // The semaphore is never closed.
+        let _place = self.places.acquire().await;
+        read(bytes, |path| open_mask(path)).await
     }
 
     async fn decode(&self, kind: InitKind, bytes: Bytes) -> Result<InitMedia, InputError> {
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
-        decode(kind, bytes).await
+        read(bytes, move |path| match kind {
+            InitKind::Image => InitMedia::open_image(path),
+            InitKind::Video => InitMedia::open_video(path),
+        })
+        .await
     }
 
     async fn bytes(&self, kind: InitKind, source: Source) -> Result<Bytes, InputError> {
@@ -140,17 +188,24 @@ impl Inputs {
     }
 }
 
+/// A picture of which only what the mask shows is painted anew. Videos have no masks.
+pub(crate) fn masked(media: InitMedia, mask: GrayImage) -> InitMedia {
+    match media {
+        InitMedia::Image(picture) => InitMedia::Masked { picture, mask },
+        other => other,
+    }
+}
+
 /// Reads a picture or video, which happens on a thread that may block.
-async fn decode(kind: InitKind, bytes: Bytes) -> Result<InitMedia, InputError> {
+async fn read<T: Send + 'static>(
+    bytes: Bytes,
+    open: impl FnOnce(&Path) -> Result<T, MediaError> + Send + 'static,
+) -> Result<T, InputError> {
     let decoded = tokio::task::spawn_blocking(move || {
         let mut file = tempfile::NamedTempFile::new().map_err(StorageError::from)?;
         file.write_all(&bytes).map_err(StorageError::from)?;
-        let media = match kind {
-            InitKind::Image => InitMedia::open_image(file.path()),
-            InitKind::Video => InitMedia::open_video(file.path()),
-        };
         // Its path is this server's own and says nothing, nor does what could be done with it there.
-        media.map_err(|error| match error {
+        open(file.path()).map_err(|error| match error {
             MediaError::Unusable { reason, .. } => {
                 let reason = reason.split(';').next().unwrap_or_default().to_owned();
                 InputError::Unusable(format!("It cannot be used: {reason}."))
@@ -206,10 +261,23 @@ mod tests {
         let inputs = inputs();
         let source = Source::Bytes(png().into());
         let (bytes, media) = inputs.open(InitKind::Image, source).await.unwrap();
-        let init = inputs.keep(InitKind::Image, bytes).await.unwrap();
+        let init = inputs.keep(InitKind::Image, bytes, None).await.unwrap();
         let again = inputs.load(&init).await.unwrap();
         assert_eq!(media.pictures(), again.pictures());
         assert_eq!(media.pictures()[0].dimensions(), (8, 4));
+    }
+
+    #[tokio::test]
+    async fn a_mask_comes_back_with_its_picture() {
+        let inputs = inputs();
+        let (mask, grey) = inputs.open_mask(Source::Bytes(png().into())).await.unwrap();
+        let init = inputs.keep(InitKind::Image, png().into(), Some(mask)).await.unwrap();
+        assert_eq!(inputs.load(&init).await.unwrap().mask(), Some(&grey));
+        inputs.forget(&init).await;
+        assert!(matches!(
+            inputs.load(&init).await,
+            Err(InputError::Storage(StorageError::NotFound))
+        ));
     }
 
     #[tokio::test]

@@ -118,6 +118,16 @@ pub struct InitObject {
     pub kind: InitKind,
     /// Where it lies in the storage.
     pub path: String,
+    /// Where the mask lies of what is painted anew, if not all of a picture is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+}
+
+impl InitObject {
+    /// Where its files lie.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        [Some(self.path.as_str()), self.mask.as_deref()].into_iter().flatten()
+    }
 }
 
 /// How a file to start from is read.
@@ -130,26 +140,61 @@ pub enum InitKind {
     Video,
 }
 
-/// What the URLs of the API of 2023 lead to. There is an MP4 in any case.
+/// What a model makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Medium {
+    /// Videos.
+    Video,
+    /// Still pictures.
+    Picture,
+}
+
+impl Medium {
+    /// In the plural, for messages.
+    #[must_use]
+    pub fn spoken(self) -> &'static str {
+        match self {
+            Self::Video => "videos",
+            Self::Picture => "pictures",
+        }
+    }
+}
+
+/// What the `output` of the API of 2023 has. Of a video there is an MP4 in any case, and of a picture a PNG.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum OutputType {
-    /// H.264 in MP4.
+    /// URLs of H.264 in MP4.
     #[default]
     Mp4,
-    /// An animated GIF, made beside the MP4.
+    /// URLs of an animated GIF, made beside the MP4.
     Gif,
+    /// URLs of still pictures.
+    Png,
+    /// Still pictures themselves, as base64 of a PNG.
+    Base64,
 }
 
 impl OutputType {
     /// Every type.
-    pub const ALL: [Self; 2] = [Self::Mp4, Self::Gif];
+    pub const ALL: [Self; 4] = [Self::Mp4, Self::Gif, Self::Png, Self::Base64];
 
-    /// As requests name it, and as it is stored.
+    /// As requests for videos name it, and as it is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Mp4 => "mp4",
             Self::Gif => "gif",
+            Self::Png => "png",
+            Self::Base64 => "base64",
+        }
+    }
+
+    /// What has to be made.
+    #[must_use]
+    pub fn medium(self) -> Medium {
+        match self {
+            Self::Mp4 | Self::Gif => Medium::Video,
+            Self::Png | Self::Base64 => Medium::Picture,
         }
     }
 }
@@ -161,17 +206,17 @@ impl FromStr for OutputType {
         let found = Self::ALL
             .into_iter()
             .find(|kind| kind.name().eq_ignore_ascii_case(name));
-        found.ok_or_else(|| "The output type must be mp4 or gif.".to_owned())
+        found.ok_or_else(|| format!("there is no output type `{name}`"))
     }
 }
 
-/// What a job has to compute: pixels of all frames, as often as they are denoised. The times of jobs with one model are taken
+/// What a job has to compute: pixels of all frames of all its samples, as often as they are denoised. The times of jobs with one model are taken
 /// to be in proportion to it, which leaves out what does not depend on the steps: text, decoding, writing.
 #[must_use]
-pub fn work(parameters: &Report) -> u64 {
+pub fn work(parameters: &Report, samples: u8) -> u64 {
     let pixels = u64::from(parameters.width) * u64::from(parameters.height) * u64::from(parameters.num_frames);
     let steps = f64::from(parameters.num_inference_steps) * parameters.strength.unwrap_or(1.0);
-    pixels * (steps.ceil() as u64).max(1)
+    pixels * (steps.ceil() as u64).max(1) * u64::from(samples)
 }
 
 /// A request that is accepted: all that is known of it before it runs.
@@ -193,8 +238,10 @@ pub struct NewJob {
     pub max_attempts: u32,
     /// How long its output is kept; `None`: as long as there is room.
     pub keep: Option<Duration>,
-    /// What the URLs of the API of 2023 lead to.
+    /// What the `output` of the API of 2023 has.
     pub output_type: OutputType,
+    /// How many pictures are made, each with the next seed; of a video 1.
+    pub samples: u8,
     /// A name that nobody can guess and that leads to the output once it is there, where one was asked for in advance.
     pub link: Option<String>,
 }
@@ -241,8 +288,10 @@ pub struct Job {
     pub outcome: Option<Outcome>,
     /// Whether its output has been removed.
     pub is_purged: bool,
-    /// What the URLs of the API of 2023 lead to.
+    /// What the `output` of the API of 2023 has.
     pub output_type: OutputType,
+    /// How many pictures are made, each with the next seed; of a video 1.
+    pub samples: u8,
     /// A name that leads to the output once it is there.
     pub link: Option<String>,
     /// When it was accepted.
@@ -401,11 +450,11 @@ mod tests {
     fn work_is_pixels_and_steps() {
         let mut parameters = Report::default();
         (parameters.width, parameters.height, parameters.num_frames) = (64, 32, 16);
-        assert_eq!(work(&parameters), 64 * 32 * 16);
+        assert_eq!(work(&parameters, 1), 64 * 32 * 16);
         parameters.num_inference_steps = 20;
-        assert_eq!(work(&parameters), 64 * 32 * 16 * 20);
+        assert_eq!(work(&parameters, 1), 64 * 32 * 16 * 20);
         parameters.strength = Some(0.52);
-        assert_eq!(work(&parameters), 64 * 32 * 16 * 11);
+        assert_eq!(work(&parameters, 3), 64 * 32 * 16 * 11 * 3);
     }
 
     #[test]
@@ -413,7 +462,8 @@ mod tests {
         for kind in OutputType::ALL {
             assert_eq!(kind.name().to_uppercase().parse(), Ok(kind));
         }
-        assert!("base64".parse::<OutputType>().is_err());
+        assert!("avi".parse::<OutputType>().is_err());
+        assert_eq!(OutputType::default().medium(), Medium::Video);
     }
 
     #[test]

@@ -21,8 +21,7 @@ fn main() -> ExitCode {
         }
     };
     if flags.check_config {
-        println!("the configuration is in order");
-        return ExitCode::SUCCESS;
+        return told(&config);
     }
     telemetry::init(config.log_json);
     match run(config) {
@@ -32,6 +31,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells whether the files of a configuration are there; what else may be wrong was told before.
+fn told(config: &Config) -> ExitCode {
+    let missing = config.missing_files();
+    for fault in &missing {
+        eprintln!("error: {fault}");
+    }
+    if !missing.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    println!("the configuration is in order");
+    ExitCode::SUCCESS
 }
 
 fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {

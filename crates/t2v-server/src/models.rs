@@ -3,29 +3,33 @@
 mod preview;
 mod progress;
 mod render;
+mod source;
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
+pub(crate) use source::{is_path, missing};
 use t2v_pipeline::{
-    FolderModel, HubModel, InitMedia, Limits, ModelRegistry, ModelSource, Pipeline, PipelineError, Placement, Report,
-    TextToVideoRequest,
+    InitMedia, Limits, Lora, ModelRegistry, Pipeline, PipelineError, Placement, Report, TextToVideoRequest,
+    TextualInversion,
 };
 
-use crate::worker::engine::{Engine, EngineError, Rendered, Task};
+use crate::{
+    job::Medium,
+    worker::engine::{Engine, EngineError, Entry, EntryKind, Rendered, Task},
+};
 
 /// The checkpoint inside the program.
 pub const EMBEDDED: &str = "tiny-world";
 
-/// Models by name, on one device.
+/// Models by name, on one device, and what requests add to them.
 pub struct Models {
     registry: ModelRegistry,
     default: String,
-    /// Folders that models are read from, which may get lost.
-    folders: RwLock<BTreeMap<String, PathBuf>>,
+    /// What was given by name, of which files may get lost. The embedded checkpoint is not in it.
+    entries: RwLock<BTreeMap<String, Entry>>,
 }
 
 impl Models {
@@ -36,7 +40,7 @@ impl Models {
         Self {
             registry: ModelRegistry::new(on).with_default_model(default.clone()),
             default,
-            folders: RwLock::default(),
+            entries: RwLock::default(),
         }
     }
 
@@ -44,17 +48,24 @@ impl Models {
         let name = model.unwrap_or(&self.default);
         self.registry.pipeline(name).map_err(engine_error)
     }
-}
 
-/// What `NAME=SOURCE` means: a folder where there is one or where it looks like a path, else a hub id.
-fn parse_source(source: &str) -> Result<ModelSource, String> {
-    let is_path = Path::new(source).is_dir() || source.starts_with(['/', '.', '~']);
-    if is_path {
-        return Ok(FolderModel::new(source).into());
+    /// The model of a request, with what the request adds to it.
+    fn pipeline_for(&self, request: &TextToVideoRequest) -> Result<Arc<Pipeline>, EngineError> {
+        self.registry.pipeline_for(request).map_err(engine_error)
     }
-    HubModel::new(source)
-        .map(Into::into)
-        .map_err(|error| format!("`{source}` is neither a folder nor an id of the hub: {error}"))
+
+    fn entries(&self) -> BTreeMap<String, Entry> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a model can be opened without a download.
+    fn is_here(&self, name: &str) -> bool {
+        let is_open = || self.registry.loaded().iter().any(|(open, _)| open == name);
+        match self.entries().get(name) {
+            Some(entry) => source::is_local(entry) || is_open(),
+            None => true,
+        }
+    }
 }
 
 impl Engine for Models {
@@ -66,8 +77,32 @@ impl Engine for Models {
         names
     }
 
+    fn medium(&self, model: Option<&str>) -> Result<Medium, EngineError> {
+        Ok(match self.pipeline(model)?.limits().num_frames.maximum {
+            1 => Medium::Picture,
+            _ => Medium::Video,
+        })
+    }
+
+    fn models_for(&self, medium: Medium) -> Vec<String> {
+        let is_able =
+            |name: &String| self.is_here(name) && matches!(self.medium(Some(name)), Ok(found) if found == medium);
+        self.models().into_iter().filter(is_able).collect()
+    }
+
+    fn names(&self) -> Vec<(String, EntryKind)> {
+        let entries = self.entries();
+        let kind = |name: &str| entries.get(name).map_or(EntryKind::Model, |entry| entry.kind);
+        let models = self.models().into_iter().map(|name| (kind(&name), name));
+        let loras = self.registry.loras().into_iter().map(|name| (EntryKind::Lora, name));
+        let words = self.registry.textual_inversions().into_iter();
+        let words = words.map(|name| (EntryKind::Embeddings, name));
+        let all = models.chain(loras).chain(words);
+        all.map(|(kind, name)| (name, kind)).collect()
+    }
+
     fn resolve(&self, request: &TextToVideoRequest, init: Option<&InitMedia>) -> Result<Report, EngineError> {
-        let pipeline = self.pipeline(request.model_id.as_deref())?;
+        let pipeline = self.pipeline_for(request)?;
         pipeline.resolve(request, init).map_err(engine_error)
     }
 
@@ -81,45 +116,57 @@ impl Engine for Models {
     }
 
     fn check(&self) -> Result<(), String> {
-        let folders = self.folders.read().unwrap_or_else(PoisonError::into_inner);
-        let lost = folders
-            .iter()
-            .find(|(_, folder)| !folder.join("model_index.json").is_file());
-        match lost {
-            Some((name, _)) => Err(format!("the folder of the model `{name}` is not there")),
+        let entries = self.entries();
+        let mut models = entries.iter().filter(|(_, entry)| entry.kind.is_model());
+        match models.find(|(_, entry)| source::is_lost(entry)) {
+            Some((name, _)) => Err(format!("the files of the model `{name}` are not there")),
             None => Ok(()),
         }
     }
 
     fn render(&self, task: Task<'_>) -> Result<Rendered, EngineError> {
-        let pipeline = self.pipeline(task.request.model_id.as_deref())?;
+        let pipeline = self.pipeline_for(&task.request)?;
         render::render(&pipeline, task)
     }
 
-    fn add_model(&self, name: &str, source: &str) -> Result<(), String> {
-        let parsed = parse_source(source)?;
-        let mut folders = self.folders.write().unwrap_or_else(PoisonError::into_inner);
-        match &parsed {
-            ModelSource::Folder(_) => folders.insert(name.to_owned(), source.into()),
-            _ => folders.remove(name),
-        };
-        self.registry.insert(name, parsed);
+    fn add_model(&self, name: &str, entry: &Entry) -> Result<(), String> {
+        let entry = source::absolute(entry);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        match entry.kind {
+            EntryKind::Model | EntryKind::Checkpoint => self.registry.insert(name, source::model(&entry)?),
+            EntryKind::Lora => self.registry.insert_lora(name, &entry.source),
+            EntryKind::Embeddings => self.registry.insert_textual_inversion(name, &entry.source),
+        }
+        let is_addition = !entry.kind.is_model();
+        if entries.insert(name.to_owned(), entry).is_some() && is_addition {
+            // Open models keep what had the name before.
+            self.registry.clear();
+        }
         Ok(())
     }
 
     fn open_model(&self, name: &str) -> Result<(), String> {
-        self.registry
-            .pipeline(name)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        let entry = self.entries().remove(name);
+        let opened = match &entry {
+            Some(entry) if entry.kind == EntryKind::Lora => Lora::open(&entry.source).map(drop).map_err(Into::into),
+            Some(entry) if entry.kind == EntryKind::Embeddings => {
+                TextualInversion::open(&entry.source).map(drop).map_err(Into::into)
+            }
+            _ => self.registry.pipeline(name).map(drop),
+        };
+        opened.map_err(|error: PipelineError| error.to_string())
     }
 
     fn remove_model(&self, name: &str) -> bool {
-        self.folders
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
-        self.registry.remove(name)
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let was_added = match entries.remove(name).map(|entry| entry.kind) {
+            Some(EntryKind::Lora) => self.registry.remove_lora(name),
+            Some(EntryKind::Embeddings) => self.registry.remove_textual_inversion(name),
+            _ => return self.registry.remove(name),
+        };
+        // Open models keep it otherwise.
+        self.registry.clear();
+        was_added
     }
 
     fn clear_cache(&self) {
@@ -160,25 +207,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_folders_or_hub_ids() {
-        assert!(matches!(parse_source("."), Ok(ModelSource::Folder(_))));
-        assert!(matches!(parse_source("/no/such/folder"), Ok(ModelSource::Folder(_))));
-        assert!(matches!(parse_source("owner/name"), Ok(ModelSource::Hub(_))));
-        assert!(parse_source("a b").unwrap_err().contains("a b"));
-    }
-
-    #[test]
     fn a_lost_folder_is_noticed_and_its_return_too() {
         let models = Models::new(&t2v_pipeline::Device::flex(), None);
         models.check().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        models.add_model("mine", &folder.path().display().to_string()).unwrap();
+        let entry = Entry::new(EntryKind::Model, folder.path().display().to_string());
+        models.add_model("mine", &entry).unwrap();
         let fault = models.check().unwrap_err();
         assert!(fault.contains("mine") && !fault.contains('/'), "{fault}");
         std::fs::write(folder.path().join("model_index.json"), "{}").unwrap();
         models.check().unwrap();
         assert_eq!(models.models(), [EMBEDDED, "mine"]);
         assert!(models.remove_model("mine") && !models.remove_model("mine"));
+    }
+
+    #[test]
+    fn additions_have_names_beside_models() {
+        let models = Models::new(&t2v_pipeline::Device::flex(), None);
+        for (name, kind) in [("ink", EntryKind::Lora), ("<cat>", EntryKind::Embeddings)] {
+            models
+                .add_model(name, &Entry::new(kind, "/no/such/file.safetensors"))
+                .unwrap();
+            assert!(models.names().contains(&(name.to_owned(), kind)));
+            models.check().unwrap();
+            assert!(
+                models
+                    .open_model(name)
+                    .unwrap_err()
+                    .contains("/no/such/file.safetensors")
+            );
+            assert!(models.remove_model(name) && !models.remove_model(name));
+        }
+        assert_eq!(models.models(), [EMBEDDED]);
+        assert_eq!(models.models_for(Medium::Video), [EMBEDDED]);
+        assert!(models.models_for(Medium::Picture).is_empty());
     }
 
     #[test]

@@ -160,6 +160,20 @@ impl Outputs {
         Ok(())
     }
 
+    /// Where files of a name are found from outside.
+    #[must_use]
+    pub fn urls(&self, name: &str, variants: &[Variant]) -> Vec<String> {
+        variants.iter().map(|variant| self.url(name, *variant)).collect()
+    }
+
+    /// The whole of a file of a name.
+    ///
+    /// # Errors
+    /// No such file, a storage that is gone.
+    pub async fn bytes(&self, name: &str, variant: Variant) -> Result<Bytes, StorageError> {
+        self.get(&output_key(name, variant)).await
+    }
+
     /// Where a file of a name is found from outside.
     #[must_use]
     pub fn url(&self, name: &str, variant: Variant) -> String {
@@ -256,8 +270,9 @@ impl Outputs {
             metas.extend(store.list(Some(&folder)).try_collect::<Vec<_>>().await?);
         }
         let names = metas.iter().filter(|meta| is_old(meta)).filter_map(|meta| {
-            let (name, extension) = meta.location.filename()?.rsplit_once('.')?;
-            (extension == Variant::Video.extension()).then(|| name.to_owned())
+            let (name, variant) = Variant::of_file(meta.location.filename()?)?;
+            // Each attempt has one of these.
+            matches!(variant, Variant::Video | Variant::Picture(0)).then(|| name.to_owned())
         });
         Ok(names.collect())
     }
@@ -343,7 +358,7 @@ fn etag(meta: &ObjectMeta) -> String {
 }
 
 fn output_key(name: &str, variant: Variant) -> Key {
-    Key::from(format!("{OUTPUTS}/{name}.{}", variant.extension()))
+    Key::from(format!("{OUTPUTS}/{}", variant.file(name)))
 }
 
 /// The place of an uploaded file; a name that none can have is that of no file.

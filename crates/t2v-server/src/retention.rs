@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    job::Job,
+    job::{InitObject, Job},
     outputs::{Outputs, StorageError},
     shutdown::Shutdown,
     store::Store,
@@ -90,8 +90,8 @@ impl Retention {
         if let Some(success) = job.success() {
             self.outputs.remove(&success.output).await?;
         }
-        if let Some(init) = &job.init {
-            self.outputs.remove_input(&init.path).await?;
+        for path in job.init.iter().flat_map(InitObject::paths) {
+            self.outputs.remove_input(path).await?;
         }
         Ok(())
     }

@@ -99,10 +99,10 @@ impl Server {
         config.dtype.on(&device)?;
         let placement = Placement::new(&device).with_dtype(config.dtype);
         let models = Models::new(placement, config.default_model.clone());
-        for (name, source) in &config.models {
+        for (name, entry) in &config.models {
             models
-                .add_model(name, source)
-                .map_err(|fault| StartError::Model(format!("the model `{name}` cannot be used: {fault}")))?;
+                .add_model(name, entry)
+                .map_err(|fault| StartError::Model(format!("`{name}` cannot be used: {fault}")))?;
         }
         Self::start_with(config, Arc::new(models)).await
     }

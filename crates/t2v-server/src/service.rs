@@ -1,5 +1,6 @@
 //! What clients can have done, whatever the API that they speak.
 
+mod medium;
 mod outlook;
 mod submission;
 mod submit;
@@ -55,7 +56,7 @@ pub enum ServiceError {
         /// When to try again.
         wait: Duration,
     },
-    /// The job has no video, or not yet, or not any more.
+    /// The job has no output, or not yet, or not any more.
     #[error("{0}")]
     NoVideo(&'static str),
     /// Something is missing that the server needs, and may come back.

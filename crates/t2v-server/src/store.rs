@@ -179,7 +179,7 @@ pub struct Ahead {
 pub struct StoredModel {
     /// Its name.
     pub name: String,
-    /// A folder, or an id of the hub.
+    /// What it is, as [`Entry::to_text`](crate::worker::engine::Entry::to_text) has it.
     pub source: String,
     /// When it was added.
     pub added_at: Timestamp,
@@ -314,7 +314,7 @@ pub async fn open(url: &str) -> StoreResult<Arc<dyn Store>> {
 }
 
 /// Migrations by name, in their order. A file that was released is never changed.
-fn migrations(files: [(&'static str, &'static str); 2]) -> Migrator {
+fn migrations(files: [(&'static str, &'static str); 3]) -> Migrator {
     let migrations = files.into_iter().zip(1..).map(|((name, sql), number)| {
         Migration::new(number, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });

@@ -231,7 +231,7 @@ fn start(
     cancel: CancelToken,
 ) -> Rendering {
     let (engine, metrics) = (Arc::clone(&shop.engine), Arc::clone(&shop.metrics));
-    let (request, variants) = (job.request.clone(), Variant::of(job.output_type));
+    let (request, variants) = (job.request.clone(), Variant::of(job.output_type, job.samples));
     let mut step_began = Instant::now();
     let mut steps = 0;
     let on_live = move |live: Live| {
@@ -313,7 +313,10 @@ async fn publish(shop: &Workshop, job: &Job, rendered: Rendered, began: Instant,
         report: rendered.report,
         generation_time: began.elapsed().as_secs_f64(),
     };
-    let notice = Notice::of_success(job, &success, vec![shop.outputs.url(&name, job.output_type.into())]);
+    let urls = shop
+        .outputs
+        .urls(&name, &Variant::answered(job.output_type, job.samples));
+    let notice = Notice::of_success(job, &success, urls);
     if finish(shop, job, &Outcome::Succeeded(Box::new(success)), notice, shutdown).await {
         tracing::info!(seconds = began.elapsed().as_secs_f64(), "the video is ready");
     } else if matches!(shop.store.is_output(&name).await, Ok(false)) {

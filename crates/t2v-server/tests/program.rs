@@ -177,4 +177,19 @@ fn a_wrong_configuration_is_told_completely() {
         .output()
         .unwrap();
     assert!(output.status.success());
+    let output = Command::new(env!("CARGO_BIN_EXE_t2v-server"))
+        .args([
+            "--check-config",
+            "--model",
+            "sd=/no/such/sd",
+            "--lora",
+            "ink=/no/such/ink.safetensors",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    for fault in ["error: model: /no/such/sd", "error: lora: /no/such/ink.safetensors"] {
+        assert!(said.lines().any(|line| line.starts_with(fault)), "{said}");
+    }
 }

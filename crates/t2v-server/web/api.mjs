@@ -12,13 +12,28 @@ export class ApiError extends Error {
 export async function errorOf(response) {
     const text = await response.text();
     try {
-        return new ApiError(response.status, JSON.parse(text).error);
+        const { error, message } = JSON.parse(text);
+        return new ApiError(response.status, error ?? told(message));
     } catch {
         return new ApiError(response.status, { message: `The server answers with the status ${response.status}.` });
     }
 }
 
-/** The videos API of one server. */
+/** What the endpoints for pictures say is wrong: a sentence, or lists of them by field. */
+function told(message) {
+    if (typeof message === "string") return { message };
+    return { message: Object.values(message).flat().join(" "), faults: message };
+}
+
+/** A file as a `data:` URL. */
+async function dataUrl(file) {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    let text = "";
+    for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+    return `data:${file.type || "application/octet-stream"};base64,${btoa(text)}`;
+}
+
+/** The videos API of one server, and of its other one what makes pictures. */
 export class Api {
     /**
      * @param {{base: string, key: () => ?string, askForKey: (isWrong: boolean) => Promise<void>}} options `askForKey` is
@@ -28,11 +43,13 @@ export class Api {
         Object.assign(this, { base, key, askForKey, fetch });
     }
 
+    /** `body`: what is sent, or what gives it for a key. */
     async send(method, path, { body, headers = {}, signal } = {}) {
         for (;;) {
             const key = this.key();
             const sent = { ...headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-            const response = await this.#fetch(path, { method, body, headers: sent, signal, cache: "no-store" });
+            const content = typeof body === "function" ? body(key) : body;
+            const response = await this.#fetch(path, { method, body: content, headers: sent, signal, cache: "no-store" });
             if (response.ok) return response;
             if (response.status !== 401) throw await errorOf(response);
             if (this.key() === key) await this.askForKey(Boolean(key));
@@ -76,6 +93,19 @@ export class Api {
         for (const [name, value] of Object.entries(fields)) form.append(name, String(value));
         form.append("input_reference", file);
         return this.#json("POST", "v1/videos", { body: form, headers });
+    }
+
+    /** Queues pictures. `init`: what they start from, `mask`: what of it is painted anew. */
+    async createPictures(fields, { init, mask }, submission) {
+        const name = mask ? "inpaint" : init ? "img2img" : "text2img";
+        const files = {
+            ...(init ? { init_image: await dataUrl(init) } : {}),
+            ...(mask ? { mask_image: await dataUrl(mask) } : {}),
+        };
+        const headers = { "Idempotency-Key": submission, "Content-Type": "application/json" };
+        const body = (key) => JSON.stringify({ ...fields, ...files, key, instant_response: "yes" });
+        const { id } = await this.#json("POST", `api/v1/enterprise/${name}`, { body, headers });
+        return this.#json("GET", `v1/videos/video_${id}`);
     }
 
     cancel(id) {

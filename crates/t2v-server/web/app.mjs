@@ -136,10 +136,12 @@ async function submit() {
     form.setBusy(true);
     try {
         const fields = body(form.values());
-        const document = await api.create(fields, form.file, submissionOf(fields, form.file));
+        const [files, isOfPictures] = [form.files, form.makesPictures];
+        const name = submissionOf(fields, [files.init, files.mask]);
+        const document = await (isOfPictures ? api.createPictures(fields, files, name) : api.create(fields, files.init, name));
         submission = null;
         videos.put(document);
-        announcer.say("The video is in the queue.");
+        announcer.say(isOfPictures ? "The pictures are in the queue." : "The video is in the queue.");
         select(document.id);
         if (matchMedia("(max-width: 899px)").matches) byId("viewer").scrollIntoView({ block: "start" });
     } catch (error) {
@@ -151,8 +153,8 @@ async function submit() {
 }
 
 /** The name of a submission: the same until it is answered, so that a lost answer does not make two videos. */
-function submissionOf(fields, file) {
-    const content = JSON.stringify([fields, file && [file.name, file.size, file.lastModified]]);
+function submissionOf(fields, files) {
+    const content = JSON.stringify([fields, files.map((file) => file && [file.name, file.size, file.lastModified])]);
     if (submission?.content !== content) {
         const name = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
         submission = { content, name };

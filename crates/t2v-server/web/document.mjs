@@ -81,10 +81,16 @@ function expected(eta) {
     return eta === null ? "" : `${about(eta)} left`;
 }
 
+/** Whether it makes still pictures. */
+export function isOfPictures(document) {
+    return ["png", "base64"].includes(document.output_type);
+}
+
 /** Size, length, seed and age in one line. */
 export function summary(document, now) {
     const size = document.size.replace("x", " × ");
-    return [size, `${document.seconds} s`, `seed ${document.seed}`, ago(document.created_at, now)].join(" · ");
+    const length = isOfPictures(document) ? null : `${document.seconds} s`;
+    return [size, length, `seed ${document.seed}`, ago(document.created_at, now)].filter((part) => part !== null).join(" · ");
 }
 
 /** Shown names of parameters, in order. */
@@ -100,6 +106,7 @@ const PARAMETERS = [
     ["strength", "Strength"],
     ["clip_skip", "Clip skip"],
     ["seed", "Seed"],
+    ["improved_sampling_seed", "Seed of improved sampling"],
     ["prompt_weighting", "Weighted words"],
     ["long_prompts", "Long prompts"],
     ["vae_tiling", "Tiled decoding"],
@@ -108,11 +115,15 @@ const PARAMETERS = [
 /** Names and values to show, without those that say nothing. */
 export function parameters(document) {
     const all = document.parameters;
-    const shown = PARAMETERS.map(([name, label]) => [label, value(all[name])]).filter(([, text]) => text !== "");
+    const ofVideos = isOfPictures(document) ? ["num_frames", "fps"] : [];
+    const shown = PARAMETERS.filter(([name]) => !ofVideos.includes(name)).map(([name, label]) => [label, value(all[name])]).filter(([, text]) => text !== "");
     const at = shown.findIndex(([label]) => label === "Scheduler");
     if (at >= 0) shown[at][1] = schedulerName(shown[at][1]);
     shown.splice(1, 0, ["Size", document.size.replace("x", " × ")]);
     if (all.init) shown.push(["Began with", count(all.init.frames, "picture")]);
+    if (all.mask) shown.push(["Painted anew", "What the mask shows"]);
+    if (all.loras?.length > 0) shown.push(["LoRA", all.loras.map((lora) => `${lora.name} × ${number(lora.strength)}`).join(", ")]);
+    if (all.free_init) shown.push(["Improved sampling", "Yes"]);
     if (all.textual_inversions?.length > 0) shown.push(["Learnt words", all.textual_inversions.join(", ")]);
     return shown;
 }

@@ -1,11 +1,11 @@
 // Elements without markup in strings: nothing that comes from a server can become code.
 
-/** Makes an element; properties that are no properties of it become attributes. */
+/** Makes an element; properties that are no properties of it, or can't be set (`list`), become attributes. */
 export function element(tag, properties = {}, ...children) {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(properties)) {
         if (value === undefined || value === null) continue;
-        if (name in made) made[name] = value;
+        if (name in made && name !== "list") made[name] = value;
         else made.setAttribute(name, value);
     }
     made.append(...children.filter((child) => child !== null));

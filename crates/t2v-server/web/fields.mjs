@@ -2,7 +2,10 @@
 
 import { number } from "./format.mjs";
 
-/** @typedef {{name: string, label: string, kind: string, hint?: string, options?: [string, string][], half?: boolean}} Field */
+/**
+ * `makes`: the field is for models that make this alone. `names`: it is there where the server has such names.
+ * @typedef {{name: string, label: string, kind: string, hint?: string, options?: [string, string][], half?: boolean, makes?: string, names?: string}} Field
+ */
 
 /** Groups of fields; the first is always open. `isWide`: open from the start where there is room. */
 export const GROUPS = [
@@ -18,8 +21,9 @@ export const GROUPS = [
             { name: "model_id", label: "Model", kind: "model" },
             { name: "width", label: "Width", kind: "number", unit: "pixels", half: true },
             { name: "height", label: "Height", kind: "number", unit: "pixels", half: true },
-            { name: "num_frames", label: "Frames", kind: "number", half: true },
-            { name: "fps", label: "Frames a second", kind: "number", half: true },
+            { name: "num_frames", label: "Frames", kind: "number", half: true, makes: "videos" },
+            { name: "fps", label: "Frames a second", kind: "number", half: true, makes: "videos" },
+            { name: "samples", label: "Pictures", kind: "number", empty: "1", hint: "1 to 4, each with the next seed", makes: "pictures" },
         ],
     },
     {
@@ -30,6 +34,17 @@ export const GROUPS = [
             { name: "guidance_scale", label: "Guidance", kind: "number", half: true },
             { name: "scheduler", label: "Scheduler", kind: "scheduler" },
             { name: "seed", label: "Seed", kind: "number", empty: "Random" },
+            { name: "lora_model", label: "LoRA", kind: "names", names: "loras" },
+            { name: "lora_strength", label: "Strength of the LoRA", kind: "text", hint: "1 if empty; one for each with commas", names: "loras" },
+            { name: "embeddings_model", label: "Learnt words", kind: "names", names: "embeddings" },
+            {
+                name: "use_improved_sampling",
+                label: "Improved sampling",
+                kind: "switch",
+                hint: "Frames agree more, and take several times as long",
+                makes: "videos",
+            },
+            { name: "improved_sampling_seed", label: "Seed of improved sampling", kind: "number", empty: "That of the video", makes: "videos" },
         ],
     },
     {
@@ -60,6 +75,7 @@ export const GROUPS = [
         title: "Start from a picture",
         fields: [
             { name: "input_reference", label: "Picture or video", kind: "file" },
+            { name: "mask_image", label: "Mask", kind: "picture", hint: "White where it is painted anew", makes: "pictures" },
             { name: "strength", label: "Strength", kind: "number", hint: "1 replaces all of it" },
         ],
     },
@@ -76,6 +92,17 @@ export const GROUPS = [
 
 /** All fields. */
 export const FIELDS = GROUPS.flatMap((group) => group.fields);
+
+/** Whether a model has a use for a field. */
+export function isOf(field, model) {
+    if (field.makes && (model.makes ?? "videos") !== field.makes) return false;
+    return !field.names || (model[field.names] ?? []).length > 0;
+}
+
+/** Whether a field is filled in with files. */
+export function isFile({ kind }) {
+    return kind === "file" || kind === "picture";
+}
 
 /** What is told about the values of a field of numbers. */
 export function hint(field, limit) {

@@ -2,7 +2,7 @@
 
 import { schedulerName } from "./document.mjs";
 import { element, setText, showText } from "./dom.mjs";
-import { FIELDS, GROUPS, hint } from "./fields.mjs";
+import { FIELDS, GROUPS, hint, isFile, isOf } from "./fields.mjs";
 import { number } from "./format.mjs";
 
 const ROOM = "(min-width: 900px)";
@@ -10,6 +10,7 @@ const ROOM = "(min-width: 900px)";
 export class Form {
     #root;
     #inputs = new Map();
+    #model = null;
     #button = element("button", { className: "primary", type: "submit", textContent: "Generate" });
     #fault = element("p", { className: "fault", role: "alert", hidden: true });
 
@@ -55,35 +56,49 @@ export class Form {
             kind === "switch"
                 ? [element("label", { className: "switch" }, input, label)]
                 : [element("label", { htmlFor: name, textContent: label }), input];
+        if (kind === "names") labelled.push(element("datalist", { id: `${name}-names` }));
         return element("div", { className: half ? "field half" : "field" }, ...labelled, hintLine, faultLine);
     }
 
     /** What is in the fields, but files. Numbers that are none are faults of the form itself. */
     values() {
         const values = {};
-        for (const { name, kind } of FIELDS) {
-            const input = this.#inputs.get(name);
-            if (kind === "switch") values[name] = input.checked;
-            else if (kind !== "file") values[name] = input.value.trim();
+        for (const field of this.#fields()) {
+            const input = this.#inputs.get(field.name);
+            if (field.kind === "switch") values[field.name] = input.checked;
+            else if (!isFile(field)) values[field.name] = input.value.trim();
         }
         return values;
     }
 
     /** The names of fields whose text is no number: such a field has no value to send. */
     unreadable() {
-        return FIELDS.filter(({ name }) => this.#inputs.get(name).validity.badInput).map(({ name }) => name);
+        return this.#fields().filter(({ name }) => this.#inputs.get(name).validity.badInput).map(({ name }) => name);
     }
 
-    get file() {
-        return this.#inputs.get("input_reference").files[0] ?? null;
+    /** What it starts from, and what of that is painted anew. */
+    get files() {
+        const file = (name) => (this.#fields().some((field) => field.name === name) ? (this.#inputs.get(name).files[0] ?? null) : null);
+        return { init: file("input_reference"), mask: file("mask_image") };
+    }
+
+    /** Whether the model makes pictures. */
+    get makesPictures() {
+        return this.#model?.makes === "pictures";
+    }
+
+    /** The fields that the model has a use for. */
+    #fields() {
+        return FIELDS.filter((field) => isOf(field, this.#model ?? {}));
     }
 
     /** Fills in the form; files have to be chosen by hand. */
     fill(values) {
         this.showFaults({ byField: {}, rest: "" });
-        for (const { name, kind } of FIELDS) {
+        for (const field of FIELDS) {
+            const { name, kind } = field;
             const input = this.#inputs.get(name);
-            if (kind === "file") input.value = "";
+            if (isFile(field)) input.value = "";
             else if (kind === "switch") input.checked = values[name];
             else if (kind === "scheduler" && !hasOption(input, values[name])) input.value = "";
             else input.value = values[name];
@@ -100,7 +115,16 @@ export class Form {
     }
 
     /** Shows what a model can do: ranges, and its defaults where nothing is filled in. */
-    setModel({ defaults, limits, schedulers }) {
+    setModel(model) {
+        const { defaults, limits, schedulers } = model;
+        this.#model = model;
+        for (const field of FIELDS) this.#inputs.get(field.name).closest(".field").hidden = !isOf(field, model);
+        for (const { name, names } of FIELDS.filter(({ kind }) => kind === "names")) {
+            const options = (model[names] ?? []).map((value) => element("option", { value }));
+            this.#root.querySelector(`#${name}-names`).replaceChildren(...options);
+            const text = (model[names] ?? []).join(", ");
+            showText(this.#root.querySelector(`#${name}-hint`), text && `Of ${text}; with commas between several`);
+        }
         for (const field of FIELDS.filter(({ kind }) => kind === "number")) {
             const [input, limit] = [this.#inputs.get(field.name), limits?.[field.name]];
             const usual = defaults[field.name];
@@ -178,6 +202,10 @@ function control({ name, kind, options, placeholder }) {
         }
         case "switch":
             return element("input", { ...shared, type: "checkbox" });
+        case "picture":
+            return element("input", { ...shared, type: "file", accept: "image/*" });
+        case "names":
+            return element("input", { ...shared, type: "text", list: `${name}-names`, autocomplete: "off", spellcheck: false });
         case "file":
             return element("input", { ...shared, type: "file", accept: "image/*,video/mp4" });
         case "number":

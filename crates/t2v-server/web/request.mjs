@@ -27,6 +27,13 @@ export function again(document, keepsSeed) {
         if (used === undefined || used === null) continue;
         values[name] = kind === "switch" ? used === true : String(used);
     }
+    const { loras = [], textual_inversions: words = [], free_init: freeInit } = document.parameters;
+    values.lora_model = loras.map(({ name }) => name).join(",");
+    values.lora_strength = loras.map(({ strength }) => strength).join(",");
+    values.embeddings_model = words.join(",");
+    values.use_improved_sampling = Boolean(freeInit);
+    const pictures = document.output?.pictures?.length ?? 0;
+    values.samples = pictures > 1 ? String(pictures) : "";
     values.prompt = document.prompt;
     values.enhance_prompt = document.status === "completed" ? "no" : "";
     values.seed = keepsSeed ? String(document.seed) : "";
@@ -40,6 +47,8 @@ const ALIASES = {
     seconds: "num_frames",
     init_image: "input_reference",
     init_video: "input_reference",
+    mask: "mask_image",
+    free_init: "use_improved_sampling",
 };
 
 /**

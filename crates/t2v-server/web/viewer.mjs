@@ -1,6 +1,6 @@
 // Shows one video: what there is to see of it, how it is doing, what it was made with, what can be done with it.
 
-import { fileUrl, isActive, parameters, phase, sentence, summary } from "./document.mjs";
+import { fileUrl, isActive, isOfPictures, parameters, phase, sentence, summary } from "./document.mjs";
 import { element, setText, showText } from "./dom.mjs";
 
 /** Pixels: smaller videos are shown with sharp edges. */
@@ -75,8 +75,9 @@ export class Viewer {
         remove.hidden = isActive(document);
         download.hidden = phase(document) !== "done";
         if (!download.hidden) {
-            download.href = fileUrl(document.output.video, this.#base);
-            download.download = `${document.id}.mp4`;
+            const [file, extension] = isOfPictures(document) ? [document.output.pictures[0], "png"] : [document.output.video, "mp4"];
+            download.href = fileUrl(file, this.#base);
+            download.download = `${document.id}.${extension}`;
         }
         // A button that goes must not take the place of the keyboard with it.
         if (hadFocus && globalThis.document.activeElement === globalThis.document.body) this.#buttons.again.focus();
@@ -107,13 +108,13 @@ export class Viewer {
     }
 
     #mediaKey(document) {
-        return [document.id, phase(document), document.output?.video, document.preview].join(" ");
+        return [document.id, phase(document), document.output?.thumbnail, document.preview].join(" ");
     }
 
     #mediaOf(document) {
         switch (phase(document)) {
             case "done":
-                return this.#video(document);
+                return isOfPictures(document) ? this.#pictures(document) : this.#video(document);
             case "running":
                 return document.preview ? preview(document) : said("The first pictures come soon.");
             case "queued":
@@ -125,6 +126,16 @@ export class Viewer {
             default:
                 return said(document.error?.message ?? "There is no video.");
         }
+    }
+
+    /** Pictures side by side, each of which leads to its file. */
+    #pictures(document) {
+        const urls = document.output.pictures.map((url) => fileUrl(url, this.#base));
+        const picture = (src, index) => {
+            const alt = urls.length > 1 ? `${document.prompt}, picture ${index + 1}` : document.prompt;
+            return element("a", { href: src, target: "_blank" }, element("img", { src, alt, className: tiny(document) }));
+        };
+        return element("div", { className: urls.length > 1 ? "pictures several" : "pictures" }, ...urls.map(picture));
     }
 
     #video(document) {

@@ -7,7 +7,7 @@ import { news } from "../web/announcer.mjs";
 import { Api } from "../web/api.mjs";
 import { badge, fileUrl, isActive, parameters, patched, phase, sentence, summary } from "../web/document.mjs";
 import { EventParser } from "../web/event_stream.mjs";
-import { FIELDS, hint } from "../web/fields.mjs";
+import { FIELDS, hint, isOf } from "../web/fields.mjs";
 import { backOff, follow } from "../web/follow.mjs";
 import { about, ago, count, duration, number } from "../web/format.mjs";
 import { KeyHolder, keyOfFragment } from "../web/key.mjs";
@@ -265,4 +265,61 @@ test("what is said aloud is said once", () => {
     assert.equal(news(video(running), video({ ...running, progress: 45 })), null);
     assert.match(news(video(running), video({ ...running, progress: 52 })), /^52 percent/);
     assert.equal(news(video(running), video({ ...done, id: "video_8" })), null);
+});
+
+test("fields are there for models that have a use for them", () => {
+    const shown = (model) => FIELDS.filter((field) => isOf(field, model)).map(({ name }) => name);
+    const videos = shown({ makes: "videos", loras: [], embeddings: [] });
+    assert.ok(videos.includes("num_frames") && !videos.includes("samples") && !videos.includes("lora_model"));
+    const pictures = shown({ makes: "pictures", loras: ["ink"], embeddings: [] });
+    assert.ok(pictures.includes("samples") && pictures.includes("mask_image") && pictures.includes("lora_strength"));
+    assert.ok(!pictures.includes("fps") && !pictures.includes("use_improved_sampling") && !pictures.includes("embeddings_model"));
+});
+
+test("pictures have no length, and are made again with what they had", () => {
+    const pictures = video({
+        ...done,
+        output_type: "png",
+        output: { video: null, pictures: ["http://x/generations/a-0.png", "http://x/generations/a-1.png"] },
+        parameters: { width: 64, num_frames: 1, fps: 8, seed: 5, loras: [{ name: "ink", strength: 0.8 }], textual_inversions: ["cat"] },
+    });
+    assert.equal(summary(pictures, 1000), "64 × 48 · seed 5 · just now");
+    const shown = Object.fromEntries(parameters(pictures));
+    assert.deepEqual([shown.LoRA, shown.Frames], ["ink × 0.8", undefined]);
+    const values = again(pictures, true);
+    assert.deepEqual([values.lora_model, values.lora_strength, values.embeddings_model, values.samples], ["ink", "0.8", "cat", "2"]);
+});
+
+test("pictures are asked for where they begin, with the key in the body", async () => {
+    const calls = [];
+    const fetch = async (url, { method, body }) => {
+        calls.push([method, new URL(url).pathname, body && JSON.parse(body)]);
+        const answer = calls.length === 1 ? { id: 9 } : { id: "video_9" };
+        return { ok: true, status: 200, json: async () => answer };
+    };
+    const api = new Api({ base: "http://x/", key: () => "k", askForKey: async () => {}, fetch });
+    const [init, mask] = ["a", "b"].map((text) => new File([text], "x.png", { type: "image/png" }));
+    assert.deepEqual(await api.createPictures({ prompt: "p" }, { init, mask }, "s"), { id: "video_9" });
+    const body = { prompt: "p", init_image: "data:image/png;base64,YQ==", mask_image: "data:image/png;base64,Yg==", key: "k", instant_response: "yes" };
+    assert.deepEqual(calls, [
+        ["POST", "/api/v1/enterprise/inpaint", body],
+        ["GET", "/v1/videos/video_9", undefined],
+    ]);
+});
+
+test("faults of either API are read", async () => {
+    const answer = (body) => ({ ok: false, status: 400, text: async () => JSON.stringify(body) });
+    const errors = [
+        { status: "error", message: { samples: ["Too many."] } },
+        { status: "error", message: "Model id not found" },
+    ];
+    const read = [];
+    for (const body of errors) {
+        const api = new Api({ base: "http://x/", key: () => "k", askForKey: async () => {}, fetch: async () => answer(body) });
+        await api.models().catch((error) => read.push(faults(error)));
+    }
+    assert.deepEqual(read, [
+        { byField: { samples: "Too many." }, rest: "" },
+        { byField: {}, rest: "Model id not found" },
+    ]);
 });

@@ -6,7 +6,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use t2v_text_encoder::TextualInversion;
+use t2v_text_encoder::{TextEncoderError, TextualInversion};
 use t2v_weights::Lora;
 
 use crate::{
@@ -32,6 +32,14 @@ impl Additions {
         insert(&self.words, name, path);
     }
 
+    pub(super) fn remove_lora(&self, name: &str) -> bool {
+        remove(&self.loras, name)
+    }
+
+    pub(super) fn remove_textual_inversion(&self, name: &str) -> bool {
+        remove(&self.words, name)
+    }
+
     pub(super) fn loras(&self) -> Vec<String> {
         names(&self.loras)
     }
@@ -51,15 +59,32 @@ impl Additions {
         for name in listed(request.embeddings_model.as_deref()) {
             if !pipeline.has_word(name) {
                 let path = path(&self.words, "embeddings_model", "learnt word", name)?;
-                pipeline.add_word(name, &TextualInversion::open(path)?)?;
+                let word = TextualInversion::open(path)?;
+                pipeline.add_word(name, &word).map_err(|error| unusable(name, error))?;
             }
         }
         Ok(())
     }
 }
 
+/// A learnt word that does not fit the model as a fault of the request, which has its name and not its file.
+fn unusable(name: &str, error: PipelineError) -> PipelineError {
+    let PipelineError::TextEncoder(TextEncoderError::Embedding { reason, .. }) = error else {
+        return error;
+    };
+    let mut faults = ValidationError::default();
+    let fault = format!("The learnt word {name} can't be used with this model: {reason}.");
+    faults.add("embeddings_model", fault);
+    faults.into()
+}
+
 fn insert(files: &Files, name: String, path: PathBuf) {
     files.write().unwrap_or_else(PoisonError::into_inner).insert(name, path);
+}
+
+fn remove(files: &Files, name: &str) -> bool {
+    let mut files = files.write().unwrap_or_else(PoisonError::into_inner);
+    files.remove(name).is_some()
 }
 
 fn names(files: &Files) -> Vec<String> {

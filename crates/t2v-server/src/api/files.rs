@@ -19,13 +19,9 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/uploads/{file}", get(upload))
 }
 
-/// A file of a video, by its name and extension.
+/// A file of a job, by its name and extension.
 async fn output(State(app): Shared, Path(file): Path<String>, headers: HeaderMap) -> Result<Response, OpenAi> {
-    let (name, extension) = file.rsplit_once('.').ok_or(ServiceError::NotFound)?;
-    let variant = Variant::ALL
-        .into_iter()
-        .find(|variant| variant.extension() == extension);
-    let variant = variant.ok_or(ServiceError::NotFound)?;
+    let (name, variant) = Variant::of_file(&file).ok_or(ServiceError::NotFound)?;
     let is_name = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_name {
         return Err(ServiceError::NotFound.into());
@@ -39,7 +35,10 @@ async fn output(State(app): Shared, Path(file): Path<String>, headers: HeaderMap
         }
         found => found,
     };
-    Ok(range::answer(content.map_err(of_storage)?, content_type(extension)))
+    Ok(range::answer(
+        content.map_err(of_storage)?,
+        content_type(variant.extension()),
+    ))
 }
 
 /// A picture that was uploaded.

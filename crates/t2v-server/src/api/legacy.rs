@@ -1,9 +1,11 @@
 //! The Stable Diffusion API of 2023, `POST /api/v1/enterprise/…`, and the paths of its later version 6: the key is in the
 //! body, and the body is JSON whatever its type says.
 
+mod answers;
 mod fetch;
 mod models;
 mod not_built;
+mod pictures;
 mod request;
 mod system;
 mod text2video;
@@ -22,7 +24,11 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(text2video::text2video_v6))
         .routes(routes!(text2video::img2video))
         .routes(routes!(text2video::img2video_v6))
+        .routes(routes!(pictures::text2img))
+        .routes(routes!(pictures::img2img))
+        .routes(routes!(pictures::inpaint))
         .routes(routes!(fetch::fetch))
+        .routes(routes!(fetch::fetch_by_number))
         .routes(routes!(fetch::fetch_by_path))
         .routes(routes!(fetch::fetch_v6))
         .routes(routes!(models::schedulers_list))

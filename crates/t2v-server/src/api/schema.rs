@@ -68,6 +68,114 @@ pub(super) struct CreateBody {
     parameters: Parameters,
 }
 
+/// A picture from a prompt.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TextToImageBody {
+    /// A key of this server.
+    key: String,
+    /// What the picture should show.
+    #[schema(pattern = "\\S")]
+    prompt: String,
+    #[serde(flatten)]
+    parameters: PictureParameters,
+}
+
+/// A picture from a picture.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ImageToImageBody {
+    /// A key of this server.
+    key: String,
+    /// What the picture should show.
+    #[schema(pattern = "\\S")]
+    prompt: String,
+    /// The picture to start from: a URL, a data URL, or base64.
+    init_image: String,
+    #[serde(flatten)]
+    parameters: PictureParameters,
+}
+
+/// A part of a picture painted anew.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InpaintBody {
+    /// A key of this server.
+    key: String,
+    /// What the picture should show.
+    #[schema(pattern = "\\S")]
+    prompt: String,
+    /// The picture: a URL, a data URL, or base64.
+    init_image: String,
+    /// White where it is painted anew: a URL, a data URL, or base64.
+    mask_image: String,
+    #[serde(flatten)]
+    parameters: PictureParameters,
+}
+
+/// What the endpoints for pictures take. Without a value it is the model's own.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PictureParameters {
+    /// The name of a model that makes pictures.
+    model_id: Option<String>,
+    /// What the picture should not show.
+    negative_prompt: Option<String>,
+    /// Pixels, a multiple of the model's factor.
+    #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
+    width: Option<u32>,
+    /// Pixels, a multiple of the model's factor.
+    #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
+    height: Option<u32>,
+    /// How many pictures: the first with the seed, each further one with the next.
+    #[schema(minimum = 1, maximum = 4)]
+    samples: Option<u8>,
+    /// Name of a scheduler, of those that `schedulers_list` has.
+    #[schema(example = "UniPCMultistepScheduler")]
+    scheduler: Option<String>,
+    /// Denoising steps.
+    #[schema(minimum = 1, maximum = 50)]
+    num_inference_steps: Option<u32>,
+    /// Weight of the prompt.
+    #[schema(minimum = 1, maximum = 20)]
+    guidance_scale: Option<f64>,
+    /// With something to start from: how much of it is replaced.
+    #[schema(minimum = 0, maximum = 1)]
+    strength: Option<f64>,
+    /// Makes the same picture again; otherwise one is drawn.
+    #[schema(minimum = 0)]
+    seed: Option<u32>,
+    /// Whether the prompt may be completed.
+    #[schema(pattern = "^(yes|no)$")]
+    enhance_prompt: Option<String>,
+    /// Last layers of the text encoder to leave out.
+    #[schema(minimum = 0, maximum = 8)]
+    clip_skip: Option<u32>,
+    #[serde(flatten)]
+    additions: Additions,
+    /// Told when the pictures are there, or are not to be: `https://` and public.
+    webhook: Option<String>,
+    /// Given back to the webhook: a text, a number or a boolean.
+    #[schema(value_type = Option<String>)]
+    track_id: Option<Value>,
+    /// Whether the files are removed after a day.
+    #[schema(pattern = "^(yes|no)$")]
+    temp: Option<String>,
+    /// Whether `output` has the pictures themselves, as base64 of a PNG, and not URLs. The webhook has URLs in any case.
+    #[schema(pattern = "^(yes|no)$")]
+    base64: Option<String>,
+    /// Whether the answer is not to wait for the pictures, and has their URLs in `future_links`.
+    #[schema(pattern = "^(yes|no)$")]
+    instant_response: Option<String>,
+}
+
+/// What is added to a model by name.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Additions {
+    /// Names of LoRAs, with commas between several.
+    lora_model: Option<String>,
+    /// What they are multiplied by: one number, or one for each with commas; otherwise 1.
+    lora_strength: Option<String>,
+    /// Names of learnt words, with commas between several.
+    embeddings_model: Option<String>,
+}
+
 /// What both APIs take. Without a value it is the model's own.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Parameters {
@@ -108,6 +216,14 @@ pub(super) struct Parameters {
     /// Last layers of the text encoder to leave out.
     #[schema(minimum = 0, maximum = 8)]
     clip_skip: Option<u32>,
+    #[serde(flatten)]
+    additions: Additions,
+    /// Whether a clip of a model with motion modules is denoised several times, for frames that agree more.
+    #[schema(pattern = "^(yes|no)$")]
+    use_improved_sampling: Option<String>,
+    /// Seed of the noise that is drawn for each of these times.
+    #[schema(minimum = 0)]
+    improved_sampling_seed: Option<u32>,
     /// Told when the video is there, or is not to be: `https://` and public.
     webhook: Option<String>,
     /// Given back to the webhook: a text, a number or a boolean.
@@ -146,8 +262,15 @@ pub(super) struct LoadModelBody {
     key: String,
     /// The name that it gets.
     model_id: String,
-    /// A folder below a model root of the server, or a hub id.
+    /// A folder or file below a model root of the server, or a hub id.
     url: String,
+    /// What it is: `huggingface` (a folder or a hub id), `custom_ckpt` (one file), `lora` or `embeddings`.
+    #[schema(pattern = "^(huggingface|diffusers|custom_ckpt|lora|embeddings)$")]
+    model_type: Option<String>,
+    /// Of a checkpoint in one file: a folder below a model root with its tokenizer and configurations.
+    config: Option<String>,
+    /// Motion modules, a folder or file below a model root, that make a model of pictures one of videos.
+    motion_adapter: Option<String>,
     /// Told when the model is open, or cannot be opened: `https://` and public.
     webhook: Option<String>,
 }

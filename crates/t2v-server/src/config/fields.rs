@@ -132,22 +132,22 @@ impl Fields {
         self.optional(field).unwrap_or_default()
     }
 
-    /// Sources by name: a table, or texts `NAME=SOURCE`.
-    pub(super) fn models(&mut self, field: &str) -> BTreeMap<String, String> {
+    /// Sources by name: a table, or texts `NAME=SOURCE`, as `expected` has it.
+    pub(super) fn named(&mut self, field: &str, expected: &str) -> BTreeMap<String, String> {
         if let Ok(table) = self.figment.extract_inner(field) {
             self.known.insert(field.to_owned());
             return table;
         }
-        let mut models = BTreeMap::new();
+        let mut sources = BTreeMap::new();
         for text in self.list(field) {
             match text.split_once('=') {
                 Some((name, source)) if !name.is_empty() && !source.is_empty() => {
-                    models.insert(name.to_owned(), source.to_owned());
+                    sources.insert(name.to_owned(), source.to_owned());
                 }
-                _ => self.fault(field, &format!("`{text}` must be NAME=DIR_OR_HUB_ID")),
+                _ => self.fault(field, &format!("`{text}` must be {expected}")),
             }
         }
-        models
+        sources
     }
 
     /// Notes settings that nothing has asked for.

@@ -44,10 +44,26 @@ pub struct Flags {
     #[arg(long, value_name = "KEY")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
-    /// A model besides the embedded one; repeatable.
-    #[arg(long, value_name = "NAME=DIR_OR_HUB_ID")]
+    /// A model besides the embedded one: a folder, a checkpoint in one file, or an id of the hub; repeatable.
+    #[arg(long, value_name = "NAME=DIR_OR_FILE_OR_HUB_ID")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub model: Vec<String>,
+    /// For a checkpoint in one file (--model NAME=FILE): the folder with its tokenizer and configurations; repeatable.
+    #[arg(long, value_name = "NAME=DIR")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub model_config: Vec<String>,
+    /// Motion modules that make a model of pictures one of videos; repeatable.
+    #[arg(long, value_name = "NAME=DIR_OR_FILE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub motion_adapter: Vec<String>,
+    /// A LoRA that requests may ask for by name (lora_model); repeatable.
+    #[arg(long, value_name = "NAME=FILE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<String>,
+    /// A learnt word that requests may ask for by name (embeddings_model); repeatable.
+    #[arg(long, value_name = "NAME=FILE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub embedding: Vec<String>,
     /// What models run on: auto (the best there is), flex (the CPU), wgpu, vulkan, metal, cuda, or one of several as in
     /// cuda:1 [default: auto].
     #[arg(long, value_name = "NAME")]

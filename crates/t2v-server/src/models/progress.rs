@@ -5,15 +5,27 @@ use t2v_pipeline::{Progress, Stage};
 use crate::job::JobProgress;
 
 /// Turns the progress of stages into that of a job, which never goes back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Overall {
     percent: u8,
+    /// Of all generations of the job, those before this one and those in all.
+    part: (usize, usize),
 }
 
 impl Overall {
+    /// Of the generation with a number from 0 of so many.
+    pub(super) fn of_part(number: usize, count: usize) -> Self {
+        Self {
+            percent: 0,
+            part: (number, count.max(1)),
+        }
+    }
+
     pub(super) fn follow(&mut self, progress: Progress) -> JobProgress {
         let (start, end) = share(progress.stage);
         let percent = start + (end - start) * progress.percentage() / 100.0;
+        let (number, count) = self.part;
+        let percent = (number as f64 * 100.0 + percent) / count as f64;
         self.percent = self.percent.max(percent.clamp(0.0, 99.0) as u8);
         JobProgress {
             stage: progress.stage.to_string(),

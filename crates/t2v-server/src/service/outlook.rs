@@ -20,7 +20,7 @@ impl Service {
             return Ok(Outlook::default());
         }
         let pace = self.store.pace(&job.parameters.model_id).await?;
-        let own = pace.map(|pace| pace * work(&job.parameters) as f64);
+        let own = pace.map(|pace| pace * work(&job.parameters, job.samples) as f64);
         if job.state == State::Running {
             let percent = job.progress.as_ref().map_or(0, |progress| progress.percent);
             let left = 1.0 - f64::from(percent) / 100.0;

@@ -13,7 +13,7 @@ use crate::{
 /// Stands in for a prompt that is at fault, while the rest of the request is checked.
 pub(super) const ANY_PROMPT: &str = "…";
 
-/// A video that somebody wishes.
+/// A video that somebody wishes, or pictures.
 #[derive(Debug, Clone, Default)]
 pub struct Submission {
     /// The request as far as it could be read; a key in it is left out.
@@ -22,11 +22,15 @@ pub struct Submission {
     pub faults: Faults,
     /// What it starts from, and the field that said so.
     pub init: Option<(&'static str, InitKind, Source)>,
+    /// What of the picture that it starts from is painted anew, and the field that said so.
+    pub mask: Option<(&'static str, Source)>,
+    /// How many pictures are to be made; `None`: one.
+    pub samples: Option<u8>,
     /// Width and height in pixels, of which the nearest that the model can make are taken.
     pub size: Option<[u32; 2]>,
     /// Seconds that the video is to last, in as many frames as the model can make that are nearest.
     pub seconds: Option<f64>,
-    /// What the URLs of the API of 2023 lead to.
+    /// What the `output` of the API of 2023 has, which says what is made.
     pub output_type: OutputType,
     /// Whether the video has a URL before it is there.
     pub has_link: bool,
@@ -72,7 +76,9 @@ impl Submission {
 pub(super) fn digest(submission: &Submission) -> String {
     let mut hash = Sha256::new();
     hash.update(serde_json::to_vec(&submission.request).unwrap_or_default());
-    if let Some((field, _, source)) = &submission.init {
+    let init = submission.init.as_ref().map(|(field, _, source)| (field, source));
+    let mask = submission.mask.as_ref().map(|(field, source)| (field, source));
+    for (field, source) in init.into_iter().chain(mask) {
         hash.update(field);
         match source {
             Source::Url(url) => hash.update(url),
@@ -82,6 +88,9 @@ pub(super) fn digest(submission: &Submission) -> String {
     hash.update([u8::from(submission.temporary)]);
     if submission.output_type != OutputType::default() {
         hash.update(submission.output_type.name());
+    }
+    if let Some(samples) = submission.samples {
+        hash.update([samples]);
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

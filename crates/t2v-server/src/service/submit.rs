@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use image::GrayImage;
 use t2v_pipeline::{InitMedia, Report, TextToVideoRequest, webhook::WebhookSender};
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     auth::Owner,
     faults::Faults,
-    inputs::{InputError, Source},
+    inputs::{InputError, masked},
     job::{Idempotency, InitKind, Job, NewJob},
     outputs::Outputs,
     store::{QueueLimits, Submitted},
@@ -22,8 +23,14 @@ use crate::{
 const TEMPORARY: Duration = Duration::from_secs(24 * 3600);
 /// When a full queue may have room again.
 const FULL_WAIT: Duration = Duration::from_secs(30);
+
 /// Something to start from that was looked at, and is not kept yet.
-type Opened = (InitKind, Bytes, InitMedia);
+struct Opened {
+    kind: InitKind,
+    bytes: Bytes,
+    mask: Option<Bytes>,
+    media: InitMedia,
+}
 
 impl Service {
     /// Takes a job in: everything that can be known of it is checked before.
@@ -33,6 +40,7 @@ impl Service {
     pub async fn submit(&self, owner: &Owner, mut submission: Submission) -> Result<Job, ServiceError> {
         submission.request.key = None;
         let mut faults = std::mem::take(&mut submission.faults);
+        faults.take(self.choose_model(&mut submission).await)?;
         faults.take(self.fit(&mut submission).await)?;
         let idempotency = submission.idempotency_key.clone().map(|key| Idempotency {
             key,
@@ -40,10 +48,10 @@ impl Service {
         });
         faults.take(self.check_webhook(submission.request.webhook.clone()).await)?;
         let pinned_to = faults.take(self.pinned_to(&submission).await)?.flatten();
-        let opened = faults.take(self.open_init(submission.init.take()).await)?;
-        let (parameters, init) = self.resolve_all(&submission.request, opened, faults).await?;
-        let init = match init {
-            Some((kind, bytes)) => Some(self.inputs.keep(kind, bytes).await?),
+        let opened = self.open_init(&mut submission, &mut faults).await?;
+        let (parameters, opened) = self.resolve_all(&submission.request, opened, faults).await?;
+        let init = match opened {
+            Some((kind, bytes, mask)) => Some(self.inputs.keep(kind, bytes, mask).await?),
             None => None,
         };
         let mut request = submission.request;
@@ -64,6 +72,7 @@ impl Service {
             max_attempts: self.settings.max_attempts,
             keep,
             output_type: submission.output_type,
+            samples: submission.samples.unwrap_or(1),
             link: submission.has_link.then(Outputs::draw_name),
         };
         self.store_job(owner, &job).await
@@ -81,9 +90,8 @@ impl Service {
         let submitted = self.store.submit(job, limits).await;
         if !matches!(submitted, Ok(Submitted::New(_)))
             && let Some(init) = &job.init
-            && let Err(error) = self.outputs.remove_input(&init.path).await
         {
-            tracing::warn!(%error, "a file that no job starts from cannot be removed");
+            self.inputs.forget(init).await;
         }
         match submitted? {
             Submitted::New(job) => {
@@ -149,21 +157,36 @@ impl Service {
         Ok(is_pinned.then(|| self.settings.server.clone()))
     }
 
-    async fn open_init(&self, init: Option<(&'static str, InitKind, Source)>) -> Result<Option<Opened>, ServiceError> {
-        let Some((field, kind, source)) = init else {
-            return Ok(None);
+    /// What a submission starts from; `None` where that is at fault, which is noted.
+    async fn open_init(
+        &self,
+        submission: &mut Submission,
+        faults: &mut Faults,
+    ) -> Result<Option<Option<Opened>>, ServiceError> {
+        let Some((field, kind, source)) = submission.init.take() else {
+            return Ok(Some(None));
         };
-        match self.inputs.open(kind, source).await {
-            Ok((bytes, media)) => Ok(Some((kind, bytes, media))),
-            Err(InputError::Unusable(reason)) => {
-                let spoken = field.replace('_', " ");
-                Err(ServiceError::fault(
-                    field,
-                    format!("The {spoken} is not usable: {reason}"),
-                ))
+        let opened = self.inputs.open(kind, source).await;
+        let opened = faults.take(opened.map_err(|error| of_input(field, error)))?;
+        let mask: Option<Option<(Bytes, GrayImage)>> = match submission.mask.take() {
+            None => Some(None),
+            Some((field, source)) => {
+                let mask = self.inputs.open_mask(source).await;
+                faults.take(mask.map(Some).map_err(|error| of_input(field, error)))?
             }
-            Err(InputError::Storage(error)) => Err(error.into()),
-        }
+        };
+        Ok(opened.zip(mask).map(|((bytes, media), mask)| {
+            let (mask, media) = match mask {
+                Some((bytes, mask)) => (Some(bytes), masked(media, mask)),
+                None => (None, media),
+            };
+            Some(Opened {
+                kind,
+                bytes,
+                mask,
+                media,
+            })
+        }))
     }
 
     /// What a request comes to, with all faults that were found before and by the model; and what it starts from, to be kept.
@@ -173,7 +196,7 @@ impl Service {
         request: &TextToVideoRequest,
         opened: Option<Option<Opened>>,
         mut faults: Faults,
-    ) -> Result<(Report, Option<(InitKind, Bytes)>), ServiceError> {
+    ) -> Result<(Report, Option<(InitKind, Bytes, Option<Bytes>)>), ServiceError> {
         let mut request = request.clone();
         if opened.is_none() {
             // Whether it is usable depends on what it was to start from.
@@ -181,7 +204,7 @@ impl Service {
         }
         let (init, media) = opened
             .flatten()
-            .map(|(kind, bytes, media)| ((kind, bytes), media))
+            .map(|opened| ((opened.kind, opened.bytes, opened.mask), opened.media))
             .unzip();
         let resolved = match self.resolve(request, media).await {
             Err(error @ ServiceError::UnknownModel) if !faults.is_empty() => {
@@ -191,6 +214,17 @@ impl Service {
         };
         let resolved = faults.take(resolved)?;
         Ok((faults.or(resolved)?, init))
+    }
+}
+
+/// What is wrong with the file of a field.
+fn of_input(field: &str, error: InputError) -> ServiceError {
+    match error {
+        InputError::Unusable(reason) => {
+            let spoken = field.replace('_', " ");
+            ServiceError::fault(field, format!("The {spoken} is not usable: {reason}"))
+        }
+        InputError::Storage(error) => error.into(),
     }
 }
 

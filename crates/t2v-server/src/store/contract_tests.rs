@@ -39,6 +39,7 @@ fn new_job(owner: &str) -> NewJob {
         max_attempts: 3,
         keep: None,
         output_type: OutputType::Mp4,
+        samples: 1,
         link: None,
     }
 }
@@ -80,14 +81,15 @@ async fn a_job_comes_back_as_it_was_given(store: &dyn Store) {
     new.init = Some(crate::job::InitObject {
         kind: crate::job::InitKind::Image,
         path: "inputs/x".into(),
+        mask: Some("inputs/y".into()),
     });
     new.request.key = None;
-    (new.output_type, new.link) = (OutputType::Gif, Some("link".into()));
+    (new.output_type, new.samples, new.link) = (OutputType::Base64, 3, Some("link".into()));
     let job = submit(store, &new).await;
     let found = store.job(job.id).await.unwrap().unwrap();
     assert_eq!(
-        (found.output_type, found.link.as_deref()),
-        (OutputType::Gif, Some("link"))
+        (found.output_type, found.samples, found.link.as_deref()),
+        (OutputType::Base64, 3, Some("link"))
     );
     assert_eq!((found.state, found.attempt), (State::Queued, 0));
     assert_eq!(found.request, new.request);
@@ -494,6 +496,7 @@ async fn what_a_job_without_a_video_started_from_is_removed(store: &dyn Store) {
     new.init = Some(crate::job::InitObject {
         kind: crate::job::InitKind::Image,
         path: "inputs/x".into(),
+        mask: Some("inputs/y".into()),
     });
     let id = submit(store, &new).await.id;
     assert!(store.removable(None, 10).await.unwrap().is_empty());

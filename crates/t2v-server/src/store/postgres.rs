@@ -118,9 +118,10 @@ fn read(payload: &str) -> Option<Change> {
 }
 
 /// The tables, step by step.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("jobs", include_str!("../../migrations/postgres/0001_jobs.sql")),
     ("work", include_str!("../../migrations/postgres/0002_work.sql")),
+    ("samples", include_str!("../../migrations/postgres/0003_samples.sql")),
 ];
 
 impl_store!(

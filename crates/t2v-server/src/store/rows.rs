@@ -38,6 +38,7 @@ where
             .try_get::<String, _>("output_type")?
             .parse()
             .map_err(damaged("output_type"))?,
+        samples: u8::try_from(number("samples")?).map_err(damaged("samples"))?,
         link: text("link")?,
         created_at: Timestamp(number("created_at")?),
         started_at: time("started_at")?,

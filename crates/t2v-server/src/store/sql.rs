@@ -157,8 +157,8 @@ macro_rules! impl_store {
                 }
                 let row = sqlx::query(concat!(
                     "INSERT INTO jobs (owner, state, model, request, parameters, init, pinned_to, idempotency_key, \
-                     idempotency_digest, max_attempts, keep_ms, work, output_type, link, created_at) \
-                     VALUES ($1, 'queued', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, ", $now, ") \
+                     idempotency_digest, max_attempts, keep_ms, work, output_type, link, samples, created_at) \
+                     VALUES ($1, 'queued', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, ", $now, ") \
                      ON CONFLICT (owner, idempotency_key) DO NOTHING RETURNING *",
                 ))
                 .bind(&job.owner)
@@ -171,9 +171,10 @@ macro_rules! impl_store {
                 .bind(job.idempotency.as_ref().map(|name| &name.digest))
                 .bind(i64::from(job.max_attempts))
                 .bind(job.keep.map(millis))
-                .bind(i64::try_from(work(&job.parameters)).unwrap_or(i64::MAX))
+                .bind(i64::try_from(work(&job.parameters, job.samples)).unwrap_or(i64::MAX))
                 .bind(job.output_type.name())
                 .bind(&job.link)
+                .bind(i64::from(job.samples))
                 .fetch_optional(&mut *transaction)
                 .await?;
                 let Some(row) = row else {

@@ -110,9 +110,10 @@ fn create_private(_file: &Path) -> std::io::Result<()> {
 }
 
 /// The tables, step by step.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("jobs", include_str!("../../migrations/sqlite/0001_jobs.sql")),
     ("work", include_str!("../../migrations/sqlite/0002_work.sql")),
+    ("samples", include_str!("../../migrations/sqlite/0003_samples.sql")),
 ];
 
 impl_store!(

@@ -1,15 +1,43 @@
-//! What makes videos: the boundary between jobs and models.
+//! What makes videos and pictures: the boundary between jobs and models.
+
+mod entry;
+mod variant;
 
 use std::path::PathBuf;
 
 use t2v_pipeline::{CancelToken, InitMedia, Limits, Report, TextToVideoRequest, ValidationError};
 
-use crate::{job::OutputType, store::Live};
+pub use entry::{Entry, EntryKind};
+pub use variant::{MOST_SAMPLES, Variant};
 
-/// Makes videos from requests. Methods block, and are called on threads that may.
+use crate::{job::Medium, store::Live};
+
+/// Makes videos and pictures from requests. Methods block, and are called on threads that may.
 pub trait Engine: Send + Sync {
     /// Names of the models, the one of requests that name none first.
     fn models(&self) -> Vec<String>;
+
+    /// What a model makes.
+    ///
+    /// # Errors
+    /// A model that there is not, or can't be opened.
+    fn medium(&self, _model: Option<&str>) -> Result<Medium, EngineError> {
+        Ok(Medium::Video)
+    }
+
+    /// Names of the models that make videos, or pictures, as far as that is known without a download.
+    fn models_for(&self, medium: Medium) -> Vec<String> {
+        match medium {
+            Medium::Video => self.models(),
+            Medium::Picture => Vec::new(),
+        }
+    }
+
+    /// Everything that has a name: the models, and what requests add to them. Kinds are those of [`Entry`].
+    fn names(&self) -> Vec<(String, EntryKind)> {
+        let models = self.models().into_iter();
+        models.map(|name| (name, EntryKind::Model)).collect()
+    }
 
     /// What a request comes to, every default filled in and its seed drawn.
     ///
@@ -43,28 +71,28 @@ pub trait Engine: Send + Sync {
     /// Why there is none.
     fn render(&self, task: Task<'_>) -> Result<Rendered, EngineError>;
 
-    /// Adds a model by its folder or hub id, in place of one of the same name. Nothing is read yet.
+    /// Adds a model, or what requests may add to models, in place of what had the name before. Nothing is read yet.
     ///
     /// # Errors
     /// What is wrong with the source, for the client.
-    fn add_model(&self, name: &str, source: &str) -> Result<(), String>;
+    fn add_model(&self, name: &str, entry: &Entry) -> Result<(), String>;
 
-    /// Opens a model, which reads and checks its configuration.
+    /// Opens what has a name: of a model its configuration is read and checked, of anything else the whole file.
     ///
     /// # Errors
     /// Why it can't be opened, for the operator.
     fn open_model(&self, name: &str) -> Result<(), String>;
 
-    /// Takes a model away; whether there was one. A generation under way goes on.
+    /// Takes a name away; whether there was one. A generation under way goes on.
     fn remove_model(&self, name: &str) -> bool;
 
     /// Drops what can be had again.
     fn clear_cache(&self);
 }
 
-/// A video to make.
+/// A video or pictures to make.
 pub struct Task<'a> {
-    /// What is asked for, with its seed.
+    /// What is asked for, with its seed; each further picture has the next one.
     pub request: TextToVideoRequest,
     /// What it starts from.
     pub init: Option<InitMedia>,
@@ -78,70 +106,13 @@ pub struct Task<'a> {
     pub on_live: Box<dyn FnMut(Live) + Send + 'a>,
 }
 
-/// A video that was made.
+/// What was made.
 #[derive(Debug, Clone)]
 pub struct Rendered {
-    /// What was really used.
+    /// What was really used; of several pictures, for the first.
     pub report: Report,
     /// The files, by what they are.
     pub files: Vec<(Variant, PathBuf)>,
-}
-
-/// The files of a video.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Variant {
-    /// H.264 in MP4.
-    Video,
-    /// A picture of the middle of the video, WebP.
-    Thumbnail,
-    /// Pictures of the whole video side by side, JPEG.
-    Spritesheet,
-    /// The video as an animated GIF, where it was asked for.
-    Gif,
-}
-
-impl Variant {
-    /// Every variant.
-    pub const ALL: [Self; 4] = [Self::Video, Self::Thumbnail, Self::Spritesheet, Self::Gif];
-
-    /// The files of a job.
-    #[must_use]
-    pub fn of(output_type: OutputType) -> Vec<Self> {
-        let is_made = |variant: &Self| *variant != Self::Gif || output_type == OutputType::Gif;
-        Self::ALL.into_iter().filter(is_made).collect()
-    }
-
-    /// As OpenAI's API calls it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Video => "video",
-            Self::Thumbnail => "thumbnail",
-            Self::Spritesheet => "spritesheet",
-            Self::Gif => "gif",
-        }
-    }
-
-    /// The extension of its files.
-    #[must_use]
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Video => "mp4",
-            Self::Thumbnail => "webp",
-            Self::Spritesheet => "jpg",
-            Self::Gif => "gif",
-        }
-    }
-}
-
-impl From<OutputType> for Variant {
-    /// The file that the URLs of the API of 2023 lead to.
-    fn from(output_type: OutputType) -> Self {
-        match output_type {
-            OutputType::Mp4 => Self::Video,
-            OutputType::Gif => Self::Gif,
-        }
-    }
 }
 
 /// Why there is no video.

@@ -23,7 +23,7 @@ use t2v_server::{
     job::JobProgress,
     server::Server,
     store::Live,
-    worker::engine::{Engine, EngineError, Rendered, Task},
+    worker::engine::{Engine, EngineError, Entry, Rendered, Task},
 };
 
 pub(crate) const KEY: &str = "key-of-the-tests";
@@ -129,7 +129,7 @@ impl Engine for Stub {
         })
     }
 
-    fn add_model(&self, _: &str, _: &str) -> Result<(), String> {
+    fn add_model(&self, _: &str, _: &Entry) -> Result<(), String> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{request::Authorised, text2video::ended};
+use super::{answers::ended, request::Authorised};
 use crate::{
     api::{
         App, Shared,
@@ -18,7 +18,7 @@ use crate::{
     service::ServiceError,
 };
 
-/// The result of a video, by the number in the field `request_id`: `success`, `processing` or `failed`.
+/// The result of a video, or of pictures, by the number in the field `request_id`: `success`, `processing` or `failed`.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/fetch", tag = "enterprise", request_body = FetchBody,
     responses(
@@ -32,7 +32,25 @@ pub(super) async fn fetch(State(app): Shared, request: Authorised) -> Result<Res
     answer(&app, &request, &id).await
 }
 
-/// The same with the number in the path.
+/// The same with the number in the path, for pictures.
+#[utoipa::path(
+    post, path = "/api/v1/enterprise/fetch/{id}", tag = "enterprise", request_body = KeyBody,
+    params(("id" = String, Path, description = "Number of the job.")),
+    responses(
+        (status = 200, description = "`success`, `processing` or `failed`.", body = Object),
+        (status = "4XX", description = "The key or the number is wrong.", body = LegacyError),
+        (status = "5XX", description = "Something is missing for now.", body = LegacyError)
+    )
+)]
+pub(super) async fn fetch_by_number(
+    State(app): Shared,
+    Path(id): Path<String>,
+    request: Authorised,
+) -> Result<Response, Legacy> {
+    answer(&app, &request, &id).await
+}
+
+/// The same with the number in the path, for videos.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/video/fetch/{id}", tag = "enterprise", request_body = KeyBody,
     params(("id" = String, Path, description = "Number of the video.")),
@@ -74,7 +92,7 @@ async fn answer(app: &App, request: &Authorised, id: &str) -> Result<Response, L
     if !job.state.is_final() {
         return Ok(Json(not_ready(app, &job).await?).into_response());
     }
-    Ok(match ended(app, &job) {
+    Ok(match ended(app, &job).await? {
         // Without the time, as the API has it.
         t2v_pipeline::TextToVideoResponse::Success(success) => {
             let body = json!({"status": "success", "id": success.id, "output": success.output});

@@ -14,6 +14,7 @@ use crate::{
     },
     job::Timestamp,
     service::ServiceError,
+    worker::engine::{Entry, EntryKind},
 };
 
 /// Names of the schedulers.
@@ -28,7 +29,8 @@ pub(super) async fn schedulers_list(_request: Authorised) -> Json<Value> {
     Json(json!({"schedulers": names}))
 }
 
-/// Names of the models, and since when each is there.
+/// Names of the models, LoRAs and learnt words, of which kind each is (`model_type`, as `load_model` has it), and since when it is
+/// there.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/get_all_models", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "The models.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))
@@ -39,10 +41,10 @@ pub(super) async fn get_all_models(State(app): Shared, _request: Authorised) -> 
         let found = stored.iter().find(|model| model.name == name);
         found.map_or(Timestamp(app.started_at * 1000), |model| model.added_at)
     };
-    let names = app.service.engine.models();
+    let names = app.service.engine.names();
     let models: Vec<Value> = names
         .iter()
-        .map(|name| json!({"load_data": date(since(name)), "model_id": name}))
+        .map(|(name, kind)| json!({"load_data": date(since(name)), "model_id": name, "model_type": kind.model_type()}))
         .collect();
     Ok(Json(json!({"models": models, "status": "success"})))
 }
@@ -53,20 +55,22 @@ fn date(time: Timestamp) -> String {
     date.format("%m/%d/%Y %H:%M:%S").to_string()
 }
 
-/// Whether there is the model of `model_id`.
+/// Whether there is the model, LoRA or learnt word of `model_id`.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/verify_model", tag = "enterprise", request_body = ModelBody,
     responses((status = 200, description = "There is.", body = Object), (status = "4XX", description = "There is not, or the key is wrong.", body = LegacyError))
 )]
 pub(super) async fn verify_model(State(app): Shared, request: Authorised) -> Result<Json<Value>, Legacy> {
     let name = request.required("model_id")?;
-    match app.service.engine.models().contains(&name) {
+    match app.service.engine.names().iter().any(|(known, _)| *known == name) {
         true => Ok(Json(json!({"status": "success", "message": "Model exists on server"}))),
         false => Err(ServiceError::UnknownModel.into()),
     }
 }
 
-/// Adds the model of `url`, a folder below a model root of the server or a hub id, under the name `model_id`. The `webhook` is told
+/// Adds the model of `url`, a folder below a model root of the server or a hub id, under the name `model_id`. By `model_type` it
+/// is a checkpoint in one file (`custom_ckpt`, with a folder for its tokenizer in `config`), a LoRA (`lora`) or a learnt word
+/// (`embeddings`); `motion_adapter` makes a model of pictures one of videos. The `webhook` is told
 /// `{"status": "success", "message": "model loaded", "model_id": …}` once it is open, or `failed`.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/load_model", tag = "enterprise", request_body = LoadModelBody,
@@ -87,9 +91,12 @@ pub(super) async fn load_model_v2(State(app): Shared, request: Administration) -
 
 async fn load(app: &crate::api::App, request: &Authorised) -> Result<Json<Value>, Legacy> {
     for (field, built) in [
-        ("model_type", &["huggingface", "custom_ckpt", "diffusers"][..]),
-        ("model_category", &["stable_diffusion", "text2video"]),
-        ("model_format", &["diffusers", "safetensors"]),
+        (
+            "model_type",
+            &["huggingface", "custom_ckpt", "diffusers", "lora", "embeddings"][..],
+        ),
+        ("model_category", &["stable_diffusion", "text2video", "lora"]),
+        ("model_format", &["diffusers", "safetensors", "ckpt", "pt"]),
     ] {
         if let Some(value) = request.optional(field)?
             && !built.contains(&value.as_str())
@@ -98,14 +105,26 @@ async fn load(app: &crate::api::App, request: &Authorised) -> Result<Json<Value>
             return Err(ServiceError::fault(field, format!("The {spoken} must be one of {known}.")).into());
         }
     }
-    let (name, source) = (request.required("model_id")?, request.required("url")?);
-    app.admin
-        .load_model(&name, &source, request.optional("webhook")?)
-        .await?;
+    let kind = match (
+        request.optional("model_type")?.as_deref(),
+        request.optional("model_category")?.as_deref(),
+    ) {
+        (Some("lora"), _) | (None, Some("lora")) => EntryKind::Lora,
+        (Some("embeddings"), _) => EntryKind::Embeddings,
+        (Some("custom_ckpt"), _) => EntryKind::Checkpoint,
+        _ => EntryKind::Model,
+    };
+    let entry = Entry {
+        motion_adapter: request.optional("motion_adapter")?,
+        config: request.optional("config")?,
+        ..Entry::new(kind, request.required("url")?)
+    };
+    let name = request.required("model_id")?;
+    app.admin.load_model(&name, entry, request.optional("webhook")?).await?;
     Ok(Json(json!({"message": "model load started", "status": "success"})))
 }
 
-/// Takes the model of `model_id` away.
+/// Takes the model, LoRA or learnt word of `model_id` away.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/delete_model", tag = "enterprise", request_body = ModelBody,
     responses((status = 200, description = "It is away.", body = Object), (status = "4XX", description = "There is none, or the key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))

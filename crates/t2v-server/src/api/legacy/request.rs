@@ -15,6 +15,7 @@ use crate::{
         error::{ApiError, Legacy},
     },
     auth::Owner,
+    inputs::Source,
     service::ServiceError,
 };
 
@@ -70,6 +71,15 @@ impl Authorised {
         self.optional(field)?.ok_or_else(|| {
             let spoken = field.replace('_', " ");
             ServiceError::fault(field, format!("The {spoken} field is required."))
+        })
+    }
+
+    /// A file to start from: a URL, a data URL, or base64.
+    pub(super) fn source(&self, field: &str) -> Result<Option<Source>, ServiceError> {
+        let parsed = self.optional(field)?.map(|text| Source::parse(&text)).transpose();
+        parsed.map_err(|error| {
+            let spoken = field.replace('_', " ");
+            ServiceError::fault(field, format!("The {spoken} is not usable: {error}"))
         })
     }
 

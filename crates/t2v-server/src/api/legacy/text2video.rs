@@ -1,25 +1,16 @@
 //! Videos from prompts and from pictures.
 
-use std::time::Duration;
+use axum::{extract::State, response::Response};
+use serde_json::Value;
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
-use serde_json::{Value, json};
-use t2v_pipeline::TextToVideoResponse;
-
-use super::request::Authorised;
+use super::{answers::generate, request::Authorised};
 use crate::{
     api::{
         App, Shared,
         error::{Legacy, LegacyError},
         schema::{ImageToVideoBody, TextToVideoBody},
     },
-    inputs::Source,
-    job::{InitKind, Job, OutputType, State as JobState},
+    job::{InitKind, Medium, OutputType},
     service::{ServiceError, Submission},
 };
 
@@ -58,7 +49,8 @@ const IMAGE_V6: Endpoint = Endpoint {
 
 /// Makes a video from a prompt. Done within the server's `--wait`, it is answered with `success`, else with `processing`.
 ///
-/// Besides the fields of 2023: `num_frames`, `fps`, `clip_skip`, `init_image` and `init_video` (a URL, a data URL or base64),
+/// Besides the fields of 2023: `num_frames`, `fps`, `clip_skip`, `lora_model`, `lora_strength`, `embeddings_model`,
+/// `use_improved_sampling`, `improved_sampling_seed`, `init_image` and `init_video` (a URL, a data URL or base64),
 /// `temp` (files are removed after a day), `output_type` (`mp4` or `gif`: what `output` leads to), and `instant_response` (no
 /// waiting: `future_links` has the URL at which the video will be). Numbers may be texts, switches "yes" or "no"; unknown fields are ignored. With the
 /// header `Idempotency-Key` several submissions of the same make one video.
@@ -77,7 +69,7 @@ const IMAGE_V6: Endpoint = Endpoint {
     )
 )]
 pub(super) async fn text2video(State(app): Shared, request: Authorised) -> Result<Response, Legacy> {
-    generate(&app, request, &TEXT).await
+    make(&app, request, &TEXT).await
 }
 
 /// The same under the path of version 6, whose `output_type` is `gif` where nothing is said.
@@ -90,7 +82,7 @@ pub(super) async fn text2video(State(app): Shared, request: Authorised) -> Resul
     )
 )]
 pub(super) async fn text2video_v6(State(app): Shared, request: Authorised) -> Result<Response, Legacy> {
-    generate(&app, request, &TEXT_V6).await
+    make(&app, request, &TEXT_V6).await
 }
 
 /// Makes a video from a picture, `init_image`, and a prompt.
@@ -103,7 +95,7 @@ pub(super) async fn text2video_v6(State(app): Shared, request: Authorised) -> Re
     )
 )]
 pub(super) async fn img2video(State(app): Shared, request: Authorised) -> Result<Response, Legacy> {
-    generate(&app, request, &IMAGE).await
+    make(&app, request, &IMAGE).await
 }
 
 /// The same under the path of version 6.
@@ -116,33 +108,13 @@ pub(super) async fn img2video(State(app): Shared, request: Authorised) -> Result
     )
 )]
 pub(super) async fn img2video_v6(State(app): Shared, request: Authorised) -> Result<Response, Legacy> {
-    generate(&app, request, &IMAGE_V6).await
+    make(&app, request, &IMAGE_V6).await
 }
 
-async fn generate(app: &App, request: Authorised, endpoint: &Endpoint) -> Result<Response, Legacy> {
+async fn make(app: &App, request: Authorised, endpoint: &Endpoint) -> Result<Response, Legacy> {
     let owner = request.owner.clone();
     let submission = submission(request, endpoint)?;
-    let wait = match submission.has_link {
-        true => Duration::ZERO,
-        false => app.wait,
-    };
-    let job = app.service.submit(&owner, submission).await?;
-    let job = app.service.wait(job, wait).await?;
-    let response = match job.state {
-        JobState::Queued | JobState::Running => processing(app, &job, endpoint.fetch).await?,
-        _ => ended(app, &job),
-    };
-    let status = match &response {
-        TextToVideoResponse::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::OK,
-    };
-    let is_processing = matches!(response, TextToVideoResponse::Processing(_));
-    let mut body = serde_json::to_value(response).unwrap_or_default();
-    if let Some(link) = job.link.as_deref().filter(|_| is_processing) {
-        let url = app.service.outputs.url(link, job.output_type.into());
-        body["future_links"] = json!([url]);
-    }
-    Ok((status, Json(body)).into_response())
+    generate(app, &owner, submission, endpoint.fetch).await
 }
 
 /// What a body asks for.
@@ -160,16 +132,8 @@ fn submission(request: Authorised, endpoint: &Endpoint) -> Result<Submission, Se
         faults.take(request.required(field))?;
     }
     for (field, kind) in INIT {
-        let Some(text) = faults.take(request.optional(field))?.flatten() else {
-            continue;
-        };
-        let source = Source::parse(&text).map_err(|error| {
-            ServiceError::fault(field, format!("The {} is not usable: {error}", field.replace('_', " ")))
-        });
-        submission.init = faults
-            .take(source)?
-            .map(|source| (field, kind, source))
-            .or(submission.init);
+        let source = faults.take(request.source(field))?.flatten();
+        submission.init = source.map(|source| (field, kind, source)).or(submission.init);
     }
     let asked = faults.take(request.optional("output_type"))?.flatten();
     submission.output_type = faults
@@ -181,8 +145,13 @@ fn submission(request: Authorised, endpoint: &Endpoint) -> Result<Submission, Se
 
 /// The output type of a request, if it says one.
 pub(in crate::api) fn output_type(asked: Option<&str>) -> Result<Option<OutputType>, ServiceError> {
-    let parsed = asked.map(|asked| asked.trim().parse()).transpose();
-    parsed.map_err(|fault: String| ServiceError::fault("output_type", fault))
+    let Some(asked) = asked else {
+        return Ok(None);
+    };
+    let found = asked.trim().parse().ok();
+    let found = found.filter(|found: &OutputType| found.medium() == Medium::Video);
+    let fault = || ServiceError::fault("output_type", "The output type must be mp4 or gif.");
+    found.map(Some).ok_or_else(fault)
 }
 
 /// Whether a switch says yes, in the ways in which clients write it.
@@ -195,32 +164,10 @@ pub(in crate::api) fn is_yes(value: &Value) -> bool {
     }
 }
 
-/// How a job ended, as the API has it.
-pub(super) fn ended(app: &App, job: &Job) -> TextToVideoResponse {
-    let id = u64::try_from(job.id.0).unwrap_or_default();
-    match (job.success(), job.failure()) {
-        (Some(success), _) => {
-            let url = app.service.outputs.url(&success.output, job.output_type.into());
-            TextToVideoResponse::success(id, success.generation_time, vec![url])
-        }
-        (_, Some(failure)) => TextToVideoResponse::failed(Some(id), failure.message.clone()),
-        (None, None) => TextToVideoResponse::failed(Some(id), "Failed, Try Again"),
-    }
-}
-
-async fn processing(app: &App, job: &Job, fetch: &str) -> Result<TextToVideoResponse, ServiceError> {
-    let id = u64::try_from(job.id.0).unwrap_or_default();
-    let eta = app
-        .service
-        .outlook(job)
-        .await?
-        .eta_or(app.wait.max(Duration::from_secs(1)));
-    let url = format!("{}{fetch}/{id}", app.public_url);
-    Ok(TextToVideoResponse::processing(id, eta, url))
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

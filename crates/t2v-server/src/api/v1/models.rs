@@ -12,9 +12,12 @@ use t2v_pipeline::{Limits, Report, SchedulerKind};
 use utoipa::ToSchema;
 
 use super::Bearer;
-use crate::api::{
-    App, Shared,
-    error::{OpenAi, OpenAiError},
+use crate::{
+    api::{
+        App, Shared,
+        error::{OpenAi, OpenAiError},
+    },
+    worker::engine::EntryKind,
 };
 
 /// A list of models.
@@ -59,6 +62,9 @@ pub(super) struct ModelDetails {
     /// As in the list of models.
     #[serde(flatten)]
     model: Model,
+    /// What it makes: `videos`, or `pictures`, which are asked for with `POST /api/v1/enterprise/text2img`.
+    #[schema(value_type = String)]
+    makes: &'static str,
     /// What requests that say nothing get, by field.
     defaults: Defaults,
     /// The values that fields of numbers may have: by field `minimum`, `maximum` and `step`, which is `null` where any number
@@ -67,6 +73,10 @@ pub(super) struct ModelDetails {
     limits: Option<Value>,
     /// Names of the schedulers that it can use.
     schedulers: Vec<String>,
+    /// Names of the LoRAs that there are for `lora_model`, whatever models they are for.
+    loras: Vec<String>,
+    /// Names of the learnt words that there are for `embeddings_model`, whatever models they are for.
+    embeddings: Vec<String>,
 }
 
 /// What requests that say nothing get.
@@ -137,11 +147,20 @@ pub(super) async fn retrieve(
     Path(name): Path<String>,
 ) -> Result<Json<ModelDetails>, OpenAi> {
     let (defaults, limits) = app.service.model(&name).await?;
+    let makes = app.service.medium(&name).await?.spoken();
+    let names = app.service.engine.names();
+    let of_kind = |kind: EntryKind| {
+        let names = names.iter().filter(|(_, found)| *found == kind);
+        names.map(|(name, _)| name.clone()).collect()
+    };
     Ok(Json(ModelDetails {
         model: Model::of(name, &app),
+        makes,
         defaults: defaults.into(),
         limits: limits.as_ref().map(in_json),
         schedulers: schedulers(),
+        loras: of_kind(EntryKind::Lora),
+        embeddings: of_kind(EntryKind::Embeddings),
     }))
 }
 

@@ -18,7 +18,7 @@ use crate::{
         range,
     },
     document::{Document, job_id, public_id},
-    job::{Job, JobId, State as JobState},
+    job::{Job, JobId, Medium, State as JobState},
     service::ServiceError,
     store::Page,
     worker::engine::Variant,
@@ -201,7 +201,8 @@ pub(super) async fn cancel(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ContentQuery {
-    /// `video` (MP4), `thumbnail` (WebP), `spritesheet` (JPEG), or `gif`, where `output_type` asked for one.
+    /// `video` (MP4), `thumbnail` (WebP), `spritesheet` (JPEG), or `gif`, where `output_type` asked for one; `picture` (PNG), the first
+    /// of a job that makes pictures. Where nothing is said, the video or the picture.
     #[param(inline)]
     variant: Option<VariantName>,
 }
@@ -213,6 +214,7 @@ enum VariantName {
     Thumbnail,
     Spritesheet,
     Gif,
+    Picture,
 }
 
 /// A file of a video, whole or in part (`Range`).
@@ -220,8 +222,8 @@ enum VariantName {
     get, path = "/v1/videos/{id}/content", tag = "videos", security(("key" = [])),
     params(("id" = String, Path, description = "Its id."), ContentQuery),
     responses(
-        (status = 200, description = "The file.", content((Vec<u8> = "video/mp4"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/gif"))),
-        (status = 206, description = "A part of it.", content((Vec<u8> = "video/mp4"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/gif"))),
+        (status = 200, description = "The file.", content((Vec<u8> = "video/mp4"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/gif"), (Vec<u8> = "image/png"))),
+        (status = 206, description = "A part of it.", content((Vec<u8> = "video/mp4"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/gif"), (Vec<u8> = "image/png"))),
         (status = 416, description = "The part is beyond its end."),
         (status = "4XX", description = "There is none yet, or not any more, or the key is wrong.", body = OpenAiError),
         (status = "5XX", description = "Something is missing for now.", body = OpenAiError)
@@ -237,10 +239,15 @@ pub(super) async fn content(
     let Query(query) = query.map_err(|error| ServiceError::fault("variant", error.body_text()))?;
     let job = app.service.job(&owner, parse(&id)?).await?;
     let variant = match query.variant {
-        None | Some(VariantName::Video) => Variant::Video,
+        None => match job.output_type.medium() {
+            Medium::Video => Variant::Video,
+            Medium::Picture => Variant::Picture(0),
+        },
+        Some(VariantName::Video) => Variant::Video,
         Some(VariantName::Thumbnail) => Variant::Thumbnail,
         Some(VariantName::Spritesheet) => Variant::Spritesheet,
         Some(VariantName::Gif) => Variant::Gif,
+        Some(VariantName::Picture) => Variant::Picture(0),
     };
     let name = output(&job)?;
     let content = app
