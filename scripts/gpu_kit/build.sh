@@ -4,20 +4,19 @@
 #
 #   scripts/gpu_kit/build.sh [WORK_DIR]
 #
-# FEATURES (cuda) says which backends the program has; with cuda,vulkan it is too large for the limit below, so that Vulkan takes
-# a kit of its own. WORK_DIR (/var/tmp/t2v-cuda) is kept for the next time: see scripts/cuda_build.sh. The kit is target/gpu_kit/: the program with
-# the libraries that it is linked to (kit.tar.xz), diffusers (wheels/), the commit. PYTHON names a python3 that has pip.
+# FEATURES (cuda) says which backends the program has. WORK_DIR (/var/tmp/t2v-cuda) is kept for the next time: see scripts/cuda_build.sh.
+# The kit is target/gpu_kit/: the program with the libraries that it is linked to (kit.tar.xz.0), diffusers (wheels/), the commit; what of the
+# program is more than 24 MiB lies in target/gpu_kit_1/ and so on, for transports with a limit, which take one after the other. PYTHON
+# names a python3 that has pip.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=${1:-/var/tmp/t2v-cuda}
 kit=$root/target/gpu_kit
-limit=$((40 * 1024 * 1024))
+part=$((24 * 1024 * 1024))
 diffusers=0.42.1
 
-# Generic code comes out the same for many types: folded, the program is a tenth smaller.
-"$root/scripts/cuda_build.sh" "$work" rustc --release -p t2v-benches --example gpu_kit --features "${FEATURES:-cuda}" -- \
-    -C link-arg=-Wl,--icf=all
+"$root/scripts/cuda_build.sh" "$work" build --release -p t2v-benches --example gpu_kit --features "${FEATURES:-cuda}"
 
 staging=$(mktemp -d)
 trap 'rm -rf "$staging"' EXIT
@@ -27,7 +26,7 @@ cp "$work"/lib/* "$staging/kit/lib/"
 # Vulkan's loader is opened at run time, so the program isn't linked to it, and machines for computing may lack it.
 chroot "$work/root" sh -c 'rm -rf /tmp/vulkan && mkdir /tmp/vulkan && cd /tmp/vulkan && apt-get download -qq libvulkan1 && dpkg-deb -x libvulkan1*.deb .'
 cp -L "$work"/root/tmp/vulkan/usr/lib/*/libvulkan.so.1 "$staging/kit/lib/"
-tar -C "$staging/kit" -cf - . | xz --x86 --lzma2=preset=9e,dict=192MiB >"$staging/out/kit.tar.xz"
+tar -C "$staging/kit" -cf - . | xz --x86 --lzma2=preset=9e,dict=192MiB | split -b "$part" -d -a 1 - "$staging/out/kit.tar.xz."
 
 # What diffusers needs besides torch, transformers and what these need; Pillow, too, has to be there.
 "${PYTHON:-python3}" -m pip download --quiet --no-deps --only-binary=:all: --platform any --implementation py --abi none \
@@ -35,13 +34,12 @@ tar -C "$staging/kit" -cf - . | xz --x86 --lzma2=preset=9e,dict=192MiB >"$stagin
     certifi charset_normalizer
 git -C "$root" describe --always --dirty >"$staging/out/commit"
 
-size=$(du -sb --apparent-size "$staging/out" | cut -f1)
 (cd "$staging/out" && du -ab --apparent-size . | sort -n)
-if [ "$size" -gt "$limit" ]; then
-    echo "$0: the kit has $((size >> 20)) MiB, more than $((limit >> 20))" >&2
-    exit 1
-fi
-rm -rf "$kit"
+rm -rf "$kit" "$kit"_[0-9]
 mkdir -p "$(dirname "$kit")"
+for piece in "$staging"/out/kit.tar.xz.[1-9]; do
+    mkdir "${kit}_${piece##*.}"
+    mv "$piece" "${kit}_${piece##*.}/"
+done
 mv "$staging/out" "$kit"
-echo "$kit: $((size >> 10)) KiB"
+du -sh "$kit" "$kit"_[0-9]

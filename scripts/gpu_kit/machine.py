@@ -17,14 +17,32 @@ VULKAN_DRIVERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/nv
 LIBDEVICE = "nvvm/libdevice/libdevice.10.bc"
 
 
+def parts(kit):
+    """The pieces of the packed program, in order: the first lies in the kit's folder, the others beside it."""
+    first = kit / "kit.tar.xz.0"
+    if not first.exists():
+        raise SystemExit(f"{first} is missing: scripts/gpu_kit/build.sh writes it")
+    more = sorted(kit.parent.glob(f"{kit.name}_*/kit.tar.xz.*"), key=lambda path: int(path.suffix[1:]))
+    numbers = [int(path.suffix[1:]) for path in more]
+    if numbers != list(range(1, len(more) + 1)):
+        raise SystemExit(f"pieces of the kit are missing: there are 0 and {numbers}")
+    return [first, *more]
+
+
 def unpack(kit, work):
     """Unpacks the program and those Python packages that the machine lacks. Gives the command that starts the program."""
     unpacked = work / "kit"
     if not unpacked.exists():
         partial = work / "kit.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        with tarfile.open(kit / "kit.tar.xz") as archive:
+        partial.mkdir(parents=True)
+        whole = partial.with_suffix(".tar.xz")
+        with whole.open("wb") as joined:
+            for part in parts(kit):
+                joined.write(part.read_bytes())
+        with tarfile.open(whole) as archive:
             archive.extractall(partial, filter="data")
+        whole.unlink()
         partial.rename(unpacked)
     site = work / "site"
     for wheel in sorted((kit / "wheels").glob("*.whl")):
