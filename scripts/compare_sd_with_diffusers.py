@@ -171,14 +171,22 @@ def loras(choose: random.Random, kind: str, pipe, scratch: Path) -> list[str]:
     if not kind.startswith("still") and choose.random() < 0.3:
         made.append(("--motion-lora", *motion_lora(pipe, choose, choose.random() < 0.5)))
     made = [(option, file, state) for option, file, state in made if file]
-    scales = [choose.choice((-0.8, 0.5, 1.0, 1.4)) for _ in made]
-    for i, ((option, file, state), scale) in enumerate(zip(made, scales)):
-        path = scratch / f"lora_{i}.safetensors"
+    scales = {}
+    for option, file, state in made:
+        name, scale = f"lora_{len(scales)}", choose.choice((-0.8, 0.5, 1.0, 1.4))
+        try:
+            pipe.load_lora_weights(dict(state), adapter_name=name)
+        except ValueError:  # of few keys diffusers can't always tell the layout, and then has loaded a part
+            for network in (pipe.unet, pipe.text_encoder):
+                if name in getattr(network, "peft_config", {}):
+                    network.delete_adapters(name) if network is pipe.unet else network.delete_adapter(name)
+            continue
+        path = scratch / f"{name}.safetensors"
         save_file({key: value.contiguous() for key, value in file.items()}, path)
-        pipe.load_lora_weights(dict(state), adapter_name=f"lora_{i}")
         arguments += [option, f"{path}:{scale}"]
-    if made:
-        pipe.set_adapters([f"lora_{i}" for i in range(len(made))], scales)
+        scales[name] = scale
+    if scales:
+        pipe.set_adapters(list(scales), list(scales.values()))
     return arguments
 
 

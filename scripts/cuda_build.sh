@@ -83,7 +83,7 @@ bind "$work/target" "$root/target"
 # that it knows where there is no nvcc.
 chroot "$root" env HOME=/root CARGO_HOME=/root/.cargo RUSTUP_HOME=/root/.rustup PATH=/root/.cargo/bin:/usr/bin:/bin \
     CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_LTO=off CUDARC_CUDA_VERSION="${CUDARC_CUDA_VERSION:-13000}" \
-    sh -c 'cd /src && exec cargo "$@"' cargo "$@" --locked
+    sh -c 'cd /src && exec cargo "$@"' cargo "$1" --locked "${@:2}"
 
 # Everything that such a program links to, but for the driver's library, which is opened at run time.
 rm -rf "$work/lib"

@@ -4,13 +4,14 @@
 
 Folders: `sd` (a StableDiffusionPipeline), `motion_adapter` (for `sd`), `sd_inpaint` and `sd_lcm` (a U-Net of 9 channels and
 one with an embedding of the guidance scale, to be laid over a copy of `sd`), and `animatediff` (a saved AnimateDiffPipeline).
-Their weights are f16; the references are computed in f32 from the saved folders.
+`loras` has LoRA files for `sd`, whose references are made with peft 0.21.2. All weights are f16; the references are computed in f32 from the saved folders.
 
 `<name>_golden.safetensors` has the metadata `runs`, a list: the keys of `sd_pipelines.REQUEST`, and `folder`, `overlay` and
 `motion_adapter`, names of folders or null. Tensors: `run.<i>`, the frames in 0..1; `init.<i>`, the pictures it starts from,
 and `mask.<i>`, both the values of bytes.
 """
 
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -28,6 +29,8 @@ from diffusers import (
 from fixtures import MAX_BYTES, folder_of, generator, randomize, save_tokenizer, write
 from make_t2v_pipeline_fixtures import LONG, NOISE, text_encoder, vae, without_paths
 from PIL import Image
+from random_loras import lora, motion_lora
+from safetensors.torch import save_file
 from sd_pipelines import IMAGE, REQUEST, generate, init_pictures, load, mask
 
 FOLDER = folder_of("t2v-pipeline")
@@ -258,6 +261,53 @@ def golden(name: str, runs: list[dict]) -> None:
     write(FOLDER / f"{name}_golden.safetensors", tensors, runs=runs)
 
 
+# Two at once, scales below 0 and above 1, every layout; modules of motion in both of theirs.
+LORAS = ("kohya", "peft", "processors", "motion", "motion_original")
+WITH_LORAS = [
+    dict(loras=[["kohya", 0.8]]),
+    dict(loras=[["peft", 1.4], ["processors", -0.6]], scheduler=EULER, seed=71),
+    dict(loras=[["kohya", -0.5], ["peft", 0.7]], task="image_to_image", strength=0.6, seed=72),
+    dict(loras=[["peft", 1.0], ["motion", 0.8]], motion_adapter="motion_adapter", task="text_to_video", num_frames=3, seed=73, width=16),
+    dict(loras=[["motion_original", 1.3]], motion_adapter="motion_adapter", task="text_to_video", num_frames=3, seed=74, width=16),
+]
+
+
+def save_loras() -> dict[str, dict[str, torch.Tensor]]:
+    """Writes the LoRA files; what diffusers loads in the place of each."""
+    folder, pipe = FOLDER / "loras", load(FOLDER / "sd", "text_to_video", FOLDER / "motion_adapter")
+    folder.mkdir(exist_ok=True)
+    states = {}
+    for i, name in enumerate(LORAS):
+        choose = random.Random(500 + i)
+        if name.startswith("motion"):
+            file, state = motion_lora(pipe, choose, name == "motion_original")
+        else:
+            file, state = lora(pipe, choose, name)
+        path = folder / f"{name}.safetensors"
+        save_file({key: value.half().contiguous() for key, value in file.items()}, path)
+        path.chmod(0o644)
+        states[name] = {key: value.half().float() for key, value in state.items()}
+    return states
+
+
+def golden_with_loras() -> None:
+    states, tensors = save_loras(), {}
+    runs = [BASE | dict(task="text_to_image", num_frames=1) | run for run in WITH_LORAS]
+    for i, run in enumerate(runs):
+        adapter = run["motion_adapter"] and FOLDER / run["motion_adapter"]
+        pipe = load(FOLDER / run["folder"], run["task"], adapter)
+        plain = generate(load(FOLDER / run["folder"], run["task"], adapter), run)
+        for name, _ in run["loras"]:
+            pipe.load_lora_weights(dict(states[name]), adapter_name=name)
+        pipe.set_adapters([name for name, _ in run["loras"]], [scale for _, scale in run["loras"]])
+        frames = generate(pipe, run)
+        print(f"sd_lora {i} {run['loras']} moves frames by {float((frames - plain).abs().max()):.3f}", flush=True)
+        tensors[f"run.{i}"] = frames
+        if (given := init_pictures(run)) is not None:
+            tensors[f"init.{i}"] = given.float()
+    write(FOLDER / "sd_lora_golden.safetensors", tensors, runs=runs)
+
+
 def resized() -> None:
     """How diffusers' image processors resize pictures: Pillow's Lanczos on bytes."""
     tensors, calls = {}, [(17, 23, 8, 16), (9, 7, 24, 16), (40, 24, 16, 8), (16, 33, 16, 20), (13, 16, 32, 16), (25, 21, 16, 24), (56, 28, 29, 15), (20, 20, 30, 15)]
@@ -284,6 +334,7 @@ def main() -> None:
     golden("animatediff", [BASE | dict(folder="animatediff") | run for run in ANIMATEDIFF])
     golden("sd_motion", [BASE | dict(motion_adapter="motion_adapter") | run for run in WITH_ADAPTER])
     golden("sd", [BASE | dict(task="text_to_image", num_frames=1) | run for run in STILL])
+    golden_with_loras()
     resized()
 
 

@@ -19,7 +19,10 @@ def factors(module: nn.Module, choose: random.Random, wanted) -> Factors:
     rng = torch.Generator().manual_seed(choose.randrange(2**32))
     made = {}
     for name, layer in module.named_modules():
-        if not isinstance(layer, (nn.Linear, nn.Conv2d)) or not wanted(name) or choose.random() < 0.4:
+        if not isinstance(layer, (nn.Linear, nn.Conv2d)) or not wanted(name):
+            continue
+        # Of a kohya file without out_proj diffusers leaves the text encoder's attention out.
+        if choose.random() < 0.4 and not name.endswith("out_proj"):
             continue
         rank, shape = choose.randint(1, 4), layer.weight.shape
         down = torch.randn(rank, *shape[1:], generator=rng) / shape[1:].numel() ** 0.5

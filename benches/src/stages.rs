@@ -234,7 +234,10 @@ where
 {
     let network = match slot.take() {
         Some(network) => network,
-        None => lay_out(N::from_component(&folder.component(component)?, options)?, options.device()),
+        None => lay_out(
+            N::from_component(&folder.component(component)?, options)?,
+            options.device(),
+        ),
     };
     Ok(slot.insert(network))
 }

@@ -133,7 +133,7 @@ impl PositionEmbedding {
         let value = |position: usize, i: usize| {
             let frequency = ((i / 2 * 2) as f32 * -(10000_f32.ln() / dim as f32)).exp();
             let angle = position as f32 * frequency;
-            if i % 2 == 0 { angle.sin() } else { angle.cos() }
+            if i.is_multiple_of(2) { angle.sin() } else { angle.cos() }
         };
         let values: Vec<f32> = (0..positions)
             .flat_map(|position| (0..dim).map(move |i| value(position, i)))

@@ -3,12 +3,13 @@
 use burn::tensor::Device;
 use serde_json::{Map, Value};
 use t2v_schedulers::{Scheduler, SchedulerKind};
-use t2v_weights::{Component, ModelFolder, WeightsError};
+use t2v_weights::{ModelFolder, WeightsError};
 
 use crate::{
-    Dtype, PipelineError, Placement, PromptTable,
+    Dtype, MotionAdapterReport, PipelineError, Placement, PromptTable,
     defaults::Defaults,
     family::{self, Family, Opening},
+    registry::MotionAdapter,
 };
 
 /// A model folder of whatever family.
@@ -22,6 +23,8 @@ pub(crate) struct Checkpoint {
     /// Completes prompts in the checkpoint's own words.
     pub(crate) prompt_table: Option<PromptTable>,
     pub(crate) defaults: Defaults,
+    /// What videos say of motion modules from elsewhere.
+    pub(crate) motion_adapter: Option<MotionAdapterReport>,
     scheduler_config: Map<String, Value>,
     /// As the folder has it.
     clip_sample: Option<Value>,
@@ -36,13 +39,13 @@ impl Checkpoint {
     /// Reads and checks every configuration.
     pub(crate) fn open(
         folder: &ModelFolder,
-        motion_adapter: Option<&Component>,
+        motion_adapter: Option<&MotionAdapter>,
         name: &str,
         placement: &Placement,
     ) -> Result<Self, PipelineError> {
         let family = family::open(&Opening {
             folder,
-            motion_adapter,
+            motion_adapter: motion_adapter.map(|adapter| &adapter.component),
             options: &placement.load_options()?,
         })?;
         let scheduler = folder.component("scheduler")?;
@@ -63,6 +66,7 @@ impl Checkpoint {
             defaults: family.defaults().read(folder, family.geometry())?,
             family,
             prompt_table: PromptTable::read(folder)?,
+            motion_adapter: motion_adapter.map(MotionAdapterReport::of).transpose()?,
             scheduler_config,
             clip_sample,
             scheduler_kind,

@@ -83,7 +83,7 @@ impl FreeNoise {
                 "context_stride must be between 1 and the context_length of {length}, not {stride}"
             ));
         }
-        if self.weighting_scheme == FrameWeighting::DelayedReverseSawtooth && length % 2 == 1 {
+        if self.weighting_scheme == FrameWeighting::DelayedReverseSawtooth && !length.is_multiple_of(2) {
             fault(format!(
                 "context_length must be even for delayed_reverse_sawtooth, not {length}"
             ));

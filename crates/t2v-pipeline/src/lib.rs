@@ -74,7 +74,7 @@ pub use pipeline::Pipeline;
 pub use preview::Preview;
 pub use progress::{CancelToken, Progress, Stage, StageTimes};
 pub use registry::{FolderModel, ModelRegistry, ModelSource};
-pub use report::{InitReport, MaskReport, Report};
+pub use report::{InitReport, MaskReport, MotionAdapterReport, Report};
 pub use request::{ApiKey, TextToVideoRequest, ValidationError};
 pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoResponse};
 pub use single_file::open_single_file;

@@ -159,6 +159,7 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
         improved_sampling_seed: request.free_init().and(request.improved_sampling_seed),
         free_noise: request.free_noise,
         dtype: checkpoint.dtype.to_string(),
+        motion_adapter: checkpoint.motion_adapter.clone(),
         ..Report::default()
     }
 }

@@ -15,8 +15,8 @@ use std::{
 
 use additions::Additions;
 use lru::Lru;
-pub(crate) use source::OpenedModel;
 pub use source::{FolderModel, ModelSource};
+pub(crate) use source::{MotionAdapter, OpenedModel};
 use t2v_hub::{Hub, HubModel};
 
 use crate::{GenerateOptions, InitMedia, Pipeline, PipelineError, Placement, Report, TextToVideoRequest, Video};

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use t2v_mp4::Metadata;
 
-use crate::{Dtype, FreeInit, FreeNoise, InitMedia, LoraReport, TextToVideoRequest};
+use crate::{
+    Dtype, FreeInit, FreeNoise, InitMedia, LoraReport, PipelineError, TextToVideoRequest, registry::MotionAdapter,
+};
 
 /// The values that a generation really used, defaults and the drawn seed included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +74,9 @@ pub struct Report {
     /// The windows of frames that the clip was made in, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_noise: Option<FreeNoise>,
+    /// The motion modules that the model was given, where they are not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion_adapter: Option<MotionAdapterReport>,
     /// The LoRAs that were added to the networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraReport>,
@@ -101,6 +106,25 @@ pub struct InitReport {
     pub height: u32,
     /// SHA-256, as hexadecimal digits, of their RGB values, one picture after the other.
     pub sha256: String,
+}
+
+/// What is said about motion modules from elsewhere: enough to know them again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MotionAdapterReport {
+    /// Of its folder or file.
+    pub name: String,
+    /// SHA-256 of its weights' file, as hexadecimal digits.
+    pub sha256: String,
+}
+
+impl MotionAdapterReport {
+    pub(crate) fn of(adapter: &MotionAdapter) -> Result<Self, PipelineError> {
+        Ok(Self {
+            name: adapter.name.clone(),
+            sha256: adapter.component.weights()?.sha256()?,
+        })
+    }
 }
 
 /// What is said about a mask.
@@ -205,6 +229,9 @@ impl Report {
         }
         if let Some(Ok(json)) = self.mask.as_ref().map(serde_json::to_string) {
             metadata.set("mask", json);
+        }
+        if let Some(Ok(json)) = self.motion_adapter.as_ref().map(serde_json::to_string) {
+            metadata.set("motion_adapter", json);
         }
         if !self.loras.is_empty()
             && let Ok(json) = serde_json::to_string(&self.loras)

@@ -41,7 +41,7 @@ pub struct Success {
     pub output: Vec<String>,
     /// What the video was made with; the endpoint of 2023 leaves it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub meta: Option<Report>,
+    pub meta: Option<Box<Report>>,
 }
 
 /// `{"status": "processing", …}`
@@ -139,7 +139,7 @@ impl TextToVideoResponse {
     #[must_use]
     pub fn with_meta(mut self, report: Report) -> Self {
         if let Self::Success(success) = &mut self {
-            success.meta = Some(report);
+            success.meta = Some(Box::new(report));
         }
         self
     }

@@ -178,10 +178,10 @@ fn generate(folder: &Path) -> Result<t2v_pipeline::Video, PipelineError> {
 fn the_class_of_the_pipeline_decides() {
     let folder = checkpoint();
     let index = folder.path().join("model_index.json");
-    set(index.clone(), "_class_name", json!("StableDiffusionPipeline"));
+    set(index.clone(), "_class_name", json!("StableDiffusionXLPipeline"));
     assert_names(
         &message(folder.path()),
-        &["model_index.json", "StableDiffusionPipeline", "TextToVideoSDPipeline"],
+        &["model_index.json", "StableDiffusionXLPipeline", "TextToVideoSDPipeline"],
     );
     // Zeroscope XL's folder says this, and makes videos from prompts all the same.
     set(index, "_class_name", json!("VideoToVideoSDPipeline"));

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use image::{GrayImage, RgbImage};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use t2v_pipeline::{FolderModel, FreeInit, FreeNoise, GenerateOptions, InitMedia, Pipeline, TextToVideoRequest};
+use t2v_pipeline::{FolderModel, FreeInit, FreeNoise, GenerateOptions, InitMedia, Lora, Pipeline, TextToVideoRequest};
 use t2v_test_support::{Fixture, copy_folder};
 
 #[derive(Deserialize)]
@@ -32,6 +32,8 @@ struct Run {
     folder: String,
     overlay: Option<String>,
     motion_adapter: Option<String>,
+    #[serde(default)]
+    loras: Vec<(String, f64)>,
 }
 
 fn fixtures() -> &'static Path {
@@ -53,7 +55,9 @@ impl Run {
         request.strength = self.strength;
         request.free_init = self.free_init;
         request.free_noise = self.free_noise;
-        request
+        self.loras
+            .iter()
+            .fold(request, |request, (name, scale)| request.with_lora(name, *scale))
     }
 
     /// A copy of the folder, with another network laid over it and some of its scheduler's keys replaced.
@@ -72,6 +76,10 @@ impl Run {
             model = model.with_motion_adapter(fixtures().join(adapter));
         }
         let pipeline = Pipeline::from_dir(model, &t2v_test_support::device()).unwrap();
+        for (name, _) in &self.loras {
+            let file = fixtures().join("loras").join(format!("{name}.safetensors"));
+            pipeline.add_lora(name, Lora::open(file).unwrap()).unwrap();
+        }
         pipeline.preload().unwrap();
         pipeline
     }
@@ -133,4 +141,52 @@ fn stable_diffusion_with_a_motion_adapter_equals_diffusers() {
 #[test]
 fn stable_diffusions_pictures_equal_diffusers() {
     check("sd", 20);
+}
+
+#[test]
+fn loras_equal_diffusers() {
+    check("sd_lora", 5);
+}
+
+/// Weights are as before, to the bit, when a LoRA is taken off, and a set is put in place of another as if it were the first.
+#[test]
+fn loras_come_and_go_without_a_trace() {
+    let golden = Fixture::open(fixtures().join("sd_lora_golden.safetensors").to_str().unwrap());
+    let runs: Vec<Run> = golden.metadata("runs");
+    let pipeline = runs[0].pipeline();
+    for name in ["peft", "processors"] {
+        let file = fixtures().join("loras").join(format!("{name}.safetensors"));
+        pipeline.add_lora(name, Lora::open(file).unwrap()).unwrap();
+    }
+    let plain = runs[0].request();
+    let plain = {
+        let mut request = plain;
+        (request.lora_model, request.lora_strength) = (None, None);
+        request
+    };
+    let frames = |request: &TextToVideoRequest| pipeline.generate(request).unwrap().frames().to_vec();
+    let (before, bytes) = (frames(&plain), pipeline.loaded_bytes());
+    let with_one = frames(&plain.clone().with_lora("kohya", 0.8));
+    assert!(pipeline.loaded_bytes() > bytes);
+    let with_another = frames(&plain.clone().with_lora("peft", 1.0).with_lora("processors", -0.5));
+    assert_eq!(with_one, frames(&plain.clone().with_lora("kohya", 0.8)));
+    assert_eq!(before, frames(&plain));
+    assert_eq!(pipeline.loaded_bytes(), bytes);
+    assert!(before != with_one && with_one != with_another);
+    let unknown = pipeline
+        .generate(&plain.clone().with_lora("oil", 1.0))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        unknown.contains("`oil`") && unknown.contains("kohya, peft, processors"),
+        "{unknown}"
+    );
+    let misfit = fixtures().join("loras/motion.safetensors");
+    pipeline.add_lora("motion", Lora::open(misfit).unwrap()).unwrap();
+    let misfit = pipeline
+        .generate(&plain.clone().with_lora("motion", 1.0))
+        .unwrap_err()
+        .to_string();
+    assert!(misfit.contains("The LoRA motion can't be used"), "{misfit}");
+    assert_eq!(before, frames(&plain), "after a LoRA that did not fit");
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
-use t2v_pipeline::{TextToVideoRequest, ValidationError};
+use t2v_pipeline::{FreeInit, FreeNoise, TextToVideoRequest, ValidationError};
 
 fn faults(error: &ValidationError) -> Value {
     serde_json::to_value(error).unwrap()
@@ -109,11 +109,11 @@ fn a_request_survives_json() {
 
 #[test]
 fn fields_that_are_not_built_are_refused_by_the_strict_parser_alone() {
-    let body = json!({"prompt": "x", "lora_model": "some-style", "use_improved_sampling": false, "base64": "no"});
+    let body = json!({"prompt": "x", "upscale_height": 1024, "use_improved_sampling": false, "base64": "no"});
     let faults = faults(&TextToVideoRequest::from_json_strict(&body).unwrap_err());
     assert_eq!(
         faults,
-        json!({"lora_model": ["The field lora_model is not supported yet: leave it out."]})
+        json!({"upscale_height": ["The field upscale_height is not supported yet: leave it out."]})
     );
     TextToVideoRequest::from_json(&body).unwrap();
 }
@@ -181,7 +181,6 @@ fn what_asks_for_nothing_is_taken() {
     for (field, value) in [
         ("temp", json!("yes")),
         ("output_type", json!("gif")),
-        ("use_improved_sampling", json!(true)),
         ("upscale_height", json!(1024)),
         ("base64", json!("maybe")),
     ] {
@@ -191,9 +190,48 @@ fn what_asks_for_nothing_is_taken() {
         assert!(faults[field][0].as_str().unwrap().contains("not supported"), "{faults}");
     }
     let mut body = body;
-    body["lora_model"] = json!("style");
+    body["upscale_height"] = json!(1024);
     let faults = faults(&TextToVideoRequest::from_json_strict(&body).unwrap_err());
     assert_eq!(faults.as_object().unwrap().len(), 2, "{faults}");
+}
+
+#[test]
+fn loras_and_improved_sampling_are_read_as_clients_write_them() {
+    let body = json!({
+        "prompt": "x", "lora_model": "ink,oil", "lora_strength": [0.5, "-1"], "embeddings_model": "cat-toy",
+        "use_improved_sampling": "yes", "improved_sampling_seed": "42", "free_noise": {"context_length": 8},
+    });
+    for request in [
+        TextToVideoRequest::from_json(&body),
+        TextToVideoRequest::from_json_strict(&body),
+    ] {
+        let request = request.unwrap();
+        assert_eq!(
+            request.loras().unwrap(),
+            [("ink".to_owned(), 0.5), ("oil".to_owned(), -1.0)]
+        );
+        assert_eq!(request.free_init(), Some(FreeInit::default()));
+        assert_eq!(request.improved_sampling_seed, Some(42));
+        assert_eq!(request.free_noise, Some(FreeNoise::new(8, 4)));
+        assert_eq!(request.embeddings_model.as_deref(), Some("cat-toy"));
+    }
+    for (field, value, part) in [
+        ("lora_strength", json!("1,2,3"), "one for each of 2 LoRAs, not 3"),
+        ("lora_strength", json!("strong"), "`strong`"),
+        (
+            "free_init",
+            json!({"num_iters": 0}),
+            "num_iters must be between 1 and 10, not 0",
+        ),
+        ("free_init", json!({"iterations": 3}), "unknown field `iterations`"),
+        ("free_noise", json!("yes"), "not usable"),
+        ("guidance_rescale", json!(2), "between 0 and 1, not 2"),
+    ] {
+        let mut body = body.clone();
+        body[field] = value;
+        let faults = faults(&TextToVideoRequest::from_json(&body).unwrap_err());
+        assert!(faults[field][0].as_str().unwrap().contains(part), "{faults}");
+    }
 }
 
 #[test]

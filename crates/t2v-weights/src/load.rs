@@ -8,9 +8,11 @@ use burn_store::{
     burn_pack::Tensor as DeferredTensor,
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     Floats, KeyMap, Selection, WeightsError,
-    source::Blob,
+    source::{Blob, digits},
     tensors::{Tensors, WeightFile, WeightFiles, cast_to},
 };
 
@@ -79,6 +81,18 @@ impl Weights {
         let blob = Blob::Memory(bytes.into());
         let file = origin.to_string();
         Self::new(origin.into(), vec![WeightFile::Safetensors { file, blob }])
+    }
+
+    /// SHA-256 of the files, one after the other, in hexadecimal digits. Reads them each time.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn sha256(&self) -> Result<String, WeightsError> {
+        let mut hash = Sha256::new();
+        for files in &self.files {
+            files.hash(&mut hash)?;
+        }
+        Ok(digits(hash))
     }
 
     /// These and others, which make one network together.

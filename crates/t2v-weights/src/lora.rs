@@ -54,10 +54,11 @@ use sha2::{Digest, Sha256};
 
 use self::layer::LoraLayer;
 pub use self::{applied::AppliedLoras, set::LoraSet};
-use crate::{WeightsError, safetensors, source::Blob, tensors::WeightFile};
-
-/// Bytes that are read at once for the fingerprint.
-const PIECE: u64 = 1 << 20;
+use crate::{
+    WeightsError, safetensors,
+    source::{Blob, digits},
+    tensors::WeightFile,
+};
 
 /// The part of a model that a layer of a LoRA is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,17 +173,8 @@ impl Lora {
     /// The file can't be read.
     pub fn sha256(&self) -> Result<String, WeightsError> {
         let mut hash = Sha256::new();
-        let mut offset = 0;
-        while offset < self.blob.len() {
-            let len = PIECE.min(self.blob.len() - offset);
-            let bytes = self.blob.read_at(offset, len as usize);
-            hash.update(bytes.map_err(|source| WeightsError::Io {
-                file: self.origin.clone(),
-                source,
-            })?);
-            offset += len;
-        }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        self.blob.hash(&self.origin, &mut hash)?;
+        Ok(digits(hash))
     }
 
     fn of(&self, target: LoraTarget) -> impl Iterator<Item = &LoraLayer> {

@@ -8,6 +8,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::{FolderParts, Weights, WeightsError};
 
 /// A file of an embedded checkpoint: its path inside the model folder, with `/`, and its bytes.
@@ -132,6 +134,14 @@ fn names_in(folder: &Path) -> Result<Vec<String>, WeightsError> {
     Ok(names)
 }
 
+/// Bytes that are read at once for a hash.
+const PIECE: u64 = 1 << 20;
+
+/// A finished hash in hexadecimal digits.
+pub(crate) fn digits(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Bytes that are read in pieces.
 #[derive(Debug, Clone)]
 pub(crate) enum Blob {
@@ -158,6 +168,21 @@ impl Blob {
             Blob::File { len, .. } => *len,
             Blob::Memory(bytes) => bytes.len() as u64,
         }
+    }
+
+    /// Adds all bytes to a hash; `origin` is the file's name for errors.
+    pub(crate) fn hash(&self, origin: &str, hash: &mut Sha256) -> Result<(), WeightsError> {
+        let mut offset = 0;
+        while offset < self.len() {
+            let len = PIECE.min(self.len() - offset);
+            let bytes = self.read_at(offset, len as usize);
+            hash.update(bytes.map_err(|source| WeightsError::Io {
+                file: origin.into(),
+                source,
+            })?);
+            offset += len;
+        }
+        Ok(())
     }
 
     /// `len` bytes from `offset`; an error where they run past the end.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::DType;
 use burn_store::{bridge, burn_pack::Tensor as DeferredTensor, pytorch_reader::PytorchReader};
 
+use sha2::Sha256;
+
 use crate::{
     Floats, Selection, WeightsError, pickle_globals,
     safetensors::{self, convert},
@@ -42,6 +44,17 @@ impl WeightFiles {
             files,
             selection: None,
         }
+    }
+
+    /// Adds all files to a hash.
+    pub(crate) fn hash(&self, hash: &mut Sha256) -> Result<(), WeightsError> {
+        for file in &self.files {
+            match file {
+                WeightFile::Safetensors { file, blob } => blob.hash(file, hash)?,
+                WeightFile::Pickle { file } => Blob::open(file)?.hash(&file.display().to_string(), hash)?,
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn select(&mut self, selection: Selection) {

@@ -150,8 +150,9 @@ impl RawConfig {
     pub(super) fn check_supported(&self) -> Result<(), DenoiserError> {
         for (key, supported) in FIXED {
             let value = self.others.get(key).unwrap_or(&Value::Null);
-            if !value.is_null() && value.to_string() != supported {
-                let reason = format!("is {value}, which is not supported; {supported} is");
+            let written = value.to_string();
+            if !value.is_null() && written != supported {
+                let reason = format!("is {written}, which is not supported; {supported} is");
                 return Err(DenoiserError::Config { key, reason });
             }
         }

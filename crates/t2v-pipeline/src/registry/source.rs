@@ -81,13 +81,16 @@ impl FolderModel {
             false => ModelFolder::open(&self.path)?,
         };
         let folder = folder.with_strict(self.strict);
-        let adapter = self.motion_adapter.as_ref().map(open_motion_adapter).transpose()?;
+        let adapter = self
+            .motion_adapter
+            .as_ref()
+            .map(|path| MotionAdapter::open(path, self.strict));
         Ok(OpenedModel {
             folder: match &self.variant {
                 Some(variant) => folder.with_variant(variant)?,
                 None => folder,
             },
-            motion_adapter: adapter.map(|adapter| adapter.with_strict(self.strict)),
+            motion_adapter: adapter.transpose()?,
         })
     }
 }
@@ -143,7 +146,24 @@ impl ModelSource {
 /// A model folder whose index is read, and what goes with it.
 pub(crate) struct OpenedModel {
     pub(crate) folder: ModelFolder,
-    pub(crate) motion_adapter: Option<Component>,
+    pub(crate) motion_adapter: Option<MotionAdapter>,
+}
+
+/// Motion modules from elsewhere.
+pub(crate) struct MotionAdapter {
+    /// Of its folder or file, without the way to it.
+    pub(crate) name: String,
+    pub(crate) component: Component,
+}
+
+impl MotionAdapter {
+    fn open(path: &Path, strict: bool) -> Result<Self, PipelineError> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        Ok(Self {
+            name: name.into_owned(),
+            component: open_motion_adapter(path)?.with_strict(strict),
+        })
+    }
 }
 
 impl From<ModelFolder> for OpenedModel {
@@ -166,7 +186,7 @@ impl OpenedModel {
             }
         }
         if let Some(adapter) = &self.motion_adapter {
-            bytes += adapter.weights()?.byte_len(floats)?;
+            bytes += adapter.component.weights()?.byte_len(floats)?;
         }
         Ok(bytes)
     }

@@ -5,3 +5,5 @@ ALTER TABLE jobs ADD COLUMN output_type TEXT NOT NULL DEFAULT 'mp4';
 ALTER TABLE jobs ADD COLUMN link TEXT;
 CREATE UNIQUE INDEX jobs_link ON jobs (link);
 CREATE INDEX jobs_ended ON jobs (finished_at);
+-- What an owner has in the queue is counted at each submission.
+CREATE INDEX jobs_open ON jobs (owner) WHERE state IN ('queued', 'running');

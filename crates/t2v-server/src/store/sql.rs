@@ -340,7 +340,8 @@ macro_rules! impl_store {
             async fn reap(&self, server_limit: Duration) -> StoreResult<Vec<JobId>> {
                 let mut transaction = self.writes.begin_with($begin).await?;
                 let expired = sqlx::query(concat!(
-                    "SELECT * FROM jobs WHERE state = 'running' AND lease_until < ", $now, " ORDER BY id LIMIT 100",
+                    "SELECT * FROM jobs WHERE state = 'running' AND lease_until < ", $now, " \
+                     ORDER BY lease_until, id LIMIT 100",
                     $skip_locked,
                 ))
                 .fetch_all(&mut *transaction)

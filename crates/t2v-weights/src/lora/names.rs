@@ -85,8 +85,11 @@ impl<'a> Names<'a> {
     }
 }
 
+/// From a module's name to a parameter's path.
+type Renaming = Box<dyn Fn(&str) -> String>;
+
 /// A key map as a function.
-fn renaming(keys: &KeyMap) -> Result<Box<dyn Fn(&str) -> String>, String> {
+fn renaming(keys: &KeyMap) -> Result<Renaming, String> {
     // `KeyRemapper` compiles the patterns: this crate needs no regex dependency of its own.
     let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| {
         let reason = e.to_string();
