@@ -19,7 +19,7 @@ pub use source::{FolderModel, ModelSource};
 pub(crate) use source::{MotionAdapter, OpenedModel};
 use t2v_hub::{Hub, HubModel};
 
-use crate::{GenerateOptions, Pipeline, PipelineError, Placement, TextToVideoRequest, Video};
+use crate::{GenerateOptions, InitMedia, Pipeline, PipelineError, Placement, Report, TextToVideoRequest, Video};
 
 /// Name of the checkpoint inside this crate.
 #[cfg(feature = "embedded")]
@@ -165,12 +165,34 @@ impl ModelRegistry {
     /// # Errors
     /// As for [`pipeline`](Self::pipeline); LoRAs and learnt words that the request names and that are unknown or can't be read.
     pub fn pipeline_for(&self, request: &TextToVideoRequest) -> Result<Arc<Pipeline>, PipelineError> {
-        let pipeline = match &request.model_id {
-            Some(id) => self.pipeline(id)?,
-            None => self.pipeline(&self.default_name()?)?,
-        };
+        let pipeline = self.model_of(request)?;
         self.additions.add_to(&pipeline, request)?;
         Ok(pipeline)
+    }
+
+    /// What a generation of a request would use with the model that it names, as [`Pipeline::resolve`] tells it.
+    ///
+    /// # Errors
+    /// As for [`pipeline_for`](Self::pipeline_for) and [`Pipeline::resolve`]; faults of the request are told all at once.
+    pub fn resolve(&self, request: &TextToVideoRequest, init: Option<&InitMedia>) -> Result<Report, PipelineError> {
+        let pipeline = self.model_of(request)?;
+        let mut faults = match self.additions.add_to(&pipeline, request) {
+            Ok(()) => return pipeline.resolve(request, init),
+            Err(PipelineError::Request(faults)) => faults,
+            Err(other) => return Err(other),
+        };
+        // Of names the registry knows more than the pipeline, so what it says of them stays.
+        if let Err(PipelineError::Request(others)) = pipeline.resolve(request, init) {
+            faults.merge(others);
+        }
+        Err(faults.into())
+    }
+
+    fn model_of(&self, request: &TextToVideoRequest) -> Result<Arc<Pipeline>, PipelineError> {
+        match &request.model_id {
+            Some(id) => self.pipeline(id),
+            None => self.pipeline(&self.default_name()?),
+        }
     }
 
     /// Registers a LoRA under a name, by which requests ask for it of any model. Nothing is read yet.

@@ -49,11 +49,6 @@ impl Models {
         self.registry.pipeline(name).map_err(engine_error)
     }
 
-    /// The model of a request, with what the request adds to it.
-    fn pipeline_for(&self, request: &TextToVideoRequest) -> Result<Arc<Pipeline>, EngineError> {
-        self.registry.pipeline_for(request).map_err(engine_error)
-    }
-
     fn entries(&self) -> BTreeMap<String, Entry> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -102,8 +97,7 @@ impl Engine for Models {
     }
 
     fn resolve(&self, request: &TextToVideoRequest, init: Option<&InitMedia>) -> Result<Report, EngineError> {
-        let pipeline = self.pipeline_for(request)?;
-        pipeline.resolve(request, init).map_err(engine_error)
+        self.registry.resolve(request, init).map_err(engine_error)
     }
 
     fn nearest(&self, model: Option<&str>, size: [u32; 2], frames: u32) -> Result<([u32; 2], u32), EngineError> {
@@ -125,7 +119,7 @@ impl Engine for Models {
     }
 
     fn render(&self, task: Task<'_>) -> Result<Rendered, EngineError> {
-        let pipeline = self.pipeline_for(&task.request)?;
+        let pipeline = self.registry.pipeline_for(&task.request).map_err(engine_error)?;
         render::render(&pipeline, task)
     }
 

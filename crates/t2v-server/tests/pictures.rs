@@ -293,16 +293,19 @@ async fn loras_learnt_words_and_improved_sampling_take_effect() {
     let learnt = json!({"prompt": "a red <cat>", "embeddings_model": "cat"});
     assert_ne!(picture(learnt).await, picture(json!({"prompt": "a red cat"})).await);
 
-    let answer = pictures
-        .ask("text2img", json!({"lora_model": "ink,oil", "embeddings_model": "dog"}))
-        .await;
+    // All at once, with what else is wrong.
+    let body = json!({"lora_model": "ink,oil", "embeddings_model": "dog", "width": 33});
+    let answer = pictures.ask("text2img", body).await;
     let message = answer.json()["message"].clone();
-    assert_eq!(answer.status, 400, "{message}");
-    let said = message.to_string();
-    assert!(
-        said.contains("`oil`; known are ink") || said.contains("`dog`; known are cat"),
-        "{said}"
+    assert_eq!(
+        (answer.status, &message["lora_model"]),
+        (400, &json!(["There is no LoRA `oil`; known are ink."]))
     );
+    assert_eq!(
+        message["embeddings_model"],
+        json!(["There is no learnt word `dog`; known are cat."])
+    );
+    assert!(message["width"].is_array(), "{message}");
 
     let clip = json!({"model_id": "clips", "num_frames": 4, "fps": 8});
     let clip = |fields: Value| {

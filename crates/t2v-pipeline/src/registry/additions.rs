@@ -48,22 +48,42 @@ impl Additions {
         names(&self.words)
     }
 
-    /// Gives a pipeline what the request asks for and it does not have.
+    /// Gives a pipeline what the request asks for and it does not have. Faults of both fields are told at once.
     pub(super) fn add_to(&self, pipeline: &Pipeline, request: &TextToVideoRequest) -> Result<(), PipelineError> {
+        let mut faults = ValidationError::default();
         for (name, _) in request.loras()? {
             if !pipeline.has_lora(&name) {
-                let path = path(&self.loras, "lora_model", "LoRA", &name)?;
-                pipeline.add_lora(name, Lora::open(path)?)?;
+                gather(self.add_lora(pipeline, &name), &mut faults)?;
             }
         }
         for name in listed(request.embeddings_model.as_deref()) {
             if !pipeline.has_word(name) {
-                let path = path(&self.words, "embeddings_model", "learnt word", name)?;
-                let word = TextualInversion::open(path)?;
-                pipeline.add_word(name, &word).map_err(|error| unusable(name, error))?;
+                gather(self.add_word(pipeline, name), &mut faults)?;
             }
         }
-        Ok(())
+        Ok(ValidationError::of(faults)?)
+    }
+
+    fn add_lora(&self, pipeline: &Pipeline, name: &str) -> Result<(), PipelineError> {
+        let path = path(&self.loras, "lora_model", "LoRA", name)?;
+        pipeline.add_lora(name, Lora::open(path)?)
+    }
+
+    fn add_word(&self, pipeline: &Pipeline, name: &str) -> Result<(), PipelineError> {
+        let path = path(&self.words, "embeddings_model", "learnt word", name)?;
+        let word = TextualInversion::open(path)?;
+        pipeline.add_word(name, &word).map_err(|error| unusable(name, error))
+    }
+}
+
+/// Notes a fault of the request; any other error is given back.
+fn gather(added: Result<(), PipelineError>, faults: &mut ValidationError) -> Result<(), PipelineError> {
+    match added {
+        Err(PipelineError::Request(fault)) => {
+            faults.merge(fault);
+            Ok(())
+        }
+        added => added,
     }
 }
 
