@@ -15,6 +15,10 @@ fn gpu() -> Device {
     name.device().unwrap()
 }
 
+/// Decibels, of clips after two guided steps.
+const HALF_ON_MODELSCOPE: f64 = 30.0;
+const HALF_ON_ANIMATEDIFF: f64 = 30.0;
+
 fn request() -> TextToVideoRequest {
     TextToVideoRequest::new("a red ball bouncing in a blue sky")
         .with_num_inference_steps(2)
@@ -65,6 +69,23 @@ fn frames_are_those_of_the_cpu() {
     assert_eq!(half.loaded_bytes(), 0);
     let psnr = psnr(&video, &expected);
     assert!((40.0..100.0).contains(&psnr), "{psnr} dB");
+}
+
+/// Small checkpoints of ModelScope's and AnimateDiff's architectures with random weights, which amplify rounding more than trained ones.
+/// Measured on lavapipe; see `docs/devices.md`.
+#[test]
+fn half_precision_stays_near_on_random_weights() {
+    let gpu = gpu();
+    for (name, least) in [("tiny_a", HALF_ON_MODELSCOPE), ("animatediff", HALF_ON_ANIMATEDIFF)] {
+        let folder = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+        let made = |dtype| {
+            let pipeline = Pipeline::from_dir(&folder, Placement::new(&gpu).with_dtype(dtype)).unwrap();
+            pipeline.generate(&request().with_size(32, 32)).unwrap()
+        };
+        let psnr = psnr(&made(Dtype::F16), &made(Dtype::F32));
+        println!("{name}: f16 against f32 {psnr:.1} dB");
+        assert!((least..100.0).contains(&psnr), "{name}: {psnr} dB");
+    }
 }
 
 #[test]
