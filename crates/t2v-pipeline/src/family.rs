@@ -60,7 +60,7 @@ const WITH_ADAPTER: [&str; 5] = [
 
 /// The components of any family that have weights, by their names in `model_index.json`: of those that a folder lists, all
 /// are loaded.
-pub(crate) const COMPONENTS: [&str; 3] = ["text_encoder", "unet", "vae"];
+pub(crate) const COMPONENTS: [&str; 4] = ["text_encoder", "unet", "vae", "motion_adapter"];
 
 /// A model of some family: its configurations, and how to load its networks. Read once and never changed.
 pub(crate) trait Family: Send + Sync {

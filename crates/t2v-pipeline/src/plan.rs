@@ -167,6 +167,12 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
 /// Adds what the model can't do of a plan.
 fn check_family(checkpoint: &Checkpoint, report: &Report, faults: &mut ValidationError) {
     let family = &checkpoint.family;
+    if report.free_init.is_some() && report.scheduler == SchedulerKind::DdimInverse.class_name() {
+        faults.add(
+            "free_init",
+            "FreeInit begins with noise, which the scheduler DDIMInverse makes of pictures: leave out one of them.",
+        );
+    }
     family.check(report, faults);
     if report.mask.is_some() && !family.paints_into_masks() {
         faults.add(

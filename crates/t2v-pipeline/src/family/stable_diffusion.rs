@@ -1,7 +1,7 @@
 //! Stable Diffusion 1.x and 2.x: still pictures from text, from a picture, into a hole of a picture.
 //!
 //! `StableDiffusionPipeline`, `StableDiffusionImg2ImgPipeline` and `StableDiffusionInpaintPipeline` of diffusers, which are
-//! one model with three ways to begin. With a motion adapter the same folder is [`animatediff`](super::animatediff)'s.
+//! one model with three ways to begin. A folder's safety checker is not run. With a motion adapter the same folder is [`animatediff`](super::animatediff)'s.
 
 use burn::tensor::Tensor;
 use serde_json::{Map, Value};

@@ -180,8 +180,12 @@ impl OpenedModel {
     pub(super) fn weight_bytes(&self, placement: &Placement) -> Result<u64, PipelineError> {
         let floats = placement.load_options()?.floats();
         let mut bytes = 0;
+        let unet = self.folder.entry("unet")?;
+        let has_motion_modules = unet.is_some_and(|unet| unet.class == "UNetMotionModel");
         for component in COMPONENTS {
-            if self.folder.entry(component)?.is_some() {
+            // Which is saved beside such a network, and not read.
+            let is_spare = component == "motion_adapter" && has_motion_modules;
+            if !is_spare && self.folder.entry(component)?.is_some() {
                 bytes += self.folder.component(component)?.weights()?.byte_len(floats)?;
             }
         }
