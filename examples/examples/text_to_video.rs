@@ -25,6 +25,36 @@ use t2v_pipeline::{
 
 type Error = Box<dyn std::error::Error>;
 
+/// What `--decode` has no use for.
+const OF_GENERATIONS: [&str; 26] = [
+    "prompt",
+    "request",
+    "latents_out",
+    "negative_prompt",
+    "width",
+    "height",
+    "num_frames",
+    "fps",
+    "scheduler",
+    "num_inference_steps",
+    "guidance_scale",
+    "guidance_rescale",
+    "seed",
+    "strength",
+    "clip_skip",
+    "init_image",
+    "init_video",
+    "mask_image",
+    "lora",
+    "motion_lora",
+    "free_init",
+    "context_length",
+    "enhance_prompt",
+    "prompt_enhancer",
+    "prompt_weighting",
+    "long_prompts",
+];
+
 #[derive(Parser)]
 #[command(about = "Generates a video from a prompt", version)]
 struct Args {
@@ -81,7 +111,7 @@ struct Args {
     /// Make the clip in windows of so many frames, for clips longer than the motion modules know (FreeNoise)
     #[arg(long, value_name = "FRAMES")]
     context_length: Option<u32>,
-    /// Frames from the start of a window to the next
+    /// Frames from the start of a window to the next; 4, or as many as a shorter window has, if not given
     #[arg(long, value_name = "FRAMES", requires = "context_length")]
     context_stride: Option<u32>,
     /// How much of the guided prediction's spread is taken back, 0 to 1
@@ -127,7 +157,7 @@ struct Args {
     #[arg(long, value_name = "FILE.safetensors")]
     latents_out: Option<PathBuf>,
     /// Only decodes what --latents-out kept
-    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["prompt", "request", "latents_out"])]
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = OF_GENERATIONS)]
     decode: Option<PathBuf>,
     /// resident keeps every component in memory, sequential only the one at work
     #[arg(long, default_value = "resident")]
@@ -302,9 +332,7 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
         FreeNoise::new(length, args.context_stride.unwrap_or(usual))
     });
     set(&mut request.free_noise, &windows);
-    for (name, _, scale) in loras(args)? {
-        request = request.with_lora(name, scale);
-    }
+    request = with_loras(request, args)?;
     set(
         &mut request.enhance_prompt,
         &args.enhance_prompt.map(|switch| matches!(switch, Switch::Yes)),
@@ -312,19 +340,34 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     Ok(request)
 }
 
+/// A request with the LoRAs of the options. What a body says of one that has the same name holds, unless the option has a scale.
+fn with_loras(mut request: TextToVideoRequest, args: &Args) -> Result<TextToVideoRequest, Error> {
+    let mut chosen = request.loras()?;
+    for (name, _, scale) in loras(args)? {
+        match chosen.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, of_body)) => *of_body = scale.unwrap_or(*of_body),
+            None => chosen.push((name, scale.unwrap_or(1.0))),
+        }
+    }
+    (request.lora_model, request.lora_strength) = (None, None);
+    Ok(chosen
+        .into_iter()
+        .fold(request, |request, (name, scale)| request.with_lora(name, scale)))
+}
+
 /// Names, files and scales of the LoRAs. A name is the file's, with a number if it is there already.
-fn loras(args: &Args) -> Result<Vec<(String, PathBuf, f64)>, Error> {
-    let mut loras: Vec<(String, PathBuf, f64)> = Vec::new();
+fn loras(args: &Args) -> Result<Vec<(String, PathBuf, Option<f64>)>, Error> {
+    let mut loras: Vec<(String, PathBuf, Option<f64>)> = Vec::new();
     for option in args.lora.iter().chain(&args.motion_lora) {
         let (file, scale) = match option.rsplit_once(':') {
-            Some((file, scale)) if !Path::new(option).exists() => {
-                let number = scale.parse();
-                (
-                    file,
-                    number.map_err(|_| format!("`{scale}` in `{option}` is no number to multiply a LoRA by"))?,
-                )
-            }
-            _ => (option.as_str(), 1.0),
+            Some((file, scale)) if !Path::new(option).exists() && !file.is_empty() => match scale.parse() {
+                Ok(scale) => (file, Some(scale)),
+                Err(_) if Path::new(file).exists() => {
+                    return Err(format!("`{scale}` in `{option}` is no number to multiply a LoRA by").into());
+                }
+                Err(_) => (option.as_str(), None),
+            },
+            _ => (option.as_str(), None),
         };
         let path = PathBuf::from(file);
         let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();

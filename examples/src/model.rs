@@ -12,8 +12,9 @@ use t2v_pipeline::{FolderModel, HubModel, ModelRegistry, Pipeline, PipelineError
 /// The options that say which model, and how it is read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArgs {
-    /// "tiny-world", the embedded model; a model folder in diffusers' layout; a checkpoint of Stable Diffusion in one file; or "owner/name", a model of the Hugging
-    /// Face Hub: from its cache, or downloaded by a build with the Cargo feature `hub`
+    /// "tiny-world", the embedded model; a model folder in diffusers' layout; a checkpoint of Stable Diffusion in one file;
+    /// or "owner/name", a model of the Hugging Face Hub: from its cache, or downloaded by a build with the Cargo feature
+    /// `hub`
     #[arg(long, value_name = "DIR_OR_ID")]
     pub model: Option<String>,
     /// Branch, tag or commit of a model of the Hugging Face Hub
@@ -25,7 +26,8 @@ pub struct ModelArgs {
     /// For a checkpoint of Stable Diffusion in one file: a folder in diffusers' layout that has at least its tokenizer
     #[arg(long, value_name = "DIR", requires = "model")]
     pub config: Option<PathBuf>,
-    /// Motion modules that make clips of a model of pictures (AnimateDiff): a diffusers folder, or a file such as mm_sd_v15_v2.ckpt
+    /// Motion modules that make clips of a model of pictures (AnimateDiff): a diffusers folder, or a file such as
+    /// mm_sd_v15_v2.ckpt
     #[arg(long, value_name = "DIR_OR_FILE", requires = "model")]
     pub motion_adapter: Option<PathBuf>,
     /// Refuse weights that the model has no place for, instead of a warning

@@ -22,7 +22,7 @@ pub enum WindowWeighting {
 pub struct ContextWindows {
     /// Frames of a window.
     pub length: usize,
-    /// Frames from the start of a window to that of the next.
+    /// Frames from the start of a window to that of the next, from 1 to `length`.
     pub stride: usize,
     /// How a window's frames count.
     pub weighting: WindowWeighting,
@@ -51,8 +51,8 @@ impl ContextWindows {
         (0..length).map(weight).collect()
     }
 
-    /// The last window ends with the clip; of its frames only those count that no other window has. Upstream divides all of these by the
-    /// first one's weight.
+    /// The last window ends with the clip; of its frames only those count that no other window has. Upstream divides all of
+    /// these by the first one's weight.
     fn windows(&self, frames: usize) -> Vec<Window> {
         let (length, weights) = (self.length, self.weights());
         let mut windows: Vec<Window> = (0..=frames - length)
@@ -110,8 +110,6 @@ impl ContextWindows {
                 *divisor += weight;
             }
         }
-        // Gaps of a stride beyond the length stay zero, as upstream.
-        let divisors: Vec<f32> = divisors.iter().map(|&d| if d > 0.0 { d } else { 1.0 }).collect();
         let divisors = by_frame(&divisors, &sum);
         (sum / divisors).reshape([rows, tokens, dim])
     }

@@ -4,7 +4,8 @@
 //! ([Wang et al., 2023](https://arxiv.org/abs/2308.06571)): the two-dimensional U-Net of Stable Diffusion with a temporal
 //! convolution after every residual block and a temporal transformer after every spatial one.
 //!
-//! [`UNet2d`] is `UNet2DConditionModel`, Stable Diffusion's network for pictures, and with AnimateDiff's motion modules between its layers
+//! [`UNet2d`] is `UNet2DConditionModel`, Stable Diffusion's network for pictures, and with AnimateDiff's motion modules
+//! between its layers
 //! `UNetMotionModel` ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)).
 //!
 //! The key decision: inside the network frames are a part of the batch, `[batch * frames, channels, height, width]`, as

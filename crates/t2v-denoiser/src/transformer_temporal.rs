@@ -12,8 +12,8 @@ use crate::{Context, ContextWindows, TransformerBlock, transformer_block::Attend
 
 const NORM_EPS: f64 = 1e-6;
 
-/// A temporal transformer, added to its input. All attentions are of the frames to each other. Without an embedding of positions the order
-/// of the frames comes from temporal convolutions.
+/// A temporal transformer, added to its input. All attentions are of the frames to each other. Without an embedding of
+/// positions the order of the frames comes from temporal convolutions.
 #[derive(Module, Debug)]
 pub struct TransformerTemporal {
     norm: GroupNorm,
@@ -29,7 +29,8 @@ impl TransformerTemporal {
         Self::with_blocks(channels, split, groups, 1, None, device)
     }
 
-    /// AnimateDiff's motion module ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)), for clips of at most `positions` frames.
+    /// AnimateDiff's motion module ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)), for clips of at most `positions`
+    /// frames.
     #[must_use]
     pub fn motion_module(
         channels: usize,

@@ -2,9 +2,9 @@
 //!
 //! The key decision: a model crate names the operation ([`attention`], [`conv2d`], a residual block) and this crate
 //! decides how it runs. Every operation is expressed in Burn's own operators, so it runs on each of its backends; with
-//! the feature `cpu-operators`, tensors in f32 on the CPU take the operators in `flex/` instead, which build on the `rten` crates.
-//! For diagnosis, the environment variable `T2V_CPU_OPERATORS=off` leaves all tensors to Burn's operators, as if that feature
-//! were off; it is read once, by the first operator.
+//! the feature `cpu-operators`, tensors in f32 on the CPU take the operators in `flex/` instead, which build on the `rten`
+//! crates. For diagnosis, the environment variable `T2V_CPU_OPERATORS=off` leaves all tensors to Burn's operators, as if that
+//! feature were off; it is read once, by the first operator.
 //!
 //! The layers follow `diffusers/models/resnet.py`, `downsampling.py` and `upsampling.py`, and name their parameters as
 //! diffusers' checkpoints do.

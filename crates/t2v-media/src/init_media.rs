@@ -43,9 +43,9 @@ impl InitMedia {
         })
     }
 
-    /// A folder of pictures in the order of [`picture_files`](crate::picture_files), an animated GIF, or an MP4 or QuickTime file that
-    /// [`t2v_mp4::Reader`] can read: H.264, as cameras and `ffmpeg` write it. Every frame of a video is taken once, whatever
-    /// its duration.
+    /// A folder of pictures in the order of [`picture_files`](crate::picture_files), an animated GIF, or an MP4 or QuickTime
+    /// file that [`t2v_mp4::Reader`] can read: H.264, as cameras and `ffmpeg` write it. Every frame of a video is taken once,
+    /// whatever its duration.
     ///
     /// # Errors
     /// Nothing of the kind at `path`, frames of different sizes, more than 128 of them, or pixels of more than 2 GiB in all,

@@ -92,7 +92,8 @@ impl Checkpoint {
         )?)
     }
 
-    /// As [`scheduler`](Self::scheduler), with the settings that upstream's pipeline for masks has: it changes others of the folder's.
+    /// As [`scheduler`](Self::scheduler), with the settings that upstream's pipeline for masks has: it changes others of the
+    /// folder's.
     pub(crate) fn inpainting_scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
         let mut config = self.scheduler_config.clone();
         match self.clip_sample.clone() {

@@ -63,7 +63,8 @@ pub(crate) struct Call<'a> {
 }
 
 /// Runs the scheduler's model calls in a range of its timesteps. `samples` are latents [as schedulers
-/// see them](Family::as_samples), and so is the result. `on_call` is called before each model call and after the last, and may end the loop by an error.
+/// see them](Family::as_samples), and so is the result. `on_call` is called before each model call and after the last, and
+/// may end the loop by an error.
 ///
 /// # Errors
 /// Those of `on_call` and the scheduler; latents that are not finite, with the call at which they began.
@@ -102,7 +103,10 @@ pub(crate) fn denoise(
                 done + 1
             )
         })?;
-        clean = step.pred_original_sample.or_else(|| Some(samples.clone()));
+        clean = match (step.pred_original_sample, inpainting) {
+            (Some(clean), Some(inpainting)) => Some(inpainting.keep_the_rest(clean, scheduler, None)?),
+            (clean, _) => clean.or_else(|| Some(samples.clone())),
+        };
     }
     on_call(Call {
         done: total,

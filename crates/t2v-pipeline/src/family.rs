@@ -138,8 +138,8 @@ pub(crate) trait Family: Send + Sync {
 
 /// From prompts to what the denoiser is conditioned on.
 pub(crate) trait TextConditioner: Send {
-    /// Conditioning of the report's prompts, negative then positive where `guided`, otherwise the prompt alone. Tells the report what
-    /// it did not use.
+    /// Conditioning of the report's prompts, negative then positive where `guided`, otherwise the prompt alone. Tells the
+    /// report what it did not use.
     fn encode(&mut self, report: &mut Report, guided: bool) -> Result<Conditioning, PipelineError>;
 
     /// Whether all of a prompt counts.

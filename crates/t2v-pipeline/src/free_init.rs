@@ -1,5 +1,5 @@
-//! FreeInit ([Wu et al., 2023](https://arxiv.org/abs/2312.07537)): a clip is denoised several times, each time from noise whose slow and coarse
-//! parts are those of the clip before. Frames agree more; it takes as many times longer.
+//! FreeInit ([Wu et al., 2023](https://arxiv.org/abs/2312.07537)): a clip is denoised several times, each time from noise
+//! whose slow and coarse parts are those of the clip before. Frames agree more; it takes as many times longer.
 
 use burn::tensor::{Tensor, TensorData};
 use rustfft::{FftPlanner, num_complex::Complex};
@@ -88,8 +88,8 @@ impl FreeInit {
         }
     }
 
-    /// Steps of each pass and how many of them are run, the last ones. `strength` cuts the schedule of each pass anew, and the next pass
-    /// goes on with what was left, as upstream.
+    /// Steps of each pass and how many of them are run, the last ones. `strength` cuts the schedule of each pass anew, and
+    /// the next pass goes on with what was left, as upstream.
     pub(crate) fn passes(&self, steps: usize, strength: Option<f64>) -> Vec<(usize, usize)> {
         let kept = |steps: usize| match strength {
             Some(strength) => ((steps as f64 * strength) as usize).min(steps),

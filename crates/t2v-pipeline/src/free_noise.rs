@@ -1,5 +1,5 @@
-//! FreeNoise ([Qiu et al., 2023](https://arxiv.org/abs/2310.15169)): clips longer than a motion module's positions, in windows of frames that
-//! overlap, from noise that repeats itself in another order.
+//! FreeNoise ([Qiu et al., 2023](https://arxiv.org/abs/2310.15169)): clips longer than a motion module's positions, in
+//! windows of frames that overlap, from noise that repeats itself in another order.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};

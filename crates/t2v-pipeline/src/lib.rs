@@ -13,8 +13,9 @@
 //! ```
 //!
 //! Everything else is optional: [`ModelRegistry`] for models by name, [`GenerateOptions`] for pictures to start from, progress,
-//! previews and cancelling, [`DeviceName`], [`Dtype`] and the chapter [`devices`] for GPUs, [`Job`] for a generation on a thread of its own, [`MemoryMode`] where memory is short,
-//! [`PromptEnhancer`] for prompts, [`Latents`] to part denoising from decoding, `webhook` (a feature) to tell others.
+//! previews and cancelling, [`DeviceName`], [`Dtype`] and the chapter [`devices`] for GPUs, [`Job`] for a generation on a
+//! thread of its own, [`MemoryMode`] where memory is short, [`PromptEnhancer`] for prompts, [`Latents`] to part denoising
+//! from decoding, `webhook` (a feature) to tell others.
 //!
 //! The key decision: this crate composes and decides nothing that a component could. It owns the request, which mirrors
 //! the body of the Stable Diffusion API's `text2video` endpoint, and the order in which text encoder, scheduler,

@@ -128,8 +128,8 @@ pub(crate) fn listed(text: Option<&str>) -> Vec<&str> {
 }
 
 impl TextToVideoRequest {
-    /// Adds a LoRA, by a name that the registry or the pipeline knows. A strength of 1 is what it was trained for; more, less and negative
-    /// ones work, too.
+    /// Adds a LoRA, by a name that the registry or the pipeline knows. A strength of 1 is what it was trained for; more, less
+    /// and negative ones work, too.
     #[must_use]
     pub fn with_lora(mut self, name: impl AsRef<str>, strength: f64) -> Self {
         let joined = |list: Option<String>, entry: String| {

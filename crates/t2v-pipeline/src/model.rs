@@ -51,8 +51,8 @@ pub(crate) struct Model {
     pub(crate) text: Box<dyn TextConditioner>,
     denoiser: Option<Box<dyn LoadedDenoiser>>,
     codec: Option<Loaded<Box<dyn LatentCodec>>>,
-    /// What the networks that are in memory have, and those that are loaded get.
-    loras: ChosenLoras,
+    /// What the networks that are in memory have, and those that are loaded get; none where a change of them went wrong.
+    loras: Option<ChosenLoras>,
     /// Told the bytes of what is in memory, for those who ask while a generation runs.
     loaded_bytes: Arc<AtomicUsize>,
     /// For previews, once it is known.
@@ -71,7 +71,7 @@ impl Model {
             vae_tiling: false,
             denoiser: None,
             codec: None,
-            loras: ChosenLoras::default(),
+            loras: Some(ChosenLoras::default()),
             loaded_bytes,
             latent_to_rgb: None,
             warm: HashSet::new(),
@@ -119,7 +119,10 @@ impl Model {
 
     pub(crate) fn load(&mut self, slot: Slot) -> Result<(), PipelineError> {
         match slot {
-            Slot::TextConditioner => self.text.load()?,
+            Slot::TextConditioner => self.text.load().map_err(|error| match (error, &self.loras) {
+                (PipelineError::Weights(error), Some(loras)) => loras.fault(error),
+                (error, _) => error,
+            })?,
             Slot::Denoiser => self.denoiser().map(drop)?,
             Slot::Codec => self.codec().map(drop)?,
         }
@@ -158,7 +161,9 @@ impl Model {
     pub(crate) fn denoiser(&mut self) -> Result<&dyn LoadedDenoiser, PipelineError> {
         let loaded = get_or_load(&mut self.denoiser, || {
             let mut denoiser = self.checkpoint.family.load_denoiser()?;
-            denoiser.set_loras(&self.loras.set).map_err(|e| self.loras.fault(e))?;
+            if let Some(loras) = &self.loras {
+                denoiser.set_loras(&loras.set).map_err(|e| loras.fault(e))?;
+            }
             Ok(denoiser)
         })?;
         Ok(&**loaded)
@@ -166,23 +171,18 @@ impl Model {
 
     /// Whether the networks have other LoRAs than these.
     pub(crate) fn has_other_loras(&self, loras: &ChosenLoras) -> bool {
-        self.loras != *loras
+        self.loras.as_ref() != Some(loras)
     }
 
-    /// Gives the networks a set of LoRAs in place of the one before: those in memory now, the others when they are loaded. With an error
-    /// they have none.
+    /// Gives the networks a set of LoRAs in place of the one before: those in memory now, the others when they are loaded.
+    /// After an error it has to be done again, with whatever set comes next, before they are used.
     pub(crate) fn set_loras(&mut self, loras: &ChosenLoras) -> Result<(), PipelineError> {
-        self.loras = ChosenLoras::default();
-        let none = &self.loras.set;
-        self.text.set_loras(none)?;
-        if let Some(denoiser) = &mut self.denoiser {
-            denoiser.set_loras(none)?;
-        }
+        self.loras = None;
         self.text.set_loras(&loras.set).map_err(|e| loras.fault(e))?;
         if let Some(denoiser) = &mut self.denoiser {
             denoiser.set_loras(&loras.set).map_err(|e| loras.fault(e))?;
         }
-        self.loras = loras.clone();
+        self.loras = Some(loras.clone());
         self.count();
         Ok(())
     }

@@ -38,8 +38,7 @@ impl Passes {
             Some(free_init) => {
                 let kind = start.scheduler.kind();
                 let passes = free_init.passes(report.num_inference_steps as usize, report.strength);
-                let plan = |(steps, kept)| {
-                    let mut scheduler = checkpoint.scheduler(kind)?;
+                let plan = |(steps, kept): (usize, usize)| {
                     if steps == 0 {
                         return Ok(Pass {
                             steps: None,
@@ -47,8 +46,9 @@ impl Passes {
                             calls: 0,
                         });
                     }
+                    let mut scheduler = checkpoint.scheduler(kind)?;
                     scheduler.set_timesteps(steps)?;
-                    let begin = (steps - kept) * scheduler.order();
+                    let begin = ((steps - kept) * scheduler.order()).min(scheduler.timesteps().len());
                     Ok(Pass {
                         steps: Some(steps),
                         begin,

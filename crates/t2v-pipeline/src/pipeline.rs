@@ -119,12 +119,12 @@ impl Pipeline {
     /// An embedding of another model's width, or a word that the tokenizer knows already.
     pub fn add_textual_inversion(&self, embedding: &TextualInversion) -> Result<(), PipelineError> {
         self.take_turn(&CancelToken::new())?.add_textual_inversion(embedding)?;
-        self.settings.add_word(embedding.token());
+        self.settings.add_word(embedding.token(), false);
         Ok(())
     }
 
-    /// Makes a LoRA known under a name, by which requests ask for it ([`TextToVideoRequest::with_lora`]); one that had the name before
-    /// is forgotten. Whether it fits the model is found out by the first generation that uses it.
+    /// Makes a LoRA known under a name, by which requests ask for it ([`TextToVideoRequest::with_lora`]); one that had the
+    /// name before is forgotten. Whether it fits the model is found out by the first generation that uses it.
     ///
     /// ```no_run
     /// # use t2v_pipeline::{Device, Lora, Pipeline, PipelineError, TextToVideoRequest};
@@ -150,13 +150,13 @@ impl Pipeline {
 
     /// Whether there is a learnt word of this name.
     pub(crate) fn has_word(&self, name: &str) -> bool {
-        self.settings.has_word(name)
+        self.settings.has_registered_word(name)
     }
 
     /// Adds a learnt word under a name of the registry's.
     pub(crate) fn add_word(&self, name: &str, word: &TextualInversion) -> Result<(), PipelineError> {
         self.add_textual_inversion(word)?;
-        self.settings.add_word(name);
+        self.settings.add_word(name, true);
         Ok(())
     }
 
@@ -227,6 +227,15 @@ impl Pipeline {
         if found != expected {
             return Err(PipelineError::Checkpoint(format!(
                 "the latents have {found} channels, the VAE takes {expected}"
+            )));
+        }
+        let factor = self.checkpoint.family.geometry().spatial_factor;
+        let made = [latents.shape()[4], latents.shape()[3]].map(|side| side * factor);
+        let meant = [latents.report().width, latents.report().height];
+        if made != meant.map(|side| side as usize) {
+            return Err(PipelineError::Checkpoint(format!(
+                "the latents are of {}x{} pixels, of which this VAE would make {}x{}: they are another model's",
+                meant[0], meant[1], made[0], made[1]
             )));
         }
         self.take_turn(&options.cancel)?

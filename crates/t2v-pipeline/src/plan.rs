@@ -1,7 +1,7 @@
 //! A request with every default filled in.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     hash::{BuildHasher, Hasher},
     sync::{
         PoisonError, RwLock,
@@ -24,27 +24,29 @@ pub(crate) struct Settings {
     /// Where a request does not say.
     pub(crate) vae_tiling: AtomicBool,
     pub(crate) loras: Loras,
-    /// Names of learnt words.
-    words: RwLock<BTreeSet<String>>,
+    /// Names of learnt words, each with whether the registry has it under that name.
+    words: RwLock<BTreeMap<String, bool>>,
 }
 
 impl Settings {
-    pub(crate) fn add_word(&self, name: impl Into<String>) {
+    pub(crate) fn add_word(&self, name: impl Into<String>, is_registered: bool) {
         let mut words = self.words.write().unwrap_or_else(PoisonError::into_inner);
-        words.insert(name.into());
+        let known = words.entry(name.into()).or_default();
+        *known |= is_registered;
     }
 
-    pub(crate) fn has_word(&self, name: &str) -> bool {
+    /// Whether there is a word that the registry has under this name.
+    pub(crate) fn has_registered_word(&self, name: &str) -> bool {
         let words = self.words.read().unwrap_or_else(PoisonError::into_inner);
-        words.contains(name)
+        words.get(name).copied().unwrap_or_default()
     }
 
     /// Adds a fault for each learnt word that the request asks for in vain.
     fn check_words(&self, request: &TextToVideoRequest, faults: &mut ValidationError) {
         let words = self.words.read().unwrap_or_else(PoisonError::into_inner);
         for name in listed(request.embeddings_model.as_deref()) {
-            if !words.contains(name) {
-                let known: Vec<&str> = words.iter().map(String::as_str).collect();
+            if !words.contains_key(name) {
+                let known: Vec<&str> = words.keys().map(String::as_str).collect();
                 faults.add("embeddings_model", unknown("learnt word", name, &known));
             }
         }
@@ -108,7 +110,7 @@ impl Plan {
         }
         let steps = report.num_inference_steps as usize;
         check_scheduler(checkpoint, scheduler, steps, &mut faults);
-        check_start(scheduler, steps, report.strength, &mut faults);
+        check_start(scheduler, steps, &report, &mut faults);
         ValidationError::of(faults)?;
         report.init = init.map(InitReport::of);
         Ok(Self {
@@ -164,15 +166,29 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
     }
 }
 
-/// Adds what the model can't do of a plan.
-fn check_family(checkpoint: &Checkpoint, report: &Report, faults: &mut ValidationError) {
-    let family = &checkpoint.family;
-    if report.free_init.is_some() && report.scheduler == SchedulerKind::DdimInverse.class_name() {
+/// What FreeInit can't do.
+fn check_free_init(report: &Report, faults: &mut ValidationError) {
+    let Some(free_init) = report.free_init else { return };
+    if report.scheduler == SchedulerKind::DdimInverse.class_name() {
         faults.add(
             "free_init",
             "FreeInit begins with noise, which the scheduler DDIMInverse makes of pictures: leave out one of them.",
         );
     }
+    let passes = free_init.passes(report.num_inference_steps as usize, report.strength);
+    if passes.first().is_some_and(|(_, run)| *run == 0) {
+        faults.add(
+            "strength",
+            "FreeInit takes the strength of the steps again for each pass, which leaves the first none: give more steps or a greater \
+             strength.",
+        );
+    }
+}
+
+/// Adds what the model can't do of a plan.
+fn check_family(checkpoint: &Checkpoint, report: &Report, faults: &mut ValidationError) {
+    let family = &checkpoint.family;
+    check_free_init(report, faults);
     family.check(report, faults);
     if report.mask.is_some() && !family.paints_into_masks() {
         faults.add(
@@ -198,8 +214,14 @@ fn check_scheduler(checkpoint: &Checkpoint, kind: SchedulerKind, steps: usize, f
 }
 
 /// Adds what is wrong with where denoising starts; there is a strength where there are pictures.
-fn check_start(scheduler: SchedulerKind, steps: usize, strength: Option<f64>, faults: &mut ValidationError) {
-    match strength {
+fn check_start(scheduler: SchedulerKind, steps: usize, report: &Report, faults: &mut ValidationError) {
+    if scheduler == SchedulerKind::DdimInverse && report.mask.is_some() {
+        faults.add(
+            "scheduler",
+            format!("The scheduler {scheduler} inverts whole pictures: leave out the mask."),
+        );
+    }
+    match report.strength {
         None if scheduler == SchedulerKind::DdimInverse => faults.add(
             "scheduler",
             format!(
@@ -243,6 +265,11 @@ fn size(
             faults.add(field, fault);
             return 0;
         };
+        if !(1..=MAX_SIDE).contains(&pixels) {
+            let fault = format!("The {field} of the picture would be {pixels}; give one between 1 and {MAX_SIDE}.");
+            faults.add(field, fault);
+            return 0;
+        }
         geometry.check_side(field, pixels as usize, faults);
         pixels
     };

@@ -1,5 +1,6 @@
-//! Pictures at another size, as Pillow 13 resizes them for diffusers, to the bit: Lanczos by rows and by columns, on bytes, with weights
-//! of 22 binary places (`Resample.c` of Pillow). Libraries round elsewhere, which a few denoising steps make visible.
+//! Pictures at another size, as Pillow 13 resizes them for diffusers, to the bit: Lanczos by rows and by columns, on bytes,
+//! with weights of 22 binary places (`Resample.c` of Pillow). Libraries round elsewhere, which a few denoising steps make
+//! visible.
 
 use image::{GrayImage, ImageBuffer, Luma, Pixel, Rgb, RgbImage};
 

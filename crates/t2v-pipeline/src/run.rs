@@ -157,8 +157,8 @@ impl<'a> Run<'a> {
         Ok(Start::new(scheduler, samples, begin))
     }
 
-    /// As [`start_from`](Self::start_from), with what it takes to keep what the mask does not show. At full strength it is noise alone that denoising
-    /// begins with. The order of the draws is upstream's, also of those that it has no use for.
+    /// As [`start_from`](Self::start_from), with what it takes to keep what the mask does not show. At full strength it is
+    /// noise alone that denoising begins with. The order of the draws is upstream's, also of those that it has no use for.
     fn start_inpainting(
         &mut self,
         init: &InitMedia,
@@ -176,13 +176,20 @@ impl<'a> Run<'a> {
         let picture = self.init_clip(init, plan);
         let is_told = self.family().takes_masked_pictures();
         let begin = (plan.steps() - plan.kept_steps()) * scheduler.order();
-        let anew = plan.kept_steps() == plan.steps() && plan.report.strength == Some(1.0);
+        let anew = plan.report.strength == Some(1.0);
         let known = match is_told && anew {
             true => None,
             false => Some(self.latents_of(picture.clone(), plan, generator)?),
         };
         let noise = generator.normal(self.family().geometry().latent_shape(plan.clip()), self.model.device());
-        let masked = self.latents_of(mask.cover(picture), plan, generator)?;
+        let masked = match is_told {
+            true => Some(self.latents_of(mask.cover(picture), plan, generator)?),
+            // Drawn all the same.
+            false => {
+                generator.normal(noise.dims(), self.model.device());
+                None
+            }
+        };
         let [.., height, width] = noise.dims();
         let mask = mask.of_latents(height, width, self.model.device());
         scheduler.set_begin_index(begin);
@@ -191,7 +198,7 @@ impl<'a> Run<'a> {
             _ => noise.clone() * scheduler.init_noise_sigma(),
         };
         let mut start = Start::new(scheduler, samples, begin);
-        if is_told {
+        if let Some(masked) = masked {
             let channels = Tensor::cat(vec![mask, masked], 1).cast(conditioning.dtype());
             conditioning.channels = Some(channels);
         } else {
@@ -308,7 +315,9 @@ impl<'a> Run<'a> {
             if let Some(projection) = projection {
                 monitor.preview(&call, projection, guided.family)?;
             }
-            newest = call.clean.cloned();
+            if let Some(clean) = call.clean {
+                newest = Some(clean.clone());
+            }
             monitor.advance(call.done, call.total)
         };
         let result = passes.run(start, report, generator, &guided, on_call);

@@ -71,8 +71,8 @@ fn frames_are_those_of_the_cpu() {
     assert!((40.0..100.0).contains(&psnr), "{psnr} dB");
 }
 
-/// Small checkpoints of ModelScope's and AnimateDiff's architectures with random weights, which amplify rounding more than trained ones.
-/// Measured on lavapipe; see `docs/devices.md`.
+/// Small checkpoints of ModelScope's and AnimateDiff's architectures with random weights, which amplify rounding more than
+/// trained ones. Measured on lavapipe; see `docs/devices.md`.
 #[test]
 fn half_precision_stays_near_on_random_weights() {
     let gpu = gpu();

@@ -5,6 +5,7 @@
 use std::{fs, path::Path};
 
 use image::{GrayImage, RgbImage};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 use t2v_pipeline::{
     Device, FolderModel, FreeInit, FreeNoise, GenerateOptions, InitMedia, Lora, Pipeline, TextToVideoRequest,
@@ -174,5 +175,75 @@ fn what_is_no_lora_is_named() {
     ] {
         let error = Lora::open(&file).unwrap_err().to_string();
         assert!(error.contains(part) && error.contains("can't be used"), "{error}");
+    }
+}
+
+/// A LoRA whose part for the text encoder fits and whose part for the denoiser does not leaves nothing behind.
+#[test]
+fn a_lora_that_fits_in_part_leaves_nothing_behind() {
+    let pipeline = open(fixture("sd")).unwrap();
+    let frames = |request: &TextToVideoRequest| pipeline.generate(request).map(|video| video.frames().to_vec());
+    let before = frames(&request()).unwrap();
+    let file = fs::read(fixture("loras/kohya.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let zeros = vec![0; 2 * 999];
+    let pair = |name: &str, shape: [usize; 2]| {
+        let view = TensorView::new(Dtype::F16, shape.to_vec(), &zeros).unwrap();
+        (
+            format!("lora_unet_down_blocks_0_attentions_0_proj_in.{name}.weight"),
+            view,
+        )
+    };
+    let mut mixed: Vec<_> = tensors
+        .tensors()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("lora_te_"))
+        .collect();
+    assert!(!mixed.is_empty());
+    mixed.extend([pair("lora_down", [1, 999]), pair("lora_up", [999, 1])]);
+    let mixed = safetensors::serialize(mixed, None).unwrap();
+    pipeline
+        .add_lora("mixed", Lora::from_safetensors("mixed", mixed).unwrap())
+        .unwrap();
+    for _ in 0..2 {
+        let error = frames(&request().with_lora("mixed", 1.0)).unwrap_err().to_string();
+        assert!(error.contains("The LoRA mixed can't be used"), "{error}");
+        assert_eq!(before, frames(&request()).unwrap());
+    }
+}
+
+#[test]
+fn improved_sampling_of_a_clip_with_few_steps_left() {
+    let pipeline = open(fixture("animatediff")).unwrap();
+    let clip = || InitMedia::Video(vec![RgbImage::new(16, 16); 2]);
+    let request = |steps, strength| {
+        request()
+            .with_num_inference_steps(steps)
+            .with_strength(strength)
+            .with_scheduler("HeunDiscrete")
+            .with_free_init(FreeInit::new(2))
+    };
+    let error = fault(&pipeline, &request(3, 0.4), Some(clip()));
+    assert!(error.contains("leaves the first none"), "{error}");
+    let mut long = request(10, 0.5);
+    long.free_init = Some(FreeInit::new(3));
+    // With "leading" timesteps diffusers' Heun knows no last timestep of training.
+    long.scheduler = Some("DDIM".into());
+    let options = GenerateOptions::default().with_init(clip());
+    assert_eq!(pipeline.generate_with(&long, options).unwrap().num_frames(), 2);
+}
+
+#[test]
+fn pictures_without_room_for_a_latent_are_refused() {
+    let pipeline = open(fixture("sd")).unwrap();
+    let mut request = request().with_num_inference_steps(2);
+    (request.width, request.height) = (None, None);
+    for (width, height) in [(3, 16), (16, 1100)] {
+        let error = fault(
+            &pipeline,
+            &request,
+            Some(InitMedia::Image(RgbImage::new(width, height))),
+        );
+        assert!(error.contains("of the picture would be"), "{error}");
     }
 }

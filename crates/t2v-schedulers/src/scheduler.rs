@@ -100,8 +100,8 @@ pub trait Scheduler: Send + fmt::Debug {
         timestep_index: usize,
     ) -> Result<Tensor<5>, SchedulerError>;
 
-    /// `original` with as much of `noise` as there is at a timestep of training, as diffusers' `add_noise` has it: schedulers that know the
-    /// noise of every timestep take it from there, those that work on the sigmas of a run from the run.
+    /// `original` with as much of `noise` as there is at a timestep of training, as diffusers' `add_noise` has it: schedulers
+    /// that know the noise of every timestep take it from there, those that work on the sigmas of a run from the run.
     ///
     /// # Errors
     ///

@@ -47,8 +47,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Adds a model, or what requests may add to models, under a name, and begins to open it: whether that goes well is in the log, and in
-    /// [`Engine::names`], which it leaves again if not, and is told to `webhook`.
+    /// Adds a model, or what requests may add to models, under a name, and begins to open it: whether that goes well is in
+    /// the log, and in [`Engine::names`], which it leaves again if not, and is told to `webhook`.
     ///
     /// # Errors
     /// A name, a source or a webhook that may not be.

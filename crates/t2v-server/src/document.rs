@@ -260,9 +260,9 @@ fn seconds(frames: u32, fps: u32) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The fields of `new` that `old` has not, or has otherwise, with their values; `None` where nothing differs. What a field holds is
-/// given whole, and `null` is a value: unlike in a JSON Merge Patch (RFC 7396), where it takes a field away. Documents always have
-/// the same fields.
+/// The fields of `new` that `old` has not, or has otherwise, with their values; `None` where nothing differs. What a field
+/// holds is given whole, and `null` is a value: unlike in a JSON Merge Patch (RFC 7396), where it takes a field away.
+/// Documents always have the same fields.
 #[must_use]
 pub fn changed_fields(old: &Value, new: &Value) -> Option<Value> {
     let (Value::Object(before), Value::Object(after)) = (old, new) else {

@@ -210,8 +210,9 @@ impl FromStr for OutputType {
     }
 }
 
-/// What a job has to compute: pixels of all frames of all its samples, as often as they are denoised. The times of jobs with one model are taken
-/// to be in proportion to it, which leaves out what does not depend on the steps: text, decoding, writing.
+/// What a job has to compute: pixels of all frames of all its samples, as often as they are denoised. The times of jobs with
+/// one model are taken to be in proportion to it, which leaves out what does not depend on the steps: text, decoding,
+/// writing.
 #[must_use]
 pub fn work(parameters: &Report, samples: u8) -> u64 {
     let pixels = u64::from(parameters.width) * u64::from(parameters.height) * u64::from(parameters.num_frames);

@@ -337,8 +337,8 @@ async fn connections_that_are_cut_lose_no_job() {
     kept.remove().await;
 }
 
-/// Receives nothing: what it does with a connection, and how many came. Each has an address of its own, since deliveries to one are
-/// few at once.
+/// Receives nothing: what it does with a connection, and how many came. Each has an address of its own, since deliveries to
+/// one are few at once.
 fn misbehaving(host: &str, act: impl Fn(std::net::TcpStream) + Send + Clone + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((host, 0)).unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());

@@ -14,9 +14,10 @@
 //! | AnimateDiff's motion LoRA | `….motion_modules.0.temporal_transformer.….attention_blocks.0.processor.to_q_lora.down.weight` |
 //!
 //! # How a key finds its parameter
-//! A name with dots is a module's name in diffusers: the target's [`KeyMap`](crate::KeyMap) makes the parameter's path of it, as it
-//! does for the checkpoint's own keys. Kohya's names have underscores in place of the dots: they are read back with the words that
-//! the target's fields and its key map contain (`down_blocks`, `to_q`), and the first reading that leads to a parameter is taken.
+//! A name with dots is a module's name in diffusers: the target's [`KeyMap`](crate::KeyMap) makes the parameter's path of it,
+//! as it does for the checkpoint's own keys. Kohya's names have underscores in place of the dots: they are read back with the
+//! words that the target's fields and its key map contain (`down_blocks`, `to_q`), and the first reading that leads to a
+//! parameter is taken.
 //!
 //! # Where diffusers 0.42.1 is followed although it is odd
 //! - In kohya's files the layers' own `alpha` counts only outside the attention's `to_q`, `to_k`, `to_v` and `to_out.0`, and not

@@ -19,7 +19,7 @@ use zip::ZipArchive;
 use crate::WeightsError;
 
 /// Longest text that can be a name; others are passed over.
-const LONGEST_NAME: u64 = 1 << 12;
+const LONGEST_NAME: u64 = 1 << 8;
 /// The number that files of PyTorch before 1.6 begin with, as their first pickle holds it.
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// Such a file has the magic number, the version, facts of the system, the object and the list of its storages.

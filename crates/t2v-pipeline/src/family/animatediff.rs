@@ -1,4 +1,5 @@
-//! AnimateDiff ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)): Stable Diffusion with motion modules between its layers makes clips.
+//! AnimateDiff ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)): Stable Diffusion with motion modules between its
+//! layers makes clips.
 //!
 //! `AnimateDiffPipeline` and `AnimateDiffVideoToVideoPipeline` of diffusers: a folder that they saved, or a folder of Stable
 //! Diffusion and a motion adapter. A clip is one sample to schedulers.

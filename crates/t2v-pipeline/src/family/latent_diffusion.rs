@@ -1,5 +1,5 @@
-//! What the families on Stable Diffusion's networks have in common: CLIP's text encoder, the U-Net of pictures, with motion modules or without,
-//! the autoencoder of pictures.
+//! What the families on Stable Diffusion's networks have in common: CLIP's text encoder, the U-Net of pictures, with motion
+//! modules or without, the autoencoder of pictures.
 
 use t2v_denoiser::{UNet2d, UNet2dConfig};
 use t2v_kernels::lay_out;

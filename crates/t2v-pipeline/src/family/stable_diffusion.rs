@@ -1,7 +1,8 @@
 //! Stable Diffusion 1.x and 2.x: still pictures from text, from a picture, into a hole of a picture.
 //!
 //! `StableDiffusionPipeline`, `StableDiffusionImg2ImgPipeline` and `StableDiffusionInpaintPipeline` of diffusers, which are
-//! one model with three ways to begin. A folder's safety checker is not run. With a motion adapter the same folder is [`animatediff`](super::animatediff)'s.
+//! one model with three ways to begin. A folder's safety checker is not run. With a motion adapter the same folder is
+//! [`animatediff`](super::animatediff)'s.
 
 use burn::tensor::Tensor;
 use serde_json::{Map, Value};
@@ -85,7 +86,6 @@ impl Family for StableDiffusion {
     fn scheduler_config(&self, class: SchedulerKind, config: &mut Map<String, Value>) {
         use SchedulerKind as Kind;
         let has_no_offset = [
-            Kind::LmsDiscrete,
             Kind::DpmSolverSinglestep,
             Kind::Ipndm,
             Kind::KarrasVe,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{PoisonError, RwLock},
+    sync::{Mutex, PoisonError, RwLock},
 };
 
 use t2v_text_encoder::{TextEncoderError, TextualInversion};
@@ -21,6 +21,8 @@ type Files = RwLock<BTreeMap<String, PathBuf>>;
 pub(super) struct Additions {
     loras: Files,
     words: Files,
+    /// Held while something is added: two requests may ask for the same.
+    adding: Mutex<()>,
 }
 
 impl Additions {
@@ -50,6 +52,7 @@ impl Additions {
 
     /// Gives a pipeline what the request asks for and it does not have. Faults of both fields are told at once.
     pub(super) fn add_to(&self, pipeline: &Pipeline, request: &TextToVideoRequest) -> Result<(), PipelineError> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut faults = ValidationError::default();
         for (name, _) in request.loras()? {
             if !pipeline.has_lora(&name) {

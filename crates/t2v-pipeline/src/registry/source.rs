@@ -44,16 +44,16 @@ impl FolderModel {
         }
     }
 
-    /// For a checkpoint in one file: a folder in diffusers' layout whose configurations, scheduler and tokenizer it takes. At least the
-    /// tokenizer has to be there; what else lacks is assumed by the checkpoint's kind.
+    /// For a checkpoint in one file: a folder in diffusers' layout whose configurations, scheduler and tokenizer it takes. At
+    /// least the tokenizer has to be there; what else lacks is assumed by the checkpoint's kind.
     #[must_use]
     pub fn with_config(mut self, folder: impl Into<PathBuf>) -> Self {
         self.config = Some(folder.into());
         self
     }
 
-    /// Puts AnimateDiff's motion modules into a model of pictures, which then makes clips: a folder that diffusers' `MotionAdapter` saved, or a
-    /// file in AnimateDiff's own layout.
+    /// Puts AnimateDiff's motion modules into a model of pictures, which then makes clips: a folder that diffusers'
+    /// `MotionAdapter` saved, or a file in AnimateDiff's own layout.
     #[must_use]
     pub fn with_motion_adapter(mut self, path: impl Into<PathBuf>) -> Self {
         self.motion_adapter = Some(path.into());

@@ -35,8 +35,8 @@ pub struct Flags {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
-    /// Where clients find this server; needed where it listens at every address (0.0.0.0, or that of IPv6) [default: http:// and where it
-    /// listens].
+    /// Where clients find this server; needed where it listens at every address (0.0.0.0, or that of IPv6) [default: http://
+    /// and where it listens].
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,

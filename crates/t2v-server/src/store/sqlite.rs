@@ -73,8 +73,8 @@ impl SqliteStore {
     }
 }
 
-/// Whether a connection can be used again. When the disk is full, SQLite may roll a transaction back by itself; sqlx's own rollback
-/// fails then, and it takes the transaction for open ever after: nothing could be written any more.
+/// Whether a connection can be used again. When the disk is full, SQLite may roll a transaction back by itself; sqlx's own
+/// rollback fails then, and it takes the transaction for open ever after: nothing could be written any more.
 async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     // A rollback that is under way comes before the answer.
     connection.ping().await?;

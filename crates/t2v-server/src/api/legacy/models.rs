@@ -29,8 +29,8 @@ pub(super) async fn schedulers_list(_request: Authorised) -> Json<Value> {
     Json(json!({"schedulers": names}))
 }
 
-/// Names of the models, LoRAs and learnt words, of which kind each is (`model_type`, as `load_model` has it), and since when it is
-/// there.
+/// Names of the models, LoRAs and learnt words, of which kind each is (`model_type`, as `load_model` has it), and since when
+/// it is there.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/get_all_models", tag = "enterprise", request_body = KeyBody,
     responses((status = 200, description = "The models.", body = Object), (status = "4XX", description = "The key is wrong.", body = LegacyError), (status = "5XX", description = "Something is missing for now.", body = LegacyError))

@@ -52,8 +52,8 @@ const IMAGE_V6: Endpoint = Endpoint {
 /// Besides the fields of 2023: `num_frames`, `fps`, `clip_skip`, `lora_model`, `lora_strength`, `embeddings_model`,
 /// `use_improved_sampling`, `improved_sampling_seed`, `init_image` and `init_video` (a URL, a data URL or base64),
 /// `temp` (files are removed after a day), `output_type` (`mp4` or `gif`: what `output` leads to), and `instant_response` (no
-/// waiting: `future_links` has the URL at which the video will be). Numbers may be texts, switches "yes" or "no"; unknown fields are ignored. With the
-/// header `Idempotency-Key` several submissions of the same make one video.
+/// waiting: `future_links` has the URL at which the video will be). Numbers may be texts, switches "yes" or "no"; unknown
+/// fields are ignored. With the header `Idempotency-Key` several submissions of the same make one video.
 #[utoipa::path(
     post, path = "/api/v1/enterprise/text2video", tag = "enterprise", request_body = TextToVideoBody,
     responses(

@@ -201,8 +201,8 @@ pub(super) async fn cancel(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ContentQuery {
-    /// `video` (MP4), `thumbnail` (WebP), `spritesheet` (JPEG), or `gif`, where `output_type` asked for one; `picture` (PNG), the first
-    /// of a job that makes pictures. Where nothing is said, the video or the picture.
+    /// `video` (MP4), `thumbnail` (WebP), `spritesheet` (JPEG), or `gif`, where `output_type` asked for one; `picture` (PNG),
+    /// the first of a job that makes pictures. Where nothing is said, the video or the picture.
     #[param(inline)]
     variant: Option<VariantName>,
 }
