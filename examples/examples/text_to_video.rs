@@ -343,7 +343,14 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
 /// A request with the LoRAs of the options. What a body says of one that has the same name holds, unless the option has a scale.
 fn with_loras(mut request: TextToVideoRequest, args: &Args) -> Result<TextToVideoRequest, Error> {
     let mut chosen = request.loras()?;
-    for (name, _, scale) in loras(args)? {
+    let given = loras(args)?;
+    if let Some((name, _)) = chosen
+        .iter()
+        .find(|(name, _)| !given.iter().any(|(known, ..)| known == name))
+    {
+        return Err(format!("the request asks for the LoRA `{name}`: give its file, of that name, with --lora").into());
+    }
+    for (name, _, scale) in given {
         match chosen.iter_mut().find(|(known, _)| *known == name) {
             Some((_, of_body)) => *of_body = scale.unwrap_or(*of_body),
             None => chosen.push((name, scale.unwrap_or(1.0))),
