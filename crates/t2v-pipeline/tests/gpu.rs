@@ -72,7 +72,7 @@ fn frames_are_those_of_the_cpu() {
 }
 
 /// Small checkpoints of ModelScope's and AnimateDiff's architectures with random weights, which amplify rounding more than
-/// trained ones. Measured on lavapipe; see `docs/devices.md`.
+/// trained ones.
 #[test]
 fn half_precision_stays_near_on_random_weights() {
     let gpu = gpu();
