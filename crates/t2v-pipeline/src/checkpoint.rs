@@ -1,7 +1,9 @@
 //! What a model folder says of itself: read and checked when it is opened, and never changed.
 
+use std::sync::OnceLock;
+
 use burn::tensor::Device;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use t2v_schedulers::{Scheduler, SchedulerKind};
 use t2v_weights::{ModelFolder, WeightsError};
 
@@ -23,11 +25,13 @@ pub(crate) struct Checkpoint {
     /// Completes prompts in the checkpoint's own words.
     pub(crate) prompt_table: Option<PromptTable>,
     pub(crate) defaults: Defaults,
-    /// What videos say of motion modules from elsewhere.
-    pub(crate) motion_adapter: Option<MotionAdapterReport>,
-    scheduler_config: Map<String, Value>,
-    /// As the folder has it.
-    clip_sample: Option<Value>,
+    /// Motion modules from elsewhere.
+    motion_adapter: Option<MotionAdapter>,
+    /// What videos say of them, once it was asked for: it takes reading all of their weights.
+    motion_adapter_report: OnceLock<MotionAdapterReport>,
+    scheduler_config: Value,
+    /// That of generations which paint into masks.
+    inpainting_config: Value,
     /// The class that the folder names.
     scheduler_kind: SchedulerKind,
 }
@@ -49,7 +53,7 @@ impl Checkpoint {
             options: &placement.load_options()?,
         })?;
         let scheduler = folder.component("scheduler")?;
-        let mut scheduler_config = scheduler.json("scheduler_config.json")?;
+        let scheduler_config = scheduler.json("scheduler_config.json")?;
         let scheduler_kind = match scheduler.entry() {
             Some(entry) => entry.class.parse().map_err(|e| WeightsError::Config {
                 file: format!("{}/model_index.json", folder.name()),
@@ -57,8 +61,12 @@ impl Checkpoint {
             })?,
             None => t2v_schedulers::kind_of_config(&Value::Object(scheduler_config.clone()))?,
         };
-        let clip_sample = scheduler_config.get("clip_sample").cloned();
-        family.scheduler_config(scheduler_kind, &mut scheduler_config);
+        let as_made = |inpaints| {
+            let mut config = scheduler_config.clone();
+            family.scheduler_config(scheduler_kind, &mut config, inpaints);
+            Value::Object(config)
+        };
+        let (scheduler_config, inpainting_config) = (as_made(false), as_made(true));
         let checkpoint = Self {
             name: name.to_owned(),
             device: placement.device().clone(),
@@ -66,9 +74,10 @@ impl Checkpoint {
             defaults: family.defaults().read(folder, family.geometry())?,
             family,
             prompt_table: PromptTable::read(folder)?,
-            motion_adapter: motion_adapter.map(MotionAdapterReport::of).transpose()?,
+            motion_adapter: motion_adapter.cloned(),
+            motion_adapter_report: OnceLock::new(),
             scheduler_config,
-            clip_sample,
+            inpainting_config,
             scheduler_kind,
         };
         // Made once, so that a configuration which is no scheduler's fails here.
@@ -86,24 +95,24 @@ impl Checkpoint {
 
     /// A scheduler with the checkpoint's settings.
     pub(crate) fn scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
-        Ok(t2v_schedulers::for_model(
-            kind,
-            &Value::Object(self.scheduler_config.clone()),
-        )?)
+        Ok(t2v_schedulers::for_model(kind, &self.scheduler_config)?)
     }
 
-    /// As [`scheduler`](Self::scheduler), with the settings that upstream's pipeline for masks has: it changes others of the
-    /// folder's.
+    /// As [`scheduler`](Self::scheduler), for a generation that paints into a mask.
     pub(crate) fn inpainting_scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
-        let mut config = self.scheduler_config.clone();
-        match self.clip_sample.clone() {
-            Some(clip_sample) => config.insert("clip_sample".into(), clip_sample),
-            None => config.remove("clip_sample"),
+        Ok(t2v_schedulers::for_model(kind, &self.inpainting_config)?)
+    }
+
+    /// What videos say of motion modules from elsewhere.
+    pub(crate) fn motion_adapter(&self) -> Result<Option<MotionAdapterReport>, PipelineError> {
+        let Some(adapter) = &self.motion_adapter else {
+            return Ok(None);
         };
-        if self.scheduler_kind == SchedulerKind::Pndm || config.contains_key("skip_prk_steps") {
-            config.insert("skip_prk_steps".into(), true.into());
+        if let Some(report) = self.motion_adapter_report.get() {
+            return Ok(Some(report.clone()));
         }
-        Ok(t2v_schedulers::for_model(kind, &Value::Object(config))?)
+        let report = MotionAdapterReport::of(adapter)?;
+        Ok(Some(self.motion_adapter_report.get_or_init(|| report).clone()))
     }
 
     /// The last timestep of training.

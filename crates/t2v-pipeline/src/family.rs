@@ -49,15 +49,6 @@ const FAMILIES: &[(&str, Open)] = &[
     ("AnimateDiffVideoToVideoPipeline", animatediff::open),
 ];
 
-/// The classes of Stable Diffusion's folders, which a motion adapter may go with.
-const WITH_ADAPTER: [&str; 5] = [
-    "StableDiffusionPipeline",
-    "StableDiffusionImg2ImgPipeline",
-    "StableDiffusionInpaintPipeline",
-    "AnimateDiffPipeline",
-    "AnimateDiffVideoToVideoPipeline",
-];
-
 /// The components of any family that have weights, by their names in `model_index.json`: of those that a folder lists, all
 /// are loaded.
 pub(crate) const COMPONENTS: [&str; 4] = ["text_encoder", "unet", "vae", "motion_adapter"];
@@ -70,8 +61,9 @@ pub(crate) trait Family: Send + Sync {
     /// What requests that say nothing get.
     fn defaults(&self) -> Defaults;
 
-    /// Changes what the folder says of its scheduler, which is of `class`, to what upstream's pipeline makes of it.
-    fn scheduler_config(&self, _class: SchedulerKind, _config: &mut Map<String, Value>) {}
+    /// Changes what the folder says of its scheduler, which is of `class`, to what upstream's pipeline makes of it, or that which
+    /// paints into masks.
+    fn scheduler_config(&self, _class: SchedulerKind, _config: &mut Map<String, Value>, _inpaints: bool) {}
 
     /// Whether a picture to start from decides the size where the request does not.
     fn keeps_the_pictures_size(&self) -> bool {
@@ -190,12 +182,6 @@ pub(crate) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
         }
         .into());
     };
-    if opening.motion_adapter.is_some() && !WITH_ADAPTER.contains(&class) {
-        return Err(PipelineError::Checkpoint(format!(
-            "a motion adapter goes with a folder of Stable Diffusion, whose pipeline is {}, not with one of `{class}`",
-            WITH_ADAPTER[..3].join(" or ")
-        )));
-    }
     open(opening)
 }
 

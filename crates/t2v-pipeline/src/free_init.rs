@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use rustfft::{FftPlanner, num_complex::Complex};
 use serde::{Deserialize, Serialize};
 
-use crate::{PipelineError, ValidationError, readback};
+use crate::{PipelineError, ValidationError, plan::kept_steps, readback};
 
 /// Most passes: each takes as long as a generation without.
 const MAX_ITERS: u32 = 10;
@@ -91,10 +91,7 @@ impl FreeInit {
     /// Steps of each pass and how many of them are run, the last ones. `strength` cuts the schedule of each pass anew, and
     /// the next pass goes on with what was left, as upstream.
     pub(crate) fn passes(&self, steps: usize, strength: Option<f64>) -> Vec<(usize, usize)> {
-        let kept = |steps: usize| match strength {
-            Some(strength) => ((steps as f64 * strength) as usize).min(steps),
-            None => steps,
-        };
+        let kept = |steps: usize| kept_steps(steps, strength.unwrap_or(1.0));
         let mut steps = kept(steps);
         let mut passes = Vec::new();
         for pass in 1..=self.num_iters {
@@ -103,7 +100,7 @@ impl FreeInit {
                 false => steps,
             };
             // With nothing left upstream runs no step any more.
-            let run = if scheduled == 0 { 0 } else { kept(scheduled) };
+            let run = kept(scheduled);
             passes.push((scheduled, run));
             if strength.is_some() {
                 steps = run;

@@ -161,7 +161,6 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
         improved_sampling_seed: request.free_init().and(request.improved_sampling_seed),
         free_noise: request.free_noise,
         dtype: checkpoint.dtype.to_string(),
-        motion_adapter: checkpoint.motion_adapter.clone(),
         ..Report::default()
     }
 }
@@ -240,7 +239,7 @@ fn check_start(scheduler: SchedulerKind, steps: usize, report: &Report, faults: 
 }
 
 /// As diffusers' `get_timesteps` counts them.
-fn kept_steps(steps: usize, strength: f64) -> usize {
+pub(crate) fn kept_steps(steps: usize, strength: f64) -> usize {
     ((steps as f64 * strength) as usize).min(steps)
 }
 

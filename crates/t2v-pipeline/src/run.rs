@@ -302,6 +302,7 @@ impl<'a> Run<'a> {
         let is_cold = self.model.is_cold(Slot::Denoiser, start.samples.dims());
         self.monitor.begin_cold(Stage::Denoising, is_cold);
         let checkpoint = Arc::clone(&self.model.checkpoint);
+        report.motion_adapter = checkpoint.motion_adapter()?;
         let guided = Guided {
             family: &*checkpoint.family,
             denoiser: self.model.denoiser()?,

@@ -5,10 +5,10 @@
 //! Diffusion and a motion adapter. A clip is one sample to schedulers.
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Conditioning, MotionAdapterConfig, UNet2dConfig};
+use t2v_denoiser::{Conditioning, MotionAdapterConfig, UNet2d, UNet2dConfig};
 use t2v_schedulers::{NoiseSource, TorchGenerator};
 use t2v_vae::{LatentCodec, Posterior};
-use t2v_weights::{Component, WeightsError};
+use t2v_weights::{Component, Network, WeightsError};
 
 use super::{Family, Loaded, LoadedDenoiser, Opening, TextConditioner, clip_text, latent_diffusion::LatentDiffusion};
 use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_FRAMES};
@@ -18,46 +18,37 @@ const ENCODED_AT_ONCE: usize = 16;
 
 struct AnimateDiff {
     parts: LatentDiffusion,
-    /// Frames that the motion modules tell apart.
-    positions: usize,
+    unet: UNet2dConfig,
+    /// Motion modules that the denoiser's own weights lack.
+    adapter: Option<Component>,
+    /// The longest clip is that of the motion modules' positions.
     geometry: Geometry,
 }
 
 /// Reads the configurations; the motion adapter that is given goes before the folder's own.
 pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineError> {
-    let folder = opening.folder;
-    let component = folder.component("unet")?;
-    let mut unet = match motion_adapter(opening, &component)? {
-        Some(adapter) => {
-            let config = MotionAdapterConfig::from_component(&adapter)?;
-            (UNet2dConfig::with_adapter(&component, &config)?, Some(adapter))
-        }
-        None => (UNet2dConfig::from_component(&component)?, None),
+    let component = opening.folder.component("unet")?;
+    let adapter = motion_adapter(opening, &component)?;
+    let unet = match &adapter {
+        Some(adapter) => UNet2dConfig::with_adapter(&component, &MotionAdapterConfig::from_component(adapter)?)?,
+        None => UNet2dConfig::from_component(&component)?,
     };
-    let Some(positions) = unet.0.motion_max_seq_length else {
+    let Some(positions) = unet.motion_max_seq_length else {
         return Err(WeightsError::Config {
-            file: format!("{}/model_index.json", folder.name()),
+            file: format!("{}/model_index.json", opening.folder.name()),
             reason: "it has no motion modules: neither is the denoiser a `UNetMotionModel`, nor does it list a \
                      `motion_adapter`; give one beside the folder"
                 .into(),
         }
         .into());
     };
-    let adapter = unet.1.take();
-    let parts = LatentDiffusion::open(folder, adapter, unet.0, opening.options)?;
-    parts.takes_latents_alone()?;
-    let factor = parts.vae.scale_factor();
+    let parts = LatentDiffusion::open(opening, unet.cross_attention_dim, unet.out_channels)?;
+    parts.check_input(unet.in_channels)?;
     Ok(Box::new(AnimateDiff {
-        geometry: Geometry {
-            channels: parts.vae.latent_channels,
-            spatial_factor: factor,
-            side_multiple: factor,
-            temporal_factor: 1,
-            max_frames: positions,
-            windows_to: Some(MAX_FRAMES as usize),
-        },
-        positions,
+        geometry: parts.geometry(positions, Some(MAX_FRAMES as usize)),
         parts,
+        unet,
+        adapter,
     }))
 }
 
@@ -85,9 +76,9 @@ impl Family for AnimateDiff {
     }
 
     fn defaults(&self) -> Defaults {
-        let [height, width] = self.parts.size();
+        let [height, width] = self.parts.pixels(self.unet.sample_size());
         Defaults {
-            num_frames: 16.min(self.positions as u32),
+            num_frames: 16.min(self.geometry.max_frames as u32),
             fps: 8,
             num_inference_steps: 50,
             guidance_scale: 7.5,
@@ -129,7 +120,7 @@ impl Family for AnimateDiff {
     fn check(&self, plan: &Report, faults: &mut ValidationError) {
         clip_text::check(&self.parts.text, plan, faults);
         if let Some(free_noise) = &plan.free_noise {
-            free_noise.check(self.positions, faults);
+            free_noise.check(self.geometry.max_frames, faults);
         }
     }
 
@@ -138,7 +129,12 @@ impl Family for AnimateDiff {
     }
 
     fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
-        self.parts.load_denoiser()
+        let (weights, options) = (self.parts.folder.component("unet")?.weights()?, &self.parts.options);
+        let unet = match &self.adapter {
+            Some(adapter) => UNet2d::with_adapter(self.unet.clone(), weights, adapter.weights()?, options)?,
+            None => UNet2d::from_weights(self.unet.clone(), &weights, options)?,
+        };
+        Ok(self.parts.adapted(unet))
     }
 
     fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {

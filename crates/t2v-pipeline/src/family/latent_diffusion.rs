@@ -1,71 +1,58 @@
-//! What the families on Stable Diffusion's networks have in common: CLIP's text encoder, the U-Net of pictures, with motion
-//! modules or without, the autoencoder of pictures.
+//! What the families on latents of pictures have in common, whatever their denoiser: CLIP's text encoder and the autoencoder of
+//! pictures.
 
-use t2v_denoiser::{UNet2d, UNet2dConfig};
 use t2v_kernels::lay_out;
 use t2v_text_encoder::ClipTextConfig;
 use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
-use t2v_weights::{Component, LoadOptions, LoraTarget, ModelFolder, Network};
+use t2v_weights::{LoadOptions, LoraTarget, ModelFolder, Network};
 
-use super::{Loaded, LoadedDenoiser, TextConditioner, adapted::Adapted, clip_text::ClipText, parameter_bytes};
-use crate::{PipelineError, request::MAX_SIDE};
+use super::{Loaded, LoadedDenoiser, Opening, TextConditioner, adapted::Adapted, clip_text::ClipText, parameter_bytes};
+use crate::{PipelineError, geometry::Geometry, request::MAX_SIDE};
 
-/// The components of a folder, with configurations that are read and fit together.
+/// The components of a folder around its denoiser, with configurations that are read and fit it.
 pub(super) struct LatentDiffusion {
     pub(super) folder: ModelFolder,
-    /// Motion modules from elsewhere.
-    adapter: Option<Component>,
-    options: LoadOptions,
+    pub(super) options: LoadOptions,
     pub(super) text: ClipTextConfig,
-    pub(super) unet: UNet2dConfig,
     pub(super) vae: AutoencoderKlConfig,
+    /// How the autoencoder is loaded.
     codec_options: LoadOptions,
 }
 
 impl LatentDiffusion {
-    pub(super) fn open(
-        folder: &ModelFolder,
-        adapter: Option<Component>,
-        unet: UNet2dConfig,
-        options: &LoadOptions,
-    ) -> Result<Self, PipelineError> {
+    /// For a denoiser that takes text of `text_width` and gives `output` channels.
+    pub(super) fn open(opening: &Opening<'_>, text_width: usize, output: usize) -> Result<Self, PipelineError> {
+        let Opening { folder, options, .. } = *opening;
+        let text = ClipTextConfig::from_component(&folder.component("text_encoder")?)?;
         let vae = AutoencoderKlConfig::from_component(&folder.component("vae")?)?;
-        let parts = Self {
-            folder: folder.clone(),
-            adapter,
-            text: ClipTextConfig::from_component(&folder.component("text_encoder")?)?,
-            unet,
-            codec_options: match vae.force_upcast {
-                Some(true) => options.clone().in_single_precision(),
-                _ => options.clone(),
-            },
-            vae,
-            options: options.clone(),
-        };
-        parts.check()?;
-        Ok(parts)
-    }
-
-    fn check(&self) -> Result<(), PipelineError> {
-        let (text, width) = (self.text.hidden_size, self.unet.cross_attention_dim);
-        if text != width {
-            return Err(PipelineError::Checkpoint(format!(
-                "the text encoder gives embeddings of width {text}, the denoiser takes {width}"
-            )));
-        }
-        let (latents, output) = (self.vae.latent_channels, self.unet.out_channels);
+        let latents = vae.latent_channels;
         if output != latents {
             return Err(PipelineError::Checkpoint(format!(
                 "the denoiser gives {output} channels, the VAE's latents have {latents}"
             )));
         }
-        Ok(())
+        if text.hidden_size != text_width {
+            return Err(PipelineError::Checkpoint(format!(
+                "the text encoder gives embeddings of width {}, the denoiser takes {text_width}",
+                text.hidden_size
+            )));
+        }
+        Ok(Self {
+            folder: folder.clone(),
+            options: options.clone(),
+            text,
+            codec_options: match vae.force_upcast {
+                Some(true) => options.clone().in_single_precision(),
+                _ => options.clone(),
+            },
+            vae,
+        })
     }
 
     /// # Errors
-    /// The denoiser takes more than latents.
-    pub(super) fn takes_latents_alone(&self) -> Result<(), PipelineError> {
-        let (latents, input) = (self.vae.latent_channels, self.unet.in_channels);
+    /// The denoiser takes something else than latents.
+    pub(super) fn check_input(&self, input: usize) -> Result<(), PipelineError> {
+        let latents = self.vae.latent_channels;
         match input == latents {
             true => Ok(()),
             false => Err(PipelineError::Checkpoint(format!(
@@ -74,14 +61,36 @@ impl LatentDiffusion {
         }
     }
 
-    /// Height and width of the pictures of training, where they are known.
-    pub(super) fn size(&self) -> [Option<u32>; 2] {
+    /// Of clips in which a latent frame is a frame.
+    pub(super) fn geometry(&self, max_frames: usize, windows_to: Option<usize>) -> Geometry {
+        let factor = self.vae.scale_factor();
+        Geometry {
+            channels: self.vae.latent_channels,
+            spatial_factor: factor,
+            side_multiple: factor,
+            temporal_factor: 1,
+            max_frames,
+            windows_to,
+        }
+    }
+
+    /// Height and width in pixels of latents of a size, where they are known and can be asked for.
+    pub(super) fn pixels(&self, latents: Option<[usize; 2]>) -> [Option<u32>; 2] {
         let factor = self.vae.scale_factor();
         let pixels = |latents: usize| {
             let side = u32::try_from(latents.checked_mul(factor)?).ok();
             side.filter(|side| (1..=MAX_SIDE).contains(side))
         };
-        self.unet.sample_size().map_or([None; 2], |sides| sides.map(pixels))
+        latents.map_or([None; 2], |sides| sides.map(pixels))
+    }
+
+    /// A denoiser that was loaded, ready for LoRAs.
+    pub(super) fn adapted<N>(&self, denoiser: N) -> Box<dyn LoadedDenoiser>
+    where
+        N: Network + 'static,
+        Adapted<N>: LoadedDenoiser,
+    {
+        Box::new(Adapted::new(denoiser, LoraTarget::Denoiser, &self.options))
     }
 
     pub(super) fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError> {
@@ -91,15 +100,6 @@ impl LatentDiffusion {
             &self.text,
             &self.options,
         )?))
-    }
-
-    pub(super) fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
-        let weights = self.folder.component("unet")?.weights()?;
-        let unet = match &self.adapter {
-            Some(adapter) => UNet2d::with_adapter(self.unet.clone(), weights, adapter.weights()?, &self.options)?,
-            None => UNet2d::from_weights(self.unet.clone(), &weights, &self.options)?,
-        };
-        Ok(Box::new(Adapted::new(unet, LoraTarget::Denoiser, &self.options)))
     }
 
     pub(super) fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {

@@ -6,9 +6,10 @@
 
 use burn::tensor::Tensor;
 use serde_json::{Map, Value};
-use t2v_denoiser::{Conditioning, UNet2dConfig};
+use t2v_denoiser::{Conditioning, UNet2d, UNet2dConfig};
 use t2v_schedulers::SchedulerKind;
 use t2v_vae::LatentCodec;
+use t2v_weights::Network;
 
 use super::{
     Family, Loaded, LoadedDenoiser, Opening, TextConditioner, animatediff, clip_text, latent_diffusion::LatentDiffusion,
@@ -22,6 +23,7 @@ fn inpainting_channels(latents: usize) -> usize {
 
 struct StableDiffusion {
     parts: LatentDiffusion,
+    unet: UNet2dConfig,
     geometry: Geometry,
 }
 
@@ -34,8 +36,8 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
     if unet.motion_max_seq_length.is_some() {
         return animatediff::open(opening);
     }
-    let parts = LatentDiffusion::open(opening.folder, None, unet, opening.options)?;
-    let (latents, input) = (parts.vae.latent_channels, parts.unet.in_channels);
+    let parts = LatentDiffusion::open(opening, unet.cross_attention_dim, unet.out_channels)?;
+    let (latents, input) = (parts.vae.latent_channels, unet.in_channels);
     let more = inpainting_channels(latents);
     if input != latents && input != latents + more {
         return Err(PipelineError::Checkpoint(format!(
@@ -43,23 +45,16 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
             latents + more
         )));
     }
-    let factor = parts.vae.scale_factor();
     Ok(Box::new(StableDiffusion {
-        geometry: Geometry {
-            channels: latents,
-            spatial_factor: factor,
-            side_multiple: factor,
-            temporal_factor: 1,
-            max_frames: 1,
-            windows_to: None,
-        },
+        geometry: parts.geometry(1, None),
         parts,
+        unet,
     }))
 }
 
 impl StableDiffusion {
     fn is_for_inpainting(&self) -> bool {
-        self.parts.unet.in_channels != self.parts.vae.latent_channels
+        self.unet.in_channels != self.parts.vae.latent_channels
     }
 }
 
@@ -69,7 +64,7 @@ impl Family for StableDiffusion {
     }
 
     fn defaults(&self) -> Defaults {
-        let [height, width] = self.parts.size();
+        let [height, width] = self.parts.pixels(self.unet.sample_size());
         Defaults {
             num_frames: 1,
             fps: 8,
@@ -82,8 +77,8 @@ impl Family for StableDiffusion {
         }
     }
 
-    /// Upstream's constructors change what the folder says.
-    fn scheduler_config(&self, class: SchedulerKind, config: &mut Map<String, Value>) {
+    /// Upstream's constructors change what the folder says, and that for masks changes something else.
+    fn scheduler_config(&self, class: SchedulerKind, config: &mut Map<String, Value>, inpaints: bool) {
         use SchedulerKind as Kind;
         let has_no_offset = [
             Kind::DpmSolverSinglestep,
@@ -95,6 +90,12 @@ impl Family for StableDiffusion {
         ];
         if !has_no_offset.contains(&class) || config.contains_key("steps_offset") {
             config.insert("steps_offset".into(), 1.into());
+        }
+        if inpaints {
+            if class == Kind::Pndm || config.contains_key("skip_prk_steps") {
+                config.insert("skip_prk_steps".into(), true.into());
+            }
+            return;
         }
         let clips = [Kind::Ddim, Kind::Ddpm, Kind::DdimInverse].contains(&class);
         if clips || config.contains_key("clip_sample") {
@@ -129,11 +130,11 @@ impl Family for StableDiffusion {
 
     /// A model that was distilled to know the guidance scale is told it instead.
     fn is_guided(&self, report: &Report) -> bool {
-        report.is_guided() && self.parts.unet.time_cond_proj_dim.is_none()
+        report.is_guided() && self.unet.time_cond_proj_dim.is_none()
     }
 
     fn condition(&self, conditioning: &mut Conditioning, report: &Report) {
-        if let Some(width) = self.parts.unet.time_cond_proj_dim {
+        if let Some(width) = self.unet.time_cond_proj_dim {
             let embedding = guidance_embedding(report.guidance_scale - 1.0, width);
             let embedding = Tensor::<1>::from_floats(embedding.as_slice(), &conditioning.text.device());
             conditioning.guidance = Some(embedding.cast(conditioning.dtype()).unsqueeze());
@@ -145,7 +146,9 @@ impl Family for StableDiffusion {
     }
 
     fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
-        self.parts.load_denoiser()
+        let weights = self.parts.folder.component("unet")?.weights()?;
+        let unet = UNet2d::from_weights(self.unet.clone(), &weights, &self.parts.options)?;
+        Ok(self.parts.adapted(unet))
     }
 
     fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {

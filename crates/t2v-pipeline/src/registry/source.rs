@@ -150,6 +150,7 @@ pub(crate) struct OpenedModel {
 }
 
 /// Motion modules from elsewhere.
+#[derive(Clone)]
 pub(crate) struct MotionAdapter {
     /// Of its folder or file, without the way to it.
     pub(crate) name: String,
