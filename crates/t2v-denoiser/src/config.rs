@@ -2,16 +2,14 @@
 
 use serde::{Deserialize, de::IgnoredAny};
 use t2v_kernels::Activation;
-use t2v_weights::{Component, SampleSize, epsilon_fault, size_fault};
+use t2v_weights::{Component, SampleSize};
 
-use crate::DenoiserError;
-
-/// Far above any model's.
-const MAX_CHANNELS: usize = 1 << 16;
-const MAX_LAYERS: usize = 64;
-const MAX_LEVELS: usize = 16;
-/// Latents of a side.
-const MAX_SAMPLE_SIZE: usize = 1 << 13;
+use crate::{
+    DenoiserError,
+    checks::{
+        MAX_CHANNELS, MAX_LAYERS, check_channels, check_levels, check_numbers, check_sample_size, check_size, fault,
+    },
+};
 
 /// Kinds of blocks on the way down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -127,39 +125,28 @@ impl UNet3dConfig {
     /// # Errors
     /// A combination from which diffusers could not build a network either.
     pub(crate) fn check(&self) -> Result<(), DenoiserError> {
-        self.check_levels()?;
+        let (down, up) = (self.down_block_types.len(), self.up_block_types.len());
+        check_levels(&self.block_out_channels, down, up)?;
         self.check_sizes()?;
-        self.check_numbers()?;
-        self.check_channels()?;
+        check_numbers(self.downsample_padding, self.norm_eps, self.mid_block_scale_factor)?;
+        let head = self.attention_head_dim;
+        for &channels in &self.block_out_channels {
+            check_channels(channels, self.norm_num_groups)?;
+            if channels < head {
+                let reason = format!("is {head}, more than {channels} channels");
+                return Err(fault("attention_head_dim", reason));
+            }
+        }
         if self.num_attention_heads.is_some() {
             let reason = "is set, which diffusers refuses too; the width of a head is `attention_head_dim`";
-            return fault("num_attention_heads", reason);
-        }
-        Ok(())
-    }
-
-    fn check_levels(&self) -> Result<(), DenoiserError> {
-        let levels = self.block_out_channels.len();
-        if !(1..=MAX_LEVELS).contains(&levels) {
-            let reason = format!("has {levels} entries; it has one a resolution, 1 to {MAX_LEVELS}");
-            return fault("block_out_channels", reason);
-        }
-        for (key, len) in [
-            ("down_block_types", self.down_block_types.len()),
-            ("up_block_types", self.up_block_types.len()),
-        ] {
-            if len != levels {
-                return fault(key, format!("has {len} entries; `block_out_channels` has {levels}"));
-            }
+            return Err(fault("num_attention_heads", reason));
         }
         Ok(())
     }
 
     fn check_sizes(&self) -> Result<(), DenoiserError> {
-        let [height, width] = self.sample_size().unwrap_or([1, 1]);
+        check_sample_size(self.sample_size)?;
         for (key, size, most) in [
-            ("sample_size", height, MAX_SAMPLE_SIZE),
-            ("sample_size", width, MAX_SAMPLE_SIZE),
             ("in_channels", self.in_channels, MAX_CHANNELS),
             ("out_channels", self.out_channels, MAX_CHANNELS),
             ("layers_per_block", self.layers_per_block, MAX_LAYERS),
@@ -168,55 +155,10 @@ impl UNet3dConfig {
             ("cross_attention_dim", self.cross_attention_dim, MAX_CHANNELS),
             ("time_cond_proj_dim", self.time_cond_proj_dim.unwrap_or(1), MAX_CHANNELS),
         ] {
-            if let Some(reason) = size_fault(size, 1..=most) {
-                return fault(key, reason);
-            }
-        }
-        if self.downsample_padding > 1 {
-            let padding = self.downsample_padding;
-            let reason = format!("is {padding}; a strided convolution halves its input with 0 and 1 alone");
-            return fault("downsample_padding", reason);
+            check_size(key, size, most)?;
         }
         Ok(())
     }
-
-    fn check_numbers(&self) -> Result<(), DenoiserError> {
-        if let Some(reason) = epsilon_fault(self.norm_eps) {
-            return fault("norm_eps", reason);
-        }
-        let scale = self.mid_block_scale_factor;
-        if !(scale as f32).is_normal() {
-            let reason =
-                format!("is {scale}; sums are divided by it in single precision, so it can't be 0 or as good as it");
-            return fault("mid_block_scale_factor", reason);
-        }
-        Ok(())
-    }
-
-    fn check_channels(&self) -> Result<(), DenoiserError> {
-        let (groups, head) = (self.norm_num_groups, self.attention_head_dim);
-        for &channels in &self.block_out_channels {
-            if let Some(reason) = size_fault(channels, 1..=MAX_CHANNELS) {
-                return fault("block_out_channels", format!("has an entry that {reason}"));
-            }
-            if channels % groups != 0 {
-                let reason = format!("has {channels}, which is not a multiple of `norm_num_groups` ({groups})");
-                return fault("block_out_channels", reason);
-            }
-            if channels < head {
-                return fault(
-                    "attention_head_dim",
-                    format!("is {head}, more than {channels} channels"),
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
-fn fault(key: &'static str, reason: impl Into<String>) -> Result<(), DenoiserError> {
-    let reason = reason.into();
-    Err(DenoiserError::Config { key, reason })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //!
 //! Upstream: `diffusers/models/unets/unet_3d_condition.py` and `unet_3d_blocks.py`.
 
+mod checks;
 mod conditioning;
 mod config;
 mod context_windows;

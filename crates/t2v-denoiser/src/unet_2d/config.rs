@@ -1,19 +1,19 @@
 //! What a network of either class is built from: its resolutions, each with what it has.
 
 use t2v_kernels::Activation;
-use t2v_weights::{Component, SampleSize, epsilon_fault, size_fault};
+use t2v_weights::{Component, SampleSize};
 
 use super::raw::{Layers, OneOrEach, RawConfig};
-use crate::{DenoiserError, TimestepFrequencies, transformer_2d::TextBlocks};
+use crate::{
+    DenoiserError, TimestepFrequencies,
+    checks::{
+        MAX_CHANNELS, MAX_LAYERS, check_channels, check_levels, check_numbers, check_sample_size, check_size, fault,
+    },
+    transformer_2d::TextBlocks,
+};
 
-/// Far above any model's.
-const MAX_CHANNELS: usize = 1 << 16;
-const MAX_LAYERS: usize = 64;
-const MAX_LEVELS: usize = 16;
 const MAX_KERNEL: usize = 31;
 const MAX_POSITIONS: usize = 1 << 12;
-/// Latents of a side.
-const MAX_SAMPLE_SIZE: usize = 1 << 13;
 
 /// The class without motion modules, and the one with them.
 const IMAGE: &str = "UNet2DConditionModel";
@@ -182,7 +182,7 @@ impl UNet2dConfig {
     /// What both classes have in common, with a middle block that attends.
     fn common(raw: &RawConfig) -> Result<Self, DenoiserError> {
         raw.check_supported()?;
-        check_numbers(raw)?;
+        check_raw(raw)?;
         let down = plain_levels(raw)?;
         let text_dim = text_dim(raw)?;
         let mut config = Self {
@@ -253,22 +253,8 @@ fn mid_level(raw: &RawConfig, config: &UNet2dConfig, deepest: usize) -> Result<L
 
 /// Resolutions on the way down with no transformers yet.
 fn plain_levels(raw: &RawConfig) -> Result<Vec<Level>, DenoiserError> {
-    let levels = raw.block_out_channels.len();
-    if !(1..=MAX_LEVELS).contains(&levels) {
-        let reason = format!("has {levels} entries; it has one a resolution, 1 to {MAX_LEVELS}");
-        return Err(fault("block_out_channels", reason));
-    }
-    for (key, len) in [
-        ("down_block_types", raw.down_block_types.len()),
-        ("up_block_types", raw.up_block_types.len()),
-    ] {
-        if len != levels {
-            return Err(fault(
-                key,
-                format!("has {len} entries; `block_out_channels` has {levels}"),
-            ));
-        }
-    }
+    let (down, up) = (raw.down_block_types.len(), raw.up_block_types.len());
+    let levels = check_levels(&raw.block_out_channels, down, up)?;
     let layers = raw.layers_per_block.expand("layers_per_block", levels)?;
     check_layers("layers_per_block", &layers)?;
     let (key, heads) = match &raw.num_attention_heads {
@@ -276,14 +262,9 @@ fn plain_levels(raw: &RawConfig) -> Result<Vec<Level>, DenoiserError> {
         None => ("attention_head_dim", &raw.attention_head_dim),
     };
     let heads = heads.expand(key, levels)?;
-    let groups = raw.norm_num_groups;
     let mut found = Vec::new();
     for (i, &channels) in raw.block_out_channels.iter().enumerate() {
-        check_size("block_out_channels", channels, MAX_CHANNELS)?;
-        if channels % groups != 0 {
-            let reason = format!("has {channels}, which is not a multiple of `norm_num_groups` ({groups})");
-            return Err(fault("block_out_channels", reason));
-        }
+        check_channels(channels, raw.norm_num_groups)?;
         check_heads(key, heads[i], channels)?;
         found.push(Level {
             channels,
@@ -369,18 +350,16 @@ fn text_dim(raw: &RawConfig) -> Result<usize, DenoiserError> {
     Ok(deepest)
 }
 
-fn check_numbers(raw: &RawConfig) -> Result<(), DenoiserError> {
-    let [height, width] = raw.sample_size.map_or([1, 1], SampleSize::height_width);
-    for (key, size, most) in [
-        ("sample_size", height, MAX_SAMPLE_SIZE),
-        ("sample_size", width, MAX_SAMPLE_SIZE),
-        ("in_channels", raw.in_channels, MAX_CHANNELS),
-        ("out_channels", raw.out_channels, MAX_CHANNELS),
-        ("norm_num_groups", raw.norm_num_groups, MAX_CHANNELS),
-        ("time_embedding_dim", raw.time_embedding_dim.unwrap_or(1), MAX_CHANNELS),
-        ("time_cond_proj_dim", raw.time_cond_proj_dim.unwrap_or(1), MAX_CHANNELS),
+fn check_raw(raw: &RawConfig) -> Result<(), DenoiserError> {
+    check_sample_size(raw.sample_size)?;
+    for (key, size) in [
+        ("in_channels", raw.in_channels),
+        ("out_channels", raw.out_channels),
+        ("norm_num_groups", raw.norm_num_groups),
+        ("time_embedding_dim", raw.time_embedding_dim.unwrap_or(1)),
+        ("time_cond_proj_dim", raw.time_cond_proj_dim.unwrap_or(1)),
     ] {
-        check_size(key, size, most)?;
+        check_size(key, size, MAX_CHANNELS)?;
     }
     for (key, side) in [
         ("conv_in_kernel", raw.conv_in_kernel),
@@ -391,20 +370,7 @@ fn check_numbers(raw: &RawConfig) -> Result<(), DenoiserError> {
             return Err(fault(key, reason));
         }
     }
-    if raw.downsample_padding > 1 {
-        let padding = raw.downsample_padding;
-        let reason = format!("is {padding}; a strided convolution halves its input with 0 and 1 alone");
-        return Err(fault("downsample_padding", reason));
-    }
-    if let Some(reason) = epsilon_fault(raw.norm_eps) {
-        return Err(fault("norm_eps", reason));
-    }
-    let scale = raw.mid_block_scale_factor;
-    if !(scale as f32).is_normal() {
-        let reason =
-            format!("is {scale}; sums are divided by it in single precision, so it can't be 0 or as good as it");
-        return Err(fault("mid_block_scale_factor", reason));
-    }
+    check_numbers(raw.downsample_padding, raw.norm_eps, raw.mid_block_scale_factor)?;
     let half = raw.block_out_channels.first().map_or(0, |channels| channels / 2);
     if !(raw.freq_shift.is_finite() && raw.freq_shift < half as f64) {
         let reason = format!(
@@ -428,13 +394,4 @@ fn check_heads(key: &'static str, heads: usize, channels: usize) -> Result<(), D
             format!("has {heads}; it is the number of heads, at least 1 and at most as many as {channels} channels"),
         )),
     }
-}
-
-fn check_size(key: &'static str, size: usize, most: usize) -> Result<(), DenoiserError> {
-    size_fault(size, 1..=most).map_or(Ok(()), |reason| Err(fault(key, reason)))
-}
-
-pub(super) fn fault(key: &'static str, reason: impl Into<String>) -> DenoiserError {
-    let reason = reason.into();
-    DenoiserError::Config { key, reason }
 }

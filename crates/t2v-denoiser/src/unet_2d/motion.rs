@@ -5,10 +5,9 @@ use t2v_weights::{Component, LoadOptions, Network, Weights};
 
 use super::{
     UNet2d, UNet2dConfig,
-    config::fault,
     raw::{Layers, OneOrEach, RawConfig},
 };
-use crate::DenoiserError;
+use crate::{DenoiserError, checks::fault};
 
 /// The constructor arguments of diffusers' `MotionAdapter` that a network takes over, with its defaults.
 #[derive(Debug, Clone, Deserialize)]

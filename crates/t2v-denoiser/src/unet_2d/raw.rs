@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use t2v_kernels::Activation;
 use t2v_weights::SampleSize;
 
-use crate::DenoiserError;
+use crate::{DenoiserError, checks::fault};
 
 /// One value for all, or one for each.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,10 +21,10 @@ impl<T: Clone> OneOrEach<T> {
         match self {
             Self::One(value) => Ok(vec![value.clone(); count]),
             Self::Each(values) if values.len() == count => Ok(values.clone()),
-            Self::Each(values) => Err(DenoiserError::Config {
+            Self::Each(values) => Err(fault(
                 key,
-                reason: format!("has {} entries; it must be one value or {count}", values.len()),
-            }),
+                format!("has {} entries; it must be one value or {count}", values.len()),
+            )),
         }
     }
 }
@@ -152,8 +152,10 @@ impl RawConfig {
             let value = self.others.get(key).unwrap_or(&Value::Null);
             let written = value.to_string();
             if !value.is_null() && written != supported {
-                let reason = format!("is {written}, which is not supported; {supported} is");
-                return Err(DenoiserError::Config { key, reason });
+                return Err(fault(
+                    key,
+                    format!("is {written}, which is not supported; {supported} is"),
+                ));
             }
         }
         Ok(())

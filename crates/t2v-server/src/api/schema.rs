@@ -115,48 +115,13 @@ pub(super) struct InpaintBody {
 pub(super) struct PictureParameters {
     /// The name of a model that makes pictures.
     model_id: Option<String>,
-    /// What the picture should not show.
-    negative_prompt: Option<String>,
-    /// Pixels, a multiple of the model's factor.
-    #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
-    width: Option<u32>,
-    /// Pixels, a multiple of the model's factor.
-    #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
-    height: Option<u32>,
+    #[serde(flatten)]
+    sampling: Sampling,
     /// How many pictures: the first with the seed, each further one with the next.
     #[schema(minimum = 1, maximum = 4)]
     samples: Option<u8>,
-    /// Name of a scheduler, of those that `schedulers_list` has.
-    #[schema(example = "UniPCMultistepScheduler")]
-    scheduler: Option<String>,
-    /// Denoising steps.
-    #[schema(minimum = 1, maximum = 50)]
-    num_inference_steps: Option<u32>,
-    /// Weight of the prompt.
-    #[schema(minimum = 1, maximum = 20)]
-    guidance_scale: Option<f64>,
-    /// With something to start from: how much of it is replaced.
-    #[schema(minimum = 0, maximum = 1)]
-    strength: Option<f64>,
-    /// Makes the same picture again; otherwise one is drawn.
-    #[schema(minimum = 0)]
-    seed: Option<u32>,
-    /// Whether the prompt may be completed.
-    #[schema(pattern = "^(yes|no)$")]
-    enhance_prompt: Option<String>,
-    /// Last layers of the text encoder to leave out.
-    #[schema(minimum = 0, maximum = 8)]
-    clip_skip: Option<u32>,
-    #[serde(flatten)]
-    additions: Additions,
     /// Told when the pictures are there, or are not to be: `https://` and public.
     webhook: Option<String>,
-    /// Given back to the webhook: a text, a number or a boolean.
-    #[schema(value_type = Option<String>)]
-    track_id: Option<Value>,
-    /// Whether the files are removed after a day.
-    #[schema(pattern = "^(yes|no)$")]
-    temp: Option<String>,
     /// Whether `output` has the pictures themselves, as base64 of a PNG, and not URLs. The webhook has URLs in any case.
     #[schema(pattern = "^(yes|no)$")]
     base64: Option<String>,
@@ -165,23 +130,36 @@ pub(super) struct PictureParameters {
     instant_response: Option<String>,
 }
 
-/// What is added to a model by name.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Additions {
-    /// Names of LoRAs, with commas between several.
-    lora_model: Option<String>,
-    /// What they are multiplied by: one number, or one for each with commas; otherwise 1.
-    lora_strength: Option<String>,
-    /// Names of learnt words, with commas between several.
-    embeddings_model: Option<String>,
-}
-
-/// What both APIs take. Without a value it is the model's own.
+/// What both APIs take for videos. Without a value it is the model's own.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Parameters {
     /// The model's name.
     model_id: Option<String>,
-    /// What the video should not show.
+    #[serde(flatten)]
+    sampling: Sampling,
+    /// Frames of the video, as many as the model can do.
+    #[schema(minimum = 1, maximum = 128)]
+    num_frames: Option<u32>,
+    /// Frames a second.
+    #[schema(minimum = 1, maximum = 60)]
+    fps: Option<u32>,
+    /// Whether a clip of a model with motion modules is denoised several times, for frames that agree more.
+    #[schema(pattern = "^(yes|no)$")]
+    use_improved_sampling: Option<String>,
+    /// Seed of the noise that is drawn for each of these times.
+    #[schema(minimum = 0)]
+    improved_sampling_seed: Option<u32>,
+    /// Told when the video is there, or is not to be: `https://` and public.
+    webhook: Option<String>,
+    /// What `output` leads to. An MP4 is there in any case.
+    #[schema(pattern = "^(mp4|gif)$")]
+    output_type: Option<String>,
+}
+
+/// What pictures and videos are made with.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Sampling {
+    /// What should not be shown.
     negative_prompt: Option<String>,
     /// Pixels, a multiple of the model's factor.
     #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
@@ -189,12 +167,6 @@ pub(super) struct Parameters {
     /// Pixels, a multiple of the model's factor.
     #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
     height: Option<u32>,
-    /// Frames of the video, as many as the model can do.
-    #[schema(minimum = 1, maximum = 128)]
-    num_frames: Option<u32>,
-    /// Frames a second.
-    #[schema(minimum = 1, maximum = 60)]
-    fps: Option<u32>,
     /// Name of a scheduler, of those that `schedulers_list` has.
     #[schema(example = "UniPCMultistepScheduler")]
     scheduler: Option<String>,
@@ -207,7 +179,7 @@ pub(super) struct Parameters {
     /// With something to start from: how much of it is replaced.
     #[schema(minimum = 0, maximum = 1)]
     strength: Option<f64>,
-    /// Makes the same video again; otherwise one is drawn.
+    /// Makes the same again; otherwise one is drawn.
     #[schema(minimum = 0)]
     seed: Option<u32>,
     /// Whether the prompt may be completed.
@@ -216,25 +188,18 @@ pub(super) struct Parameters {
     /// Last layers of the text encoder to leave out.
     #[schema(minimum = 0, maximum = 8)]
     clip_skip: Option<u32>,
-    #[serde(flatten)]
-    additions: Additions,
-    /// Whether a clip of a model with motion modules is denoised several times, for frames that agree more.
-    #[schema(pattern = "^(yes|no)$")]
-    use_improved_sampling: Option<String>,
-    /// Seed of the noise that is drawn for each of these times.
-    #[schema(minimum = 0)]
-    improved_sampling_seed: Option<u32>,
-    /// Told when the video is there, or is not to be: `https://` and public.
-    webhook: Option<String>,
+    /// Names of LoRAs, with commas between several.
+    lora_model: Option<String>,
+    /// What they are multiplied by: one number, or one for each with commas; otherwise 1.
+    lora_strength: Option<String>,
+    /// Names of learnt words, with commas between several.
+    embeddings_model: Option<String>,
     /// Given back to the webhook: a text, a number or a boolean.
     #[schema(value_type = Option<String>)]
     track_id: Option<Value>,
     /// Whether the files are removed after a day.
     #[schema(pattern = "^(yes|no)$")]
     temp: Option<String>,
-    /// What `output` leads to. An MP4 is there in any case.
-    #[schema(pattern = "^(mp4|gif)$")]
-    output_type: Option<String>,
 }
 
 /// The number of a video.
