@@ -65,13 +65,9 @@ pub(crate) trait Family: Send + Sync {
     /// paints into masks.
     fn scheduler_config(&self, _class: SchedulerKind, _config: &mut Map<String, Value>, _inpaints: bool) {}
 
-    /// Whether a picture to start from decides the size where the request does not.
-    fn keeps_the_pictures_size(&self) -> bool {
-        false
-    }
-
-    /// Whether only what a mask shows may be painted anew.
-    fn paints_into_masks(&self) -> bool {
+    /// Whether it makes still pictures: one to start from decides the size where the request does not, and only what a mask shows
+    /// may be painted anew.
+    fn makes_pictures(&self) -> bool {
         false
     }
 

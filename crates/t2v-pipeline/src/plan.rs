@@ -189,7 +189,7 @@ fn check_family(checkpoint: &Checkpoint, report: &Report, faults: &mut Validatio
     let family = &checkpoint.family;
     check_free_init(report, faults);
     family.check(report, faults);
-    if report.mask.is_some() && !family.paints_into_masks() {
+    if report.mask.is_some() && !family.makes_pictures() {
         faults.add(
             "mask",
             "The model can't paint into a mask: models of Stable Diffusion's pictures can.",
@@ -252,7 +252,7 @@ fn size(
 ) -> [u32; 2] {
     let geometry = checkpoint.family.geometry();
     let own = match init {
-        Some(InitMedia::Image(picture)) if checkpoint.family.keeps_the_pictures_size() => {
+        Some(InitMedia::Image(picture)) if checkpoint.family.makes_pictures() => {
             let multiple = geometry.side_multiple as u32;
             [picture.width(), picture.height()].map(|side| Some(side / multiple * multiple))
         }

@@ -116,11 +116,7 @@ impl Family for StableDiffusion {
         }
     }
 
-    fn keeps_the_pictures_size(&self) -> bool {
-        true
-    }
-
-    fn paints_into_masks(&self) -> bool {
+    fn makes_pictures(&self) -> bool {
         true
     }
 
