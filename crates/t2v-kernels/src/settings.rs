@@ -3,14 +3,31 @@
 //! | variable | value | effect |
 //! | --- | --- | --- |
 //! | `T2V_CPU_OPERATORS` | `on` (default), `off` | `off`: Burn's operators compute everything, as on any other device |
+//! | `T2V_SIMD` | `best` (default), `avx2`, `generic` | the widest vectors that the CPU's operators use |
+//!
+//! With `T2V_SIMD` a machine runs what another one would: `generic` stands for processors with nothing but what their
+//! architecture always has, which is SSE2 on x86-64. It does not reach Burn's own operators, nor how half precision is widened.
 
 use std::sync::OnceLock;
+
+/// The widest vectors that operators use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Vectors {
+    /// Those that every processor of the architecture has.
+    Generic,
+    /// AVX2 with fused multiplications and additions.
+    Avx2,
+    /// The widest of the processor.
+    Best,
+}
 
 /// The switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Whether the operators in `flex/` are used.
     pub(crate) cpu_operators: bool,
+    /// The widest vectors that these use.
+    pub(crate) vectors: Vectors,
 }
 
 impl Settings {
@@ -25,10 +42,23 @@ impl Settings {
             let chosen = choices.iter().position(|choice| *choice == value);
             chosen.ok_or_else(|| format!("{name}={value}: the value must be one of {}", choices.join(", ")))
         };
-        Ok(Self {
-            cpu_operators: choose("T2V_CPU_OPERATORS", &["on", "off"])? == 0,
-        })
+        let cpu_operators = choose("T2V_CPU_OPERATORS", &["on", "off"])? == 0;
+        let vectors =
+            [Vectors::Best, Vectors::Avx2, Vectors::Generic][choose("T2V_SIMD", &["best", "avx2", "generic"])?];
+        if vectors == Vectors::Avx2 && !has_avx2() {
+            return Err("T2V_SIMD=avx2: this processor has no AVX2 with FMA; best and generic are possible".into());
+        }
+        Ok(Self { cpu_operators, vectors })
     }
+}
+
+fn has_avx2() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// The switches as the environment had them when they were first asked for.
@@ -53,9 +83,29 @@ mod tests {
     use super::*;
     use crate::{Activation, takes_half_weights};
 
+    fn settings_with(variable: &str, value: Option<&str>) -> Result<Settings, String> {
+        Settings::parse(|name| value.filter(|_| name == variable).map(str::to_owned))
+    }
+
     fn parse(value: Option<&str>) -> Result<bool, String> {
-        let settings = Settings::parse(|name| value.filter(|_| name == "T2V_CPU_OPERATORS").map(str::to_owned));
-        settings.map(|settings| settings.cpu_operators)
+        settings_with("T2V_CPU_OPERATORS", value).map(|settings| settings.cpu_operators)
+    }
+
+    #[test]
+    fn vectors_are_the_widest_unless_limited() {
+        let parse = |value| settings_with("T2V_SIMD", value).map(|settings| settings.vectors);
+        assert_eq!(parse(None), Ok(Vectors::Best));
+        assert_eq!(parse(Some("best")), Ok(Vectors::Best));
+        assert_eq!(parse(Some("generic")), Ok(Vectors::Generic));
+        match has_avx2() {
+            true => assert_eq!(parse(Some("avx2")), Ok(Vectors::Avx2)),
+            false => assert!(parse(Some("avx2")).unwrap_err().contains("no AVX2")),
+        }
+        let fault = parse(Some("sse9")).unwrap_err();
+        assert!(
+            fault.contains("T2V_SIMD=sse9") && fault.contains("best, avx2, generic"),
+            "{fault}"
+        );
     }
 
     #[test]

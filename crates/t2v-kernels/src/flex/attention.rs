@@ -13,7 +13,9 @@ use super::{
     buffer::Scratch,
     elements, into_contiguous, is_supported,
     product::{Bias, GAP, Matrix, RightSide, Target},
-    scratch, tensor,
+    scratch,
+    simd::run,
+    tensor,
 };
 use crate::MultiHead;
 
@@ -106,7 +108,7 @@ impl Entry {
                     false => self.keys,
                 };
                 let (seen, hidden) = scores.split_at_mut(seen);
-                *sum = Exponentials { scores: seen, scale }.dispatch();
+                *sum = run(Exponentials { scores: seen, scale });
                 hidden.fill(0.0);
             }
             let weights = Matrix::new(&scores, [rows, self.keys], [stride, 1]);

@@ -2,19 +2,20 @@
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
-use rten_simd::SimdUnaryOp;
 use rten_vecmath::{ApproxGelu, Gelu, Silu, Swish};
 
-use super::{CHUNK, elements, into_contiguous, into_elements, is_supported, scratch, tensor, try_into_contiguous};
+use super::{
+    CHUNK, elements, into_contiguous, into_elements, is_supported, scratch, simd::map, tensor, try_into_contiguous,
+};
 use crate::Activation;
 
 /// Applies `activation` to neighbouring elements.
 pub(super) fn activate_slice(activation: Activation, x: &mut [f32]) {
     match activation {
-        Activation::Silu => Silu {}.map_mut(x),
-        Activation::Gelu => Gelu {}.map_mut(x),
-        Activation::GeluNew => ApproxGelu {}.map_mut(x),
-        Activation::QuickGelu => Swish { alpha: 1.702 }.map_mut(x),
+        Activation::Silu => map(&Silu {}, x),
+        Activation::Gelu => map(&Gelu {}, x),
+        Activation::GeluNew => map(&ApproxGelu {}, x),
+        Activation::QuickGelu => map(&Swish { alpha: 1.702 }, x),
         Activation::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
         Activation::Mish => x.iter_mut().for_each(|x| *x *= x.exp().ln_1p().tanh()),
     }
@@ -34,7 +35,7 @@ pub(crate) fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> 
 pub(super) fn geglu_row(row: &[f32], out: &mut [f32]) {
     let (value, gate) = row.split_at(out.len());
     out.copy_from_slice(gate);
-    Gelu {}.map_mut(out);
+    map(&Gelu {}, out);
     out.iter_mut().zip(value).for_each(|(out, value)| *out *= value);
 }
 

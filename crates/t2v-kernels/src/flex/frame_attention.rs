@@ -10,7 +10,7 @@ use rten_simd::{
 };
 use rten_vecmath::Softmax;
 
-use super::{elements, into_contiguous, is_supported, scratch, store_part, tensor};
+use super::{elements, into_contiguous, is_supported, scratch, simd::run, store_part, tensor};
 use crate::MultiHead;
 
 /// Tokens that one thread takes at a time.
@@ -44,15 +44,14 @@ pub(crate) fn attention_frames(
     parts.into_par_iter().enumerate().for_each(|(index, out)| {
         let start = index / blocks * clip + index % blocks * BLOCK * inner;
         let [query, key, value] = all.map(|x| &x[start..]);
-        Block {
+        run(Block {
             query,
             key,
             value,
             stride: tokens * inner,
             split,
             out,
-        }
-        .dispatch();
+        });
     });
     Ok(tensor(out, [rows, tokens, inner]))
 }

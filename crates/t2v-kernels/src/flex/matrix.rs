@@ -11,14 +11,12 @@ use super::{
     f32_primitive, into_contiguous, into_elements, is_supported, parameter,
     product::{Bias, Matrix, RightSide, Target},
     scratch, tensor,
+    transpose::{Lines, transpose},
     weight::{PackedWeight, Weight},
 };
 
 /// Tokens that a thread takes through a layer at a time.
 const TOKENS: usize = 128;
-
-/// Features that a thread computes at a time for a skinny matrix.
-const FEATURES: usize = 64;
 
 /// The primitive of a tensor that [`is_supported`], as it lies in memory, in order if there are strides that no matrix has.
 fn into_strided<const D: usize>(x: Tensor<D>) -> FlexTensor {
@@ -76,6 +74,12 @@ impl Parameters {
         self.bias.as_ref().map(elements)
     }
 
+    /// Whether an `x` of this many rows is skinny: packing the weights would cost more than transposing the product.
+    fn is_skinny(&self, rows: usize) -> bool {
+        let (d_in, d_out) = (self.weight.rows(), self.weight.columns());
+        self.in_torch_layout && rows * (d_in + d_out) < d_in * d_out
+    }
+
     fn packed(&self) -> PackedWeight {
         PackedWeight::new(&self.weight, self.in_torch_layout)
     }
@@ -87,12 +91,10 @@ impl Parameters {
         // Entries that follow each other in memory are one matrix.
         let joined = x.layout().strides()[0] == x.layout().strides()[1] * tokens as isize;
         let rows = if joined { batch * tokens } else { tokens };
-        // For a skinny `x`, one of few rows, packing the weights would cost more than transposing the product.
-        let is_skinny = self.in_torch_layout && rows * (d_in + d_out) < d_in * d_out;
-        if is_skinny {
+        if self.is_skinny(rows) {
             for (index, out) in out.chunks_mut(rows * d_out).enumerate() {
                 let transposed = self.multiply_skinny(rows_of(&x, index, [rows, d_in]));
-                transpose(&transposed, rows, out, add);
+                transpose_to(&transposed, rows, out, add);
             }
         } else {
             let packed = self.packed();
@@ -118,42 +120,30 @@ impl Parameters {
             let part = x.part(panel.columns.clone(), panel.depth.clone());
             panel.pack(part.transposed());
         });
-        out.par_chunks_mut(FEATURES * tokens)
-            .enumerate()
-            .for_each_init(Scratch::default, |room, (block, out)| {
-                let first = block * FEATURES;
-                let features = first..first + out.len() / tokens;
-                let bias = self
-                    .bias()
-                    .map_or(Bias::None, |bias| Bias::Rows(&bias[features.clone()]));
-                let out = Target {
-                    values: out,
-                    stride: tokens,
-                    add: false,
-                };
-                shape.multiply(self.weight.part(features, 0..d_in, room), &packed, bias, out);
-            });
+        self.weight.multiply(shape, &packed, self.bias(), &mut out);
         out
     }
 }
 
 /// Writes `[features, tokens]` as `[tokens, features]`, or adds it to what is there.
-fn transpose(from: &[f32], tokens: usize, out: &mut [f32], add: bool) {
+fn transpose_to(from: &[f32], tokens: usize, out: &mut [f32], add: bool) {
     const TILE: usize = 16;
     let features = from.len() / tokens;
-    out.par_chunks_mut(TILE * features).enumerate().for_each(|(tile, out)| {
-        for first in (0..features).step_by(TILE) {
-            for (token, out) in out.chunks_mut(features).enumerate() {
-                let from = from[first * tokens + tile * TILE + token..].iter().step_by(tokens);
-                let out = out[first..].iter_mut().take(TILE).zip(from);
-                if add {
-                    out.for_each(|(out, x)| *out += x);
-                } else {
-                    out.for_each(|(out, x)| *out = *x);
-                }
+    out.par_chunks_mut(TILE * features)
+        .enumerate()
+        .for_each_init(Scratch::default, |room, (tile, out)| {
+            let count = out.len() / features;
+            let lines = Lines {
+                values: &from[tile * TILE..],
+                stride: tokens,
+            };
+            if !add {
+                return transpose(lines, [features, count], out, features);
             }
-        }
-    });
+            let transposed = room.at_least(out.len());
+            transpose(lines, [features, count], transposed, features);
+            out.iter_mut().zip(transposed).for_each(|(out, x)| *out += *x);
+        });
 }
 
 /// `x weight + bias`; `x` may be a transposed view.
@@ -215,7 +205,8 @@ pub(crate) fn linear_to_image(
 }
 
 /// The gated feed-forward layer `(value * gelu(gate)) out`, where `proj` gives values and gates, and `residual` added in
-/// its place. What is between the layers exists for some tokens at a time.
+/// its place. What is between the layers exists for some tokens at a time. Few tokens are left to the layers, one after the
+/// other.
 pub(crate) fn feed_forward(
     [proj, out]: [&Linear; 2],
     x: Tensor<3>,
@@ -230,6 +221,9 @@ pub(crate) fn feed_forward(
     ) else {
         return Err([x, residual]);
     };
+    if proj.is_skinny(shape[0] * shape[1]) {
+        return Err([x, residual]);
+    }
     let (dim, wide) = (shape[2], proj.d_out());
     let (first, second) = (proj.packed(), out.packed());
     let (x, mut sum) = (into_contiguous(x), into_elements(into_contiguous(residual)));

@@ -1,4 +1,4 @@
-//! Operators on the CPU: `rten-gemm` and `rten-vecmath` on the buffers of Burn's flex backend, in f32.
+//! Operators on the CPU: `rten-simd` and `rten-vecmath` on the buffers of Burn's flex backend, in f32.
 //!
 //! Each takes its input by value and gives it back as the error where it isn't a flex tensor in f32, so that the caller
 //! can go on with Burn's own operators.
@@ -14,8 +14,10 @@ mod matrix;
 mod normalisation;
 mod product;
 mod resample;
+mod simd;
 #[cfg(test)]
 mod tests;
+mod transpose;
 mod weight;
 mod winograd;
 

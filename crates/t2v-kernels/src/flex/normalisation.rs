@@ -2,10 +2,11 @@
 
 use burn::{nn::GroupNorm, tensor::Tensor};
 use rayon::prelude::*;
-use rten_simd::SimdOp;
 use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
 
-use super::{CHUNK, elements, elementwise::activate_slice, into_elements, parameter, tensor, try_into_contiguous};
+use super::{
+    CHUNK, elements, elementwise::activate_slice, into_elements, parameter, simd::run, tensor, try_into_contiguous,
+};
 use crate::{Activation, LayerNorm};
 
 /// Elements whose sum is taken in f32 before it is added up in f64.
@@ -18,8 +19,8 @@ fn moments(parts: &[&[f32]]) -> (f64, f64) {
         pieces.map(|piece| f64::from(of(piece))).sum()
     };
     let len = parts.iter().map(|part| part.len()).sum::<usize>() as f64;
-    let mean = sum(&|x| Sum::new(x).dispatch()) / len;
-    let variance = sum(&|x| SumSquareSub::new(x, mean as f32).dispatch()) / len;
+    let mean = sum(&|x| run(Sum::new(x))) / len;
+    let variance = sum(&|x| run(SumSquareSub::new(x, mean as f32))) / len;
     (mean, variance)
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn group_norm<const D: usize>(
             bias: beta[channel],
             ..Default::default()
         };
-        let values = Normalize::new_mut(values, options).dispatch();
+        let values = run(Normalize::new_mut(values, options));
         if let Some(activation) = activation {
             activate_slice(activation, values);
         }
@@ -91,7 +92,7 @@ pub(crate) fn layer_norm(norm: &LayerNorm, x: Tensor<3>) -> Result<Tensor<3>, Te
                 element_bias: Some(elements(&beta)),
                 ..Default::default()
             };
-            Normalize::new_mut(token, options).dispatch();
+            run(Normalize::new_mut(token, options));
         });
     Ok(tensor(values, shape))
 }

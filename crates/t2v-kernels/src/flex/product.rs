@@ -1,8 +1,7 @@
 //! Matrix products whose right side is packed once and multiplied with many blocks of rows.
 //!
-//! A product is the work of one thread: callers part rows, or matrices, between threads. `rten-gemm` stays in use where
-//! the right side is an image. At the other shapes of a UNet these are faster: a tile is three vectors wide in place of
-//! two, its sums begin with the bias and what is added to, and whoever has the right side packs it from where it lies.
+//! A product is the work of one thread: callers part rows, or matrices, between threads. Its sums begin with the bias and
+//! what is added to, and whoever has the right side packs it from where it lies.
 
 use std::ops::Range;
 
@@ -11,9 +10,14 @@ use rten_simd::{
     ops::{BitOps, NumOps},
 };
 
-use super::{MOST_LANES, buffer::Scratch};
+use super::{
+    MOST_LANES,
+    buffer::Scratch,
+    simd::run,
+    transpose::{Lines, transpose},
+};
 
-/// Vectors beside each other in a panel, and with it in a tile.
+/// Vectors beside each other in a panel at most, and with it in a tile.
 const VECTORS: usize = 3;
 /// Rows of the right side that are worked on together, at most, while what belongs to them stays in the cache.
 const DEPTH: usize = 384;
@@ -77,8 +81,16 @@ impl<'a> Matrix<'a> {
 
     /// Writes the values to rows of `stride` elements.
     fn copy_to(self, out: &mut [f32], stride: usize) {
+        if self.strides[0] == 1 && self.strides[1] != 1 {
+            let [len, count] = self.shape;
+            let lines = Lines {
+                values: self.values,
+                stride: self.strides[1],
+            };
+            return transpose(lines, [count, len], out, stride);
+        }
         let matrix = self;
-        Copy { matrix, out, stride }.dispatch();
+        run(Copy { matrix, out, stride });
     }
 }
 
@@ -101,26 +113,24 @@ impl SimdOp for Copy<'_> {
             shape: [rows, columns],
             strides: [row_stride, column_stride],
         } = self.matrix;
-        if column_stride == 1 {
+        if column_stride != 1 {
             for (row, out) in self.out.chunks_mut(self.stride).enumerate().take(rows) {
-                let (values, last) = values[row * row_stride..][..columns].as_chunks::<RUN>();
-                let (out, out_last) = out[..columns].as_chunks_mut::<RUN>();
-                for (out, values) in out.iter_mut().zip(values) {
-                    *out = *values;
-                }
-                for (out, value) in out_last.iter_mut().zip(last) {
-                    *out = *value;
-                }
+                let values = values[row * row_stride..].iter().step_by(column_stride);
+                out.iter_mut()
+                    .take(columns)
+                    .zip(values)
+                    .for_each(|(out, value)| *out = *value);
             }
             return;
         }
-        for first in (0..rows).step_by(RUN) {
-            for column in 0..columns {
-                let out = self.out[first * self.stride + column..].iter_mut();
-                let rows = first..rows.min(first + RUN);
-                for (out, row) in out.step_by(self.stride).zip(rows) {
-                    *out = values[row * row_stride + column * column_stride];
-                }
+        for (row, out) in self.out.chunks_mut(self.stride).enumerate().take(rows) {
+            let (values, last) = values[row * row_stride..][..columns].as_chunks::<RUN>();
+            let (out, out_last) = out[..columns].as_chunks_mut::<RUN>();
+            for (out, values) in out.iter_mut().zip(values) {
+                *out = *values;
+            }
+            for (out, value) in out_last.iter_mut().zip(last) {
+                *out = *value;
             }
         }
     }
@@ -151,12 +161,27 @@ pub(super) struct Panel<'a> {
 }
 
 impl Panel<'_> {
+    /// Elements from one row to the next.
+    fn width(&self) -> usize {
+        self.packed.len() / self.depth.len()
+    }
+
     pub(super) fn pack(self, part: Matrix) {
-        let width = self.packed.len() / self.depth.len();
+        let width = self.width();
         for row in self.packed.chunks_exact_mut(width) {
             row[part.columns()..].fill(0.0);
         }
         part.copy_to(self.packed, width);
+    }
+
+    /// Packs what `write` writes of each row, one of `depth`.
+    pub(super) fn write(self, write: impl Fn(usize, &mut [f32])) {
+        let width = self.width();
+        for (row, packed) in self.depth.clone().zip(self.packed.chunks_exact_mut(width)) {
+            let (values, rest) = packed.split_at_mut(self.columns.len());
+            write(row, values);
+            rest.fill(0.0);
+        }
     }
 }
 
@@ -167,6 +192,13 @@ pub(super) struct RightSide {
     depth: usize,
     columns: usize,
     lanes: usize,
+    /// Vectors of a whole panel.
+    vectors: usize,
+}
+
+/// The sums of a tile and a row of a panel take most of the registers: AVX-512 and NEON have 32, AVX2 and SSE2 16.
+fn has_many_registers(lanes: usize) -> bool {
+    lanes == MOST_LANES || cfg!(target_arch = "aarch64")
 }
 
 impl RightSide {
@@ -180,8 +212,14 @@ impl RightSide {
                 isa.f32().len()
             }
         }
-        let lanes = Lanes.dispatch();
-        Self { depth, columns, lanes }
+        let lanes = run(Lanes);
+        let vectors = if has_many_registers(lanes) { VECTORS } else { 2 };
+        Self {
+            depth,
+            columns,
+            lanes,
+            vectors,
+        }
     }
 
     pub(super) fn columns(&self) -> usize {
@@ -212,8 +250,9 @@ impl RightSide {
         let mut rest = packed;
         let mut panels = Vec::new();
         for depth in self.blocks() {
-            for start in (0..self.columns).step_by(VECTORS * self.lanes) {
-                let columns = start..self.columns.min(start + VECTORS * self.lanes);
+            let width = self.vectors * self.lanes;
+            for start in (0..self.columns).step_by(width) {
+                let columns = start..self.columns.min(start + width);
                 let len = depth.len() * columns.len().next_multiple_of(self.lanes);
                 let (packed, behind) = rest.split_at_mut(len);
                 rest = behind;
@@ -251,7 +290,7 @@ impl RightSide {
                     (&*copy, stride)
                 }
             };
-            Product {
+            run(Product {
                 left,
                 stride,
                 rows,
@@ -264,8 +303,7 @@ impl RightSide {
                     stride: out.stride,
                     values: &mut *out.values,
                 },
-            }
-            .dispatch();
+            });
         }
     }
 }
@@ -290,26 +328,27 @@ impl SimdOp for Product<'_> {
     #[inline(always)]
     fn eval<I: Isa>(mut self, isa: I) {
         let lanes = isa.f32().len();
-        for first in (0..self.columns).step_by(VECTORS * lanes) {
-            match (self.columns - first).div_ceil(lanes) {
-                1 => self.panel::<I, 1>(isa, first),
-                2 => self.panel::<I, 2>(isa, first),
-                _ => self.panel::<I, VECTORS>(isa, first),
+        let vectors = if has_many_registers(lanes) { VECTORS } else { 2 };
+        for first in (0..self.columns).step_by(vectors * lanes) {
+            match ((self.columns - first).div_ceil(lanes), has_many_registers(lanes)) {
+                (1, true) => self.panel::<I, 8, 1>(isa, first),
+                (2, true) => self.panel::<I, 8, 2>(isa, first),
+                (_, true) => self.panel::<I, 8, VECTORS>(isa, first),
+                (1, false) => self.panel::<I, 6, 1>(isa, first),
+                (_, false) => self.panel::<I, 6, 2>(isa, first),
             }
         }
     }
 }
 
 impl Product<'_> {
-    /// The columns of a panel of `V` vectors.
+    /// The columns of a panel of `V` vectors, `R` rows at a time.
     #[inline(always)]
-    fn panel<I: Isa, const V: usize>(&mut self, isa: I, column: usize) {
-        // The sums of a tile and a row of a panel take most of the registers: AVX2 has 16 of them, AVX-512 and NEON 32.
-        let many_registers = isa.f32().len() == 16 || cfg!(target_arch = "aarch64");
+    fn panel<I: Isa, const R: usize, const V: usize>(&mut self, isa: I, column: usize) {
         let mut row = 0;
-        while many_registers && self.rows - row >= 8 {
-            self.tile::<I, 8, V>(isa, row, column);
-            row += 8;
+        while self.rows - row >= R {
+            self.tile::<I, R, V>(isa, row, column);
+            row += R;
         }
         while self.rows - row >= 4 {
             self.tile::<I, 4, V>(isa, row, column);

@@ -14,6 +14,9 @@ use super::{
     product::{Bias, GAP, Matrix, RightSide, Target},
 };
 
+/// Elements of the rows that are multiplied together with few columns, about: they stay in the cache.
+const ROWS_LEN: usize = 1 << 17;
+
 /// A matrix of parameters whose rows follow each other in memory.
 pub(super) struct Weight {
     stored: FlexTensor,
@@ -93,6 +96,29 @@ impl Weight {
         let wide = room.at_least(self.columns);
         self.widen(first, wide);
         wide
+    }
+
+    /// Writes the product with a right side that was packed, plus `bias` a row, to `out`. Rows are widened when they are used,
+    /// so that a weight is read once, as it lies: the way of few columns.
+    pub(super) fn multiply(&self, shape: RightSide, packed: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+        let columns = shape.columns();
+        let threads = rayon::current_num_threads();
+        let rows = (ROWS_LEN / self.columns)
+            .clamp(8, 64)
+            .min(self.rows.div_ceil(threads))
+            .next_multiple_of(8);
+        out.par_chunks_mut(rows * columns)
+            .enumerate()
+            .for_each_init(Scratch::default, |room, (block, out)| {
+                let rows = block * rows..block * rows + out.len() / columns;
+                let bias = bias.map_or(Bias::None, |bias| Bias::Rows(&bias[rows.clone()]));
+                let target = Target {
+                    values: out,
+                    stride: columns,
+                    add: false,
+                };
+                shape.multiply(self.part(rows, 0..self.columns, room), packed, bias, target);
+            });
     }
 
     /// All of it in f32, in `room` if it has to be widened.

@@ -5,7 +5,6 @@ use burn::{
     tensor::Tensor,
 };
 use rayon::prelude::*;
-use rten_gemm::{GemmExecutor, GemmInputB};
 
 use super::{
     super::{
@@ -13,7 +12,7 @@ use super::{
         elements, scratch, tensor, try_into_contiguous,
         winograd::{self, Time},
     },
-    Axis, Kernels, SMALL_IMAGE, Widened, patches, split_images,
+    Axis, Kernels, Patches, SMALL_IMAGE, Widened, split_images,
 };
 
 /// How a convolution moves along the frames of clips, which stay where they are in memory.
@@ -38,8 +37,7 @@ impl Clips {
             && conv.padding == PaddingConfig3d::Explicit(kernel / 2, 0, 0)
             && conv.groups == 1
             && conv.dilation == [1; 3]
-            && conv.stride == [1; 3]
-            && frames * channels * area <= i32::MAX as usize;
+            && conv.stride == [1; 3];
         let axis = |size, pixel, kernel, before| Axis {
             size,
             pixel,
@@ -75,49 +73,51 @@ impl Clips {
         winograd::is_faster(&time).then_some(time)
     }
 
+    fn patches<'a>(&self, clip: &'a [f32], pixels: &'a [(usize, usize)]) -> Patches<'a> {
+        Patches {
+            image: clip,
+            channels: [self.channels, self.area],
+            axes: self.axes,
+            pixels,
+        }
+    }
+
     /// Convolves all frames of a clip at once.
-    fn multiply_joined(&self, clips: &[f32], kernels: &Widened, out: &mut [f32]) -> Option<()> {
+    fn multiply_joined(&self, clips: &[f32], kernels: &Kernels, out: &mut [f32]) {
         let pixels: Vec<(usize, usize)> = (0..self.frames)
             .flat_map(|frame| (0..self.area).map(move |pixel| (frame, pixel)))
             .collect();
         let out_channels = kernels.out_channels();
         let mut products = Scratch::new(out_channels * pixels.len());
         for (clip, out) in clips.chunks(self.len()).zip(out.chunks_mut(products.len())) {
-            let gemm = GemmExecutor::default();
-            let patches = patches(&gemm, clip, [self.channels, self.area], self.axes, &pixels)?;
-            kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
+            self.patches(clip, &pixels)
+                .multiply_few(&kernels.weight, kernels.bias(), &mut products);
             split_images(&products, out_channels, out, self.frames);
         }
-        Some(())
     }
 
     /// Convolves each frame by itself.
-    fn multiply_each(&self, clips: &[f32], kernels: &Widened, out: &mut [f32]) -> Option<()> {
+    fn multiply_each(&self, clips: &[f32], kernels: &Widened, out: &mut [f32]) {
         out.par_chunks_mut(kernels.out_channels() * self.area)
             .enumerate()
-            .try_for_each(|(row, out)| {
-                let gemm = GemmExecutor::default();
+            .for_each(|(row, out)| {
                 let pixels: Vec<(usize, usize)> = (0..self.area).map(|pixel| (row % self.frames, pixel)).collect();
                 let clip = &clips[row / self.frames * self.len()..][..self.len()];
-                let patches = patches(&gemm, clip, [self.channels, self.area], self.axes, &pixels)?;
-                kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
-            })
+                kernels.multiply(&self.patches(clip, &pixels), out);
+            });
     }
 
     /// Writes `[batch * frames, out_channels, height, width]`.
-    fn convolve(&self, kernels: &Kernels, clips: &[f32]) -> Option<Vec<f32>> {
+    fn convolve(&self, kernels: &Kernels, clips: &[f32]) -> Vec<f32> {
         let mut out = scratch(self.clips * self.frames * kernels.out_channels() * self.area);
         if let Some(time) = self.time(clips, kernels) {
             winograd::convolve(&time, &mut out);
+        } else if self.area < SMALL_IMAGE {
+            self.multiply_joined(clips, kernels, &mut out);
         } else {
-            let mut room = Scratch::default();
-            let kernels = kernels.widened(&mut room)?;
-            match self.area < SMALL_IMAGE {
-                true => self.multiply_joined(clips, &kernels, &mut out)?,
-                false => self.multiply_each(clips, &kernels, &mut out)?,
-            }
+            self.multiply_each(clips, &kernels.widened(&mut Scratch::default()), &mut out);
         }
-        Some(out)
+        out
     }
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn conv_time(conv: &Conv3d, x: Tensor<4>, frames: usize) -> Result<Te
     let convolve = |x: Tensor<4>| {
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
         let x = try_into_contiguous(x).ok()?;
-        let out = clips.convolve(&kernels, elements(&x))?;
+        let out = clips.convolve(&kernels, elements(&x));
         Some(tensor(out, [rows, kernels.out_channels(), height, width]))
     };
     convolve(x.clone()).ok_or(x)

@@ -5,7 +5,6 @@ use burn::{
     tensor::Tensor,
 };
 use rayon::prelude::*;
-use rten_gemm::{GemmExecutor, GemmInputB};
 
 use super::{
     super::{
@@ -13,7 +12,7 @@ use super::{
         elements, scratch, tensor, try_into_contiguous,
         winograd::{self, Plane},
     },
-    Axis, Kernels, SMALL_IMAGE, Widened, matrix, patches, split_images,
+    Axis, Kernels, Patches, SMALL_IMAGE, Widened, split_images,
 };
 
 /// Images with their zeros around them, one under the other, so that they are one image to a kernel.
@@ -88,7 +87,7 @@ struct Geometry {
 }
 
 impl Geometry {
-    /// None if the convolution is left to Burn: groups, dilation, images that are too large for the patches' offsets.
+    /// None if the convolution is left to Burn: groups and dilation.
     fn of(conv: &Conv2d, [batch, channels, height, width]: [usize; 4]) -> Option<Self> {
         let [top, left, bottom, right] = match conv.padding {
             PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right],
@@ -98,7 +97,6 @@ impl Geometry {
         let [kernel_y, kernel_x] = conv.kernel_size;
         let is_unsupported = conv.groups != 1
             || conv.dilation != [1, 1]
-            || channels * height * width > i32::MAX as usize
             || height + top + bottom < kernel_y
             || width + left + right < kernel_x;
         if is_unsupported {
@@ -139,12 +137,6 @@ impl Geometry {
             .collect()
     }
 
-    /// Whether each output pixel is made of the input pixel in its place alone.
-    fn is_pointwise(&self) -> bool {
-        let is_identity = |axis: &Axis| [axis.kernel, axis.stride, axis.before] == [1, 1, 0];
-        self.axes.iter().all(is_identity) && self.after == [0, 0]
-    }
-
     /// As one for Winograd's algorithm, if that takes its kernels and is faster.
     fn plane<'a>(&self, images: &'a [f32], kernels: &'a Kernels) -> Option<Plane<'a>> {
         let [y, x] = self.axes;
@@ -163,57 +155,50 @@ impl Geometry {
 
     /// Whether several images are multiplied at once.
     fn is_joined(&self) -> bool {
-        let ([y, x], [bottom, right]) = (self.axes, self.after);
-        let len = self.batch * self.channels * (y.size + y.before + bottom + y.stride) * (x.size + x.before + right);
-        self.batch > 1 && self.out_size.iter().product::<usize>() < SMALL_IMAGE && len <= i32::MAX as usize
+        self.batch > 1 && self.out_size.iter().product::<usize>() < SMALL_IMAGE
     }
 
     /// Convolves all images at once.
-    fn multiply_joined(&self, images: &[f32], kernels: &Widened, out: &mut [f32]) -> Option<()> {
+    fn multiply_joined(&self, images: &[f32], kernels: &Kernels, out: &mut [f32]) {
         let joined = Joined::new(images, [self.batch, self.channels], self.axes, self.after);
-        let pixels = joined.pixels(&self.pixels());
-        let gemm = GemmExecutor::default();
-        let layout = [self.channels, joined.area()];
-        let patches = patches(&gemm, &joined.image, layout, joined.axes, &pixels)?;
+        let patches = Patches {
+            image: &joined.image,
+            channels: [self.channels, joined.area()],
+            axes: joined.axes,
+            pixels: &joined.pixels(&self.pixels()),
+        };
         let mut products = Scratch::new(out.len());
-        kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), &mut products)?;
+        patches.multiply_few(&kernels.weight, kernels.bias(), &mut products);
         split_images(&products, kernels.out_channels(), out, self.batch);
-        Some(())
     }
 
     /// Convolves each image by itself.
-    fn multiply_each(&self, images: &[f32], kernels: &Widened, out: &mut [f32]) -> Option<()> {
-        let pixels = self.pixels();
-        let layout = [self.channels, self.area()];
-        let is_pointwise = self.is_pointwise();
+    fn multiply_each(&self, images: &[f32], kernels: &Widened, out: &mut [f32]) {
+        let (pixels, area) = (self.pixels(), self.area());
         out.par_chunks_mut(kernels.out_channels() * pixels.len())
-            .zip(images.par_chunks(self.channels * self.area()))
-            .try_for_each(|(out, image)| {
-                let gemm = GemmExecutor::default();
-                if is_pointwise {
-                    let image = matrix(image, layout, [self.area(), 1])?;
-                    kernels.multiply(&gemm, GemmInputB::Unpacked(image), out)
-                } else {
-                    let patches = patches(&gemm, image, layout, self.axes, &pixels)?;
-                    kernels.multiply(&gemm, GemmInputB::Im2Col(&patches), out)
-                }
-            })
+            .zip(images.par_chunks(self.channels * area))
+            .for_each(|(out, image)| {
+                let patches = Patches {
+                    image,
+                    channels: [self.channels, area],
+                    axes: self.axes,
+                    pixels: &pixels,
+                };
+                kernels.multiply(&patches, out);
+            });
     }
 
-    fn convolve(&self, kernels: &Kernels, images: &[f32]) -> Option<Tensor<4>> {
+    fn convolve(&self, kernels: &Kernels, images: &[f32]) -> Tensor<4> {
         let ([height, width], out_channels) = (self.out_size, kernels.out_channels());
         let mut out = scratch(self.batch * out_channels * height * width);
         if let Some(plane) = self.plane(images, kernels) {
             winograd::convolve(&plane, &mut out);
+        } else if self.is_joined() {
+            self.multiply_joined(images, kernels, &mut out);
         } else {
-            let mut room = Scratch::default();
-            let kernels = kernels.widened(&mut room)?;
-            match self.is_joined() {
-                true => self.multiply_joined(images, &kernels, &mut out)?,
-                false => self.multiply_each(images, &kernels, &mut out)?,
-            }
+            self.multiply_each(images, &kernels.widened(&mut Scratch::default()), &mut out);
         }
-        Some(tensor(out, [self.batch, out_channels, height, width]))
+        tensor(out, [self.batch, out_channels, height, width])
     }
 }
 
@@ -225,7 +210,7 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
     let convolve = |x: Tensor<4>| {
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
         let x = try_into_contiguous(x).ok()?;
-        geometry.convolve(&kernels, elements(&x))
+        Some(geometry.convolve(&kernels, elements(&x)))
     };
     convolve(x.clone()).ok_or(x)
 }

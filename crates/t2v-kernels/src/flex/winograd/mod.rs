@@ -14,12 +14,13 @@ mod transforms;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use rten_simd::{SimdOp, ops::NumOps};
+use rten_simd::ops::NumOps;
 
 use super::{
     MOST_LANES,
     buffer::Scratch,
     product::{Bias, Matrix, RightSide, Target},
+    simd::run,
     weight::Weight,
 };
 use operators::{Input, Kernels, Output, Products, Transformed};
@@ -164,15 +165,14 @@ impl<'s, S: Strips> Convolution<'s, S> {
     /// Transforms the kernels of output channels from `first` on, as many as `out` has room for.
     fn transform_kernels(&self, first: usize, room: &mut Scratch, out: &mut [f32]) {
         for (index, values) in out.chunks_mut(self.kernels_len()).enumerate() {
-            Kernels {
+            run(Kernels {
                 strips: self.strips,
                 weight: self.strips.layer().weight.row(first + index, room),
                 out: Transformed {
                     values,
                     stride: self.depth(),
                 },
-            }
-            .dispatch();
+            });
         }
     }
 
@@ -185,13 +185,12 @@ impl<'s, S: Strips> Convolution<'s, S> {
             .par_chunks_mut(channel_len)
             .enumerate()
             .for_each(|(channel, values)| {
-                Input {
+                run(Input {
                     strips: self.strips,
                     channel,
                     block: block.clone(),
                     out: Transformed { values, stride },
-                }
-                .dispatch();
+                });
             });
         packed
             .par_chunks_mut(shape.len())
@@ -260,7 +259,7 @@ impl<'s, S: Strips> Convolution<'s, S> {
             shape.multiply(kernels, packed, Bias::None, out);
         }
         for (row, planes) in planes.iter_mut().enumerate() {
-            Output {
+            run(Output {
                 strips: self.strips,
                 block: block.clone(),
                 bias: self.strips.layer().bias.map_or(0.0, |bias| bias[first + row]),
@@ -269,8 +268,7 @@ impl<'s, S: Strips> Convolution<'s, S> {
                     stride: rows * columns,
                 },
                 planes,
-            }
-            .dispatch();
+            });
         }
     }
 }

@@ -1,0 +1,149 @@
+//! Transposing matrices.
+
+use super::simd;
+
+/// Rows and columns that are transposed by a few instructions.
+const TILE: usize = 8;
+
+/// A part of a buffer: lines that are `stride` elements apart.
+pub(super) struct Lines<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) stride: usize,
+}
+
+/// Writes the first `len` elements of each of `count` lines as columns of `out`, whose rows are `stride` elements apart.
+pub(super) fn transpose(from: Lines, [count, len]: [usize; 2], out: &mut [f32], stride: usize) {
+    let whole = if simd::has_avx2() {
+        [count / TILE * TILE, len / TILE * TILE]
+    } else {
+        [0, 0]
+    };
+    #[cfg(target_arch = "x86_64")]
+    x86_64::transpose_tiles(&from, whole, out, stride);
+    plainly(&from, [0..whole[0], whole[1]..len], out, stride);
+    plainly(&from, [whole[0]..count, 0..len], out, stride);
+}
+
+/// Transposes these lines and these elements of each.
+fn plainly(from: &Lines, [lines, elements]: [std::ops::Range<usize>; 2], out: &mut [f32], stride: usize) {
+    /// Lines that are read beside each other.
+    const RUN: usize = 16;
+    for first in lines.clone().step_by(RUN) {
+        let lines = first..lines.end.min(first + RUN);
+        for element in elements.clone() {
+            let out = &mut out[element * stride..][lines.clone()];
+            for (out, line) in out.iter_mut().zip(lines.clone()) {
+                *out = from.values[line * from.stride + element];
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector instructions that have no safe name")]
+mod x86_64 {
+    use std::arch::x86_64::{
+        __m256, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
+        _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+    };
+
+    use super::{Lines, TILE};
+
+    /// Transposes whole tiles: `count` lines and `len` elements of each, both multiples of [`TILE`], or none.
+    pub(super) fn transpose_tiles(from: &Lines, [count, len]: [usize; 2], out: &mut [f32], stride: usize) {
+        if count == 0 || len == 0 {
+            return;
+        }
+        assert!(from.values.len() >= (count - 1) * from.stride + len && out.len() >= (len - 1) * stride + count);
+        // SAFETY: there are tiles only where the processor has AVX2, and all of them lie within the slices.
+        unsafe {
+            for line in (0..count).step_by(TILE) {
+                for element in (0..len).step_by(TILE) {
+                    let from_tile = from.values.as_ptr().add(line * from.stride + element);
+                    let out_tile = out.as_mut_ptr().add(element * stride + line);
+                    transpose_tile(from_tile, from.stride, out_tile, stride);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The processor has AVX, and the tiles lie within their buffers.
+    #[target_feature(enable = "avx")]
+    unsafe fn transpose_tile(from: *const f32, from_stride: usize, out: *mut f32, stride: usize) {
+        const LOW: i32 = 0b01_00_01_00;
+        const HIGH: i32 = 0b11_10_11_10;
+        let mut lines = [_mm256_setzero_ps(); TILE];
+        for (index, line) in lines.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *line = unsafe { _mm256_loadu_ps(from.add(index * from_stride)) };
+        }
+        // Halves of columns: elements 0 to 3 of each half of a vector, from lines 0 to 3 and from lines 4 to 7.
+        let mut halves = [[_mm256_setzero_ps(); 4]; 2];
+        for (half, lines) in halves.iter_mut().zip(lines.chunks_exact(4)) {
+            let (low_a, high_a) = (
+                _mm256_unpacklo_ps(lines[0], lines[1]),
+                _mm256_unpackhi_ps(lines[0], lines[1]),
+            );
+            let (low_b, high_b) = (
+                _mm256_unpacklo_ps(lines[2], lines[3]),
+                _mm256_unpackhi_ps(lines[2], lines[3]),
+            );
+            *half = [
+                _mm256_shuffle_ps::<LOW>(low_a, low_b),
+                _mm256_shuffle_ps::<HIGH>(low_a, low_b),
+                _mm256_shuffle_ps::<LOW>(high_a, high_b),
+                _mm256_shuffle_ps::<HIGH>(high_a, high_b),
+            ];
+        }
+        for index in 0..4 {
+            let (above, below): (__m256, __m256) = (halves[0][index], halves[1][index]);
+            // SAFETY: the caller's promise.
+            unsafe {
+                _mm256_storeu_ps(out.add(index * stride), _mm256_permute2f128_ps::<0x20>(above, below));
+                _mm256_storeu_ps(
+                    out.add((index + 4) * stride),
+                    _mm256_permute2f128_ps::<0x31>(above, below),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_the_lines_and_nothing_else_is_written() {
+        for [count, len] in [
+            [1, 1],
+            [8, 8],
+            [16, 24],
+            [7, 9],
+            [9, 7],
+            [19, 37],
+            [40, 3],
+            [0, 5],
+            [5, 0],
+        ] {
+            let (from_stride, stride) = (len + 3, count + 2);
+            let values: Vec<f32> = (0..count * from_stride).map(|i| i as f32).collect();
+            let mut out = vec![-1.0; len * stride];
+            let from = Lines {
+                values: &values,
+                stride: from_stride,
+            };
+            transpose(from, [count, len], &mut out, stride);
+            for (i, out) in out.iter().enumerate() {
+                let (element, line) = (i / stride, i % stride);
+                let expected = if line < count {
+                    values[line * from_stride + element]
+                } else {
+                    -1.0
+                };
+                assert_eq!(*out, expected, "{count}x{len}: line {line}, element {element}");
+            }
+        }
+    }
+}
