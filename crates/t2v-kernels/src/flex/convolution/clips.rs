@@ -12,8 +12,11 @@ use super::{
         elements, scratch, tensor, try_into_contiguous,
         winograd::{self, Time},
     },
-    Axis, Kernels, Patches, SMALL_IMAGE, Widened, split_images,
+    Axis, Kernels, Patches, Widened, split_images,
 };
+
+/// A frame of fewer pixels is small: all of a clip are multiplied at once, since alone they don't fill a tile of the product.
+const SMALL_FRAME: usize = 32;
 
 /// How a convolution moves along the frames of clips, which stay where they are in memory.
 struct Clips {
@@ -79,6 +82,7 @@ impl Clips {
             channels: [self.channels, self.area],
             axes: self.axes,
             pixels,
+            is_padded: false,
         }
     }
 
@@ -103,7 +107,7 @@ impl Clips {
             .for_each(|(row, out)| {
                 let pixels: Vec<(usize, usize)> = (0..self.area).map(|pixel| (row % self.frames, pixel)).collect();
                 let clip = &clips[row / self.frames * self.len()..][..self.len()];
-                kernels.multiply(&self.patches(clip, &pixels), out);
+                kernels.multiply(&self.patches(clip, &pixels), self.clips * self.frames, out);
             });
     }
 
@@ -112,7 +116,7 @@ impl Clips {
         let mut out = scratch(self.clips * self.frames * kernels.out_channels() * self.area);
         if let Some(time) = self.time(clips, kernels) {
             winograd::convolve(&time, &mut out);
-        } else if self.area < SMALL_IMAGE {
+        } else if self.area < SMALL_FRAME {
             self.multiply_joined(clips, kernels, &mut out);
         } else {
             self.multiply_each(clips, &kernels.widened(&mut Scratch::default()), &mut out);

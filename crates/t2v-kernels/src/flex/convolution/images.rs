@@ -15,6 +15,9 @@ use super::{
     Axis, Kernels, Patches, SMALL_IMAGE, Widened, split_images,
 };
 
+/// Fewer output pixels are few: weights are worth being read once only.
+const FEW_PIXELS: usize = 512;
+
 /// Images with their zeros around them, one under the other, so that they are one image to a kernel.
 struct Joined {
     image: Scratch,
@@ -166,9 +169,16 @@ impl Geometry {
             channels: [self.channels, joined.area()],
             axes: joined.axes,
             pixels: &joined.pixels(&self.pixels()),
+            is_padded: true,
         };
         let mut products = Scratch::new(out.len());
-        patches.multiply_few(&kernels.weight, kernels.bias(), &mut products);
+        if patches.pixels.len() < FEW_PIXELS {
+            patches.multiply_few(&kernels.weight, kernels.bias(), &mut products);
+        } else {
+            kernels
+                .widened(&mut Scratch::default())
+                .multiply(&patches, 1, &mut products);
+        }
         split_images(&products, kernels.out_channels(), out, self.batch);
     }
 
@@ -183,8 +193,9 @@ impl Geometry {
                     channels: [self.channels, area],
                     axes: self.axes,
                     pixels: &pixels,
+                    is_padded: false,
                 };
-                kernels.multiply(&patches, out);
+                kernels.multiply(&patches, self.batch, out);
             });
     }
 

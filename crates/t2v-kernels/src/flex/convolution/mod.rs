@@ -14,8 +14,8 @@ use patches::{Axis, Patches};
 pub(crate) use clips::conv_time;
 pub(crate) use images::conv2d;
 
-/// An image of fewer pixels is small: several are multiplied at once, since alone they don't fill a tile of the product.
-const SMALL_IMAGE: usize = 32;
+/// An image of fewer pixels is small: several are multiplied at once.
+const SMALL_IMAGE: usize = 256;
 
 /// What a convolution multiplies with and adds.
 struct Kernels {
@@ -73,9 +73,10 @@ impl Widened<'_> {
         self.weight.rows()
     }
 
-    /// Writes `weight patches + bias`.
-    fn multiply(&self, patches: &Patches, out: &mut [f32]) {
-        patches.multiply(self.weight, self.bias, out);
+    /// Writes `weight patches + bias`, one of `products` that are made beside each other.
+    fn multiply(&self, patches: &Patches, products: usize, out: &mut [f32]) {
+        let threads = rayon::current_num_threads().div_ceil(products);
+        patches.multiply(self.weight, self.bias, threads, out);
     }
 }
 

@@ -1,7 +1,5 @@
 //! The right side of a convolution's product: what its kernel sees of an image, packed straight from there.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::super::{
@@ -11,9 +9,9 @@ use super::super::{
 };
 
 /// Elements of packed patches that are worked on together, at most, while they stay in the cache.
-const PACKED: usize = 1 << 18;
+const PACKED: usize = 1 << 16;
 /// Columns that are worked on together, at least.
-const COLUMNS: usize = 48;
+const COLUMNS: usize = 192;
 
 /// How a kernel moves over one dimension of an image.
 #[derive(Clone, Copy)]
@@ -43,6 +41,16 @@ struct Run {
     len: usize,
 }
 
+fn runs(pixels: &[(usize, usize)]) -> Vec<Run> {
+    let runs = pixels.chunk_by(|a, b| b.0 == a.0 && b.1 == a.1 + 1);
+    runs.map(|run| Run {
+        row: run[0].0,
+        column: run[0].1,
+        len: run.len(),
+    })
+    .collect()
+}
+
 /// The patches of an image: a row for each channel and tap, a column for each output pixel.
 pub(super) struct Patches<'a> {
     pub(super) image: &'a [f32],
@@ -52,6 +60,8 @@ pub(super) struct Patches<'a> {
     pub(super) axes: [Axis; 2],
     /// Rows and columns of the output pixels.
     pub(super) pixels: &'a [(usize, usize)],
+    /// Whether the image has its zeros around it, so that all taps meet a pixel of it.
+    pub(super) is_padded: bool,
 }
 
 impl Patches<'_> {
@@ -60,25 +70,24 @@ impl Patches<'_> {
         self.channels[0] * y.kernel * x.kernel
     }
 
-    fn runs(&self, columns: Range<usize>) -> Vec<Run> {
-        let follows = |a: &(usize, usize), b: &(usize, usize)| b.0 == a.0 && b.1 == a.1 + 1;
-        let runs = self.pixels[columns].chunk_by(follows);
-        runs.map(|run| Run {
-            row: run[0].0,
-            column: run[0].1,
-            len: run.len(),
-        })
-        .collect()
+    /// The channel of a row of the patches, and the tap along each dimension.
+    fn tap(&self, row: usize) -> [usize; 3] {
+        let [y, x] = self.axes.map(|axis| axis.kernel);
+        [row / (y * x), row / x % y, row % x]
+    }
+
+    /// Writes a row of the patches of a padded image at these offsets of output pixels.
+    fn gather_row(&self, row: usize, offsets: &[usize], out: &mut [f32]) {
+        let ([channel, tap_y, tap_x], [y, x]) = (self.tap(row), self.axes);
+        let image = &self.image[channel * self.channels[1] + tap_y * y.pixel + tap_x * x.pixel..];
+        for (out, &offset) in out.iter_mut().zip(offsets) {
+            *out = image[offset];
+        }
     }
 
     /// Writes a row of the patches at these runs of output pixels.
-    fn write_row(&self, index: usize, runs: &[Run], mut out: &mut [f32]) {
-        let [y, x] = self.axes;
-        let (channel, tap_y, tap_x) = (
-            index / (y.kernel * x.kernel),
-            index / x.kernel % y.kernel,
-            index % x.kernel,
-        );
+    fn write_row(&self, row: usize, runs: &[Run], mut out: &mut [f32]) {
+        let ([channel, tap_y, tap_x], [y, x]) = (self.tap(row), self.axes);
         let plane = &self.image[channel * self.channels[1]..];
         for run in runs {
             let (here, behind) = out.split_at_mut(run.len);
@@ -108,9 +117,15 @@ impl Patches<'_> {
 
     /// Writes the panel's rows.
     fn pack(&self, panel: Panel, first_column: usize) {
-        let columns = first_column + panel.columns.start..first_column + panel.columns.end;
-        let runs = self.runs(columns);
-        panel.write(|row, out| self.write_row(row, &runs, out));
+        let pixels = &self.pixels[first_column..][panel.columns.clone()];
+        if self.is_padded {
+            let [y, x] = self.axes.map(|axis| axis.stride * axis.pixel);
+            let offsets: Vec<usize> = pixels.iter().map(|(row, column)| row * y + column * x).collect();
+            panel.write(|row, out| self.gather_row(row, &offsets, out));
+        } else {
+            let runs = runs(pixels);
+            panel.write(|row, out| self.write_row(row, &runs, out));
+        }
     }
 
     /// `weight patches`, plus `bias` a row, for few output pixels.
@@ -122,11 +137,10 @@ impl Patches<'_> {
         weight.multiply(shape, &packed, bias, out);
     }
 
-    /// `weight patches`, plus `bias` a row, some output pixels at a time.
-    pub(super) fn multiply(&self, weight: Matrix, bias: Option<&[f32]>, out: &mut [f32]) {
+    /// `weight patches`, plus `bias` a row, some output pixels at a time, by this many threads.
+    pub(super) fn multiply(&self, weight: Matrix, bias: Option<&[f32]>, threads: usize, out: &mut [f32]) {
         let (columns, depth) = (self.pixels.len(), self.depth());
         let most = (PACKED / depth).max(COLUMNS).next_multiple_of(COLUMNS);
-        let threads = rayon::current_num_threads();
         let each = most.min(columns.div_ceil(threads).next_multiple_of(COLUMNS));
         // The parts of all rows that belong to the same columns go to one thread.
         let mut blocks: Vec<Vec<&mut [f32]>> = Vec::new();

@@ -62,6 +62,8 @@ pub(super) trait Strips: Sync {
     const PRODUCTS: usize;
     /// Taps of a kernel, between one input and one output channel.
     const KERNEL: usize;
+    /// Input channels from which on the transforms cost less than what they save.
+    const CHANNELS: usize;
 
     fn layer(&self) -> &Layer<'_>;
 
@@ -96,7 +98,7 @@ pub(super) trait Strips: Sync {
 pub(super) fn is_faster<S: Strips>(strips: &S) -> bool {
     let [count, width] = strips.size();
     let columns = count * width;
-    if strips.layer().channels < 64 || columns < 16 {
+    if strips.layer().channels < S::CHANNELS || columns < 16 {
         return false;
     }
     let outputs = strips.images(&(0..count)).len() * strips.area();

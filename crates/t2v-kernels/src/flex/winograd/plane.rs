@@ -42,6 +42,7 @@ fn row<V: Copy, const Y: usize, const X: usize>(tile: &[[V; Y]; X], y: usize) ->
 impl Strips for Plane<'_> {
     const PRODUCTS: usize = POINTS * POINTS;
     const KERNEL: usize = TAPS * TAPS;
+    const CHANNELS: usize = 24;
 
     fn layer(&self) -> &Layer<'_> {
         &self.layer

@@ -30,6 +30,7 @@ impl Time<'_> {
 impl Strips for Time<'_> {
     const PRODUCTS: usize = POINTS;
     const KERNEL: usize = TAPS;
+    const CHANNELS: usize = 64;
 
     fn layer(&self) -> &Layer<'_> {
         &self.layer
