@@ -2,10 +2,11 @@
 //!
 //! Format: <https://github.com/huggingface/safetensors#format>.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_store::burn_pack::{Error as PackError, Tensor as DeferredTensor};
+use bytemuck::Pod;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Map, Value};
@@ -97,10 +98,13 @@ fn deferred(
     let byte_len = shape.num_elements() * wanted.size();
     let (blob, offset) = (blob.clone(), data_start + start as u64);
     let read = move || {
-        let bytes = blob
-            .read_at(offset, end - start)
-            .map_err(|e| PackError::IoError(e.to_string()))?;
-        Ok(convert(bytes, stored, wanted))
+        let read = if stored == wanted {
+            elements(&blob, offset, end - start, stored)
+        } else {
+            blob.read_at(offset, end - start)
+                .map(|bytes| convert(bytes, stored, wanted))
+        };
+        read.map_err(|e| PackError::IoError(e.to_string()))
     };
     Ok(DeferredTensor::deferred(name, wanted, shape, None, byte_len, read))
 }
@@ -118,6 +122,21 @@ fn dtype(dtype: Dtype) -> Option<DType> {
         Dtype::U8 => DType::U8,
         _ => return None,
     })
+}
+
+/// Elements that stay of the type that they are stored in, read into the buffer where they stay.
+fn elements(blob: &Blob, offset: u64, len: usize, dtype: DType) -> io::Result<Bytes> {
+    fn read<E: Pod + Send + Sync>(blob: &Blob, offset: u64, len: usize) -> io::Result<Bytes> {
+        let mut elements = vec![E::zeroed(); len / size_of::<E>()];
+        blob.read_into(offset, bytemuck::cast_slice_mut(&mut elements))?;
+        Ok(Bytes::from_elems(elements))
+    }
+    match dtype.size() {
+        2 => read::<u16>(blob, offset, len),
+        4 => read::<u32>(blob, offset, len),
+        8 => read::<u64>(blob, offset, len),
+        _ => read::<u8>(blob, offset, len),
+    }
 }
 
 /// Little-endian bytes of one float type as the elements of another. Through f32, which holds every half precision value.

@@ -3,9 +3,10 @@
 use std::{
     borrow::Cow,
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
+    thread::{self, available_parallelism},
 };
 
 use sha2::{Digest, Sha256};
@@ -77,7 +78,7 @@ impl Source {
         };
         let from_disk = |path: &Path| match std::fs::read(path) {
             Ok(bytes) => Ok(Cow::Owned(bytes)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(missing()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(missing()),
             Err(source) => Err(WeightsError::Io {
                 file: path.display().to_string(),
                 source,
@@ -124,7 +125,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>, WeightsError> {
         source,
     };
     let entries = match std::fs::read_dir(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(io)?,
     };
     let mut names = Vec::new();
@@ -137,6 +138,11 @@ fn names_in(folder: &Path) -> Result<Vec<String>, WeightsError> {
 /// Bytes that are read at once for a hash.
 const PIECE: u64 = 1 << 20;
 
+/// Threads that read a tensor, at most.
+const MOST_READERS: usize = 4;
+/// Bytes that one thread reads, at least, where there are more.
+const PARALLEL_FROM: usize = 4 << 20;
+
 /// A finished hash in hexadecimal digits.
 pub(crate) fn digits(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -145,7 +151,7 @@ pub(crate) fn digits(hash: Sha256) -> String {
 /// Bytes that are read in pieces.
 #[derive(Debug, Clone)]
 pub(crate) enum Blob {
-    File { file: Arc<Mutex<File>>, len: u64 },
+    File { file: Arc<File>, len: u64 },
     Memory(Arc<[u8]>),
 }
 
@@ -158,7 +164,7 @@ impl Blob {
         let file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         Ok(Blob::File {
-            file: Arc::new(Mutex::new(file)),
+            file: Arc::new(file),
             len,
         })
     }
@@ -186,19 +192,69 @@ impl Blob {
     }
 
     /// `len` bytes from `offset`; an error where they run past the end.
-    pub(crate) fn read_at(&self, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
-        if offset.checked_add(len as u64).is_none_or(|end| end > self.len()) {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+    pub(crate) fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.check(offset, len)?;
+        let mut bytes = vec![0; len];
+        self.read_into(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Bytes from `offset` on, as many as there is room for; an error where they run past the end. Many are read by several
+    /// threads: what the system does for each page takes longer than the disk, or the memory that holds the file already.
+    pub(crate) fn read_into(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.check(offset, out.len())?;
+        let threads = available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+        let each = out.len().div_ceil(threads).max(PARALLEL_FROM);
+        if out.len() <= each {
+            return self.read_piece(offset, out);
         }
+        thread::scope(|scope| {
+            let pieces = out.chunks_mut(each).zip((offset..).step_by(each));
+            let readers: Vec<_> = pieces
+                .map(|(piece, offset)| scope.spawn(move || self.read_piece(offset, piece)))
+                .collect();
+            readers.into_iter().try_for_each(|reader| match reader.join() {
+                Ok(read) => read,
+                Err(_) => Err(io::Error::other("a reader panicked")),
+            })
+        })
+    }
+
+    fn check(&self, offset: u64, len: usize) -> io::Result<()> {
+        let end = offset.checked_add(len as u64).filter(|end| *end <= self.len());
+        end.map(drop).ok_or(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn read_piece(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         match self {
-            Blob::File { file, .. } => {
-                let mut file = file.lock().map_err(|_| std::io::Error::other("a reader panicked"))?;
-                file.seek(SeekFrom::Start(offset))?;
-                let mut bytes = vec![0; len];
-                file.read_exact(&mut bytes)?;
-                Ok(bytes)
+            Blob::File { file, .. } => read_file(file, offset, out),
+            Blob::Memory(bytes) => {
+                out.copy_from_slice(&bytes[offset as usize..][..out.len()]);
+                Ok(())
             }
-            Blob::Memory(bytes) => Ok(bytes[offset as usize..offset as usize + len].to_vec()),
         }
     }
+}
+
+#[cfg(unix)]
+fn read_file(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+}
+
+#[cfg(windows)]
+fn read_file(file: &File, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !out.is_empty() {
+        let read = file.seek_read(out, offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        (offset, out) = (offset + read as u64, &mut out[read..]);
+    }
+    Ok(())
+}
+
+#[cfg(not(any(unix, windows)))]
+fn read_file(_: &File, _: u64, _: &mut [u8]) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
