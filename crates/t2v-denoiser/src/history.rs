@@ -40,9 +40,9 @@ impl<const D: usize> History<D> {
     /// `rows` are the last entries of the first dimension that are wanted, at most as many as there are.
     #[must_use]
     pub fn at(&self, point: f64, rows: usize) -> Option<Tensor<D>> {
-        let last = |value: &Tensor<D>| {
-            let all = value.dims()[0];
-            value.clone().slice_dim(0, all.saturating_sub(rows)..all)
+        let last = |value: &Tensor<D>| match value.dims()[0] {
+            all if rows < all => value.clone().slice_dim(0, all - rows..all),
+            _ => value.clone(),
         };
         let known = self.values.iter().find(|(at, _)| *at == point);
         if let Some((_, value)) = known {
