@@ -12,9 +12,8 @@ const ORDER: usize = 1;
 
 /// What the calls of one denoising loop keep for each other. It begins empty and ends with the loop.
 pub(crate) struct Reuse {
-    speed: Speed,
-    /// Of the whole schedule, of which a loop may run a part.
-    calls: usize,
+    /// Calls from one that runs the whole network to the next.
+    interval: usize,
     /// The latest call that ran the whole network.
     latest: Option<usize>,
     /// Calls that did so far.
@@ -25,11 +24,10 @@ pub(crate) struct Reuse {
 }
 
 impl Reuse {
-    /// For a schedule of `calls`.
+    /// For a schedule of `calls`, of which the loop may run a part.
     pub(crate) fn new(speed: Speed, calls: usize) -> Self {
         Self {
-            speed,
-            calls,
+            interval: speed.interval(calls),
             latest: None,
             whole: 0,
             cache: FeatureCache::new(DEPTH, ORDER),
@@ -44,8 +42,7 @@ impl Reuse {
 
     /// Begins call `index` of the schedule and says whether it runs the whole network, as the first of a loop does.
     pub(crate) fn begin(&mut self, index: usize) -> bool {
-        let interval = self.speed.interval(index, self.calls);
-        let is_whole = self.latest.is_none_or(|latest| index - latest >= interval);
+        let is_whole = self.latest.is_none_or(|latest| index - latest >= self.interval);
         if is_whole {
             self.latest = Some(index);
             self.whole += 1;
@@ -53,9 +50,9 @@ impl Reuse {
         is_whole
     }
 
-    /// What a call that runs the whole network does about its features; exact ones have no use for them.
+    /// What a call that runs the whole network does about its features, for which there is no use where all calls do.
     pub(crate) fn keep(&mut self, index: usize) -> Option<DeepFeatures<'_>> {
-        (!self.speed.is_exact()).then_some(DeepFeatures::Keep {
+        (self.interval > 1).then_some(DeepFeatures::Keep {
             cache: &mut self.cache,
             at: index as f64,
         })
@@ -69,9 +66,9 @@ impl Reuse {
         }
     }
 
-    /// Keeps how the predictions differ, which exact calls have no use for.
+    /// Keeps how the predictions differ.
     pub(crate) fn keep_guidance(&mut self, index: usize, positive: &Tensor<5>, negative: &Tensor<5>) {
-        if !self.speed.is_exact() {
+        if self.interval > 1 {
             self.guidance.push(index as f64, positive.clone() - negative.clone());
         }
     }
@@ -94,17 +91,21 @@ mod tests {
     }
 
     #[test]
-    fn exact_calls_are_whole() {
-        assert_eq!(whole(Speed::Exact, 3..9, 9), [3, 4, 5, 6, 7, 8]);
-        let mut reuse = Reuse::new(Speed::Exact, 9);
-        assert!(reuse.keep(0).is_none());
+    fn all_of_few_calls_are_whole_and_all_exact_ones() {
+        assert_eq!(whole(Speed::Exact, 3..12, 12), [3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(whole(Speed::Balanced, 0..19, 19).len(), 19);
+        assert_eq!(whole(Speed::Fast, 0..9, 9).len(), 9);
+        let mut reuse = Reuse::new(Speed::Exact, 12);
+        assert!(reuse.begin(0) && reuse.keep(0).is_none());
     }
 
     #[test]
-    fn loops_begin_whole_and_are_whole_more_often_at_first() {
-        assert_eq!(whole(Speed::Balanced, 0..20, 20), [0, 2, 4, 6, 8, 10, 14, 18]);
-        assert_eq!(whole(Speed::Balanced, 15..20, 20), [15, 19]);
-        assert_eq!(whole(Speed::Fast, 0..20, 20), [0, 4, 8, 14]);
-        assert_eq!(whole(Speed::Fast, 0..1, 1), [0]);
+    fn loops_begin_whole_and_spare_more_of_many_calls() {
+        assert_eq!(whole(Speed::Balanced, 18..23, 23), [18, 20, 22]);
+        assert_eq!(whole(Speed::Balanced, 0..25, 25).len(), 9);
+        assert_eq!(whole(Speed::Balanced, 40..50, 50), [40, 43, 46, 49]);
+        assert_eq!(whole(Speed::Fast, 0..12, 12), [0, 2, 4, 6, 8, 10]);
+        assert_eq!(whole(Speed::Fast, 0..20, 20), [0, 4, 8, 12, 16]);
+        assert_eq!(whole(Speed::Fast, 7..50, 50), [7, 12, 17, 22, 27, 32, 37, 42, 47]);
     }
 }

@@ -32,15 +32,13 @@ impl Speed {
         *self == Self::Exact
     }
 
-    /// The calls from one that runs the whole network to the next, at call `index` of a schedule of `calls`. What a picture shows
-    /// is decided in the first part of the way, where features change the most.
-    pub(crate) fn interval(self, index: usize, calls: usize) -> usize {
-        let [early, late] = match self {
-            Self::Exact => [1, 1],
-            Self::Balanced => [2, 4],
-            Self::Fast => [4, 6],
-        };
-        if index * 5 < calls * 3 { early } else { late }
+    /// The calls from one that runs the whole network to the next, of so many: the more there are, the less changes in between.
+    pub(crate) fn interval(self, calls: usize) -> usize {
+        match self {
+            Self::Balanced if calls >= 20 => (calls / 8).clamp(2, 3),
+            Self::Fast if calls >= 10 => (calls / 5).clamp(2, 5),
+            _ => 1,
+        }
     }
 }
 
