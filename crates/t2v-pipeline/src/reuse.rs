@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(whole(Speed::Balanced, 0..25, 25).len(), 9);
         assert_eq!(whole(Speed::Balanced, 40..50, 50), [40, 43, 46, 49]);
         assert_eq!(whole(Speed::Fast, 0..12, 12), [0, 2, 4, 6, 8, 10]);
-        assert_eq!(whole(Speed::Fast, 0..20, 20), [0, 4, 8, 12, 16]);
+        assert_eq!(whole(Speed::Fast, 0..20, 20), [0, 3, 6, 9, 12, 15, 18]);
         assert_eq!(whole(Speed::Fast, 7..50, 50), [7, 12, 17, 22, 27, 32, 37, 42, 47]);
     }
 }

@@ -36,7 +36,7 @@ impl Speed {
     pub(crate) fn interval(self, calls: usize) -> usize {
         match self {
             Self::Balanced if calls >= 20 => (calls / 8).clamp(2, 3),
-            Self::Fast if calls >= 10 => (calls / 5).clamp(2, 5),
+            Self::Fast if calls >= 10 => (calls / 6).clamp(2, 5),
             _ => 1,
         }
     }
