@@ -17,7 +17,7 @@ use t2v_examples::{
     ModelArgs, open_frames, program,
     tiny_world::{Attributes, BACKGROUNDS, COLOURS, FRAMES, Judge, MOTIONS, Rgb, SHAPES, SIZE, Verdict, draw_clip},
 };
-use t2v_pipeline::{DeviceName, GenerateOptions, Pipeline, Placement, TextToVideoRequest};
+use t2v_pipeline::{DeviceName, GenerateOptions, Pipeline, Placement, Speed, TextToVideoRequest};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -38,6 +38,9 @@ struct Args {
     num_inference_steps: Option<u32>,
     #[arg(long)]
     guidance_scale: Option<f64>,
+    /// exact, balanced or fast
+    #[arg(long, default_value_t)]
+    speed: Speed,
     #[arg(long, default_value = "flex")]
     device: String,
     /// Prints the prompts that were missed, and what was seen instead
@@ -118,6 +121,7 @@ fn generate(
     request.scheduler.clone_from(&args.scheduler);
     request.num_inference_steps = args.num_inference_steps;
     request.guidance_scale = args.guidance_scale;
+    request.speed = Some(args.speed);
     request.num_frames = Some(FRAMES as u32);
     let video = pipeline.generate_with(&request, GenerateOptions::default())?;
     let time = video.stage_times().iter().map(|(_, time)| time).sum();

@@ -19,14 +19,14 @@ use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use t2v_examples::{ModelArgs, program, save_frames};
 use t2v_pipeline::{
     Device, DeviceName, Dtype, FreeInit, FreeNoise, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, Lora,
-    MemoryMode, OutputFormat, Pipeline, PipelineError, Placement, Progress, PromptTable, TextToVideoRequest,
+    MemoryMode, OutputFormat, Pipeline, PipelineError, Placement, Progress, PromptTable, Speed, TextToVideoRequest,
     TextToVideoResponse, TextualInversion, Video, check_output, found_devices,
 };
 
 type Error = Box<dyn std::error::Error>;
 
 /// What `--decode` has no use for.
-const OF_GENERATIONS: [&str; 26] = [
+const OF_GENERATIONS: [&str; 27] = [
     "prompt",
     "request",
     "latents_out",
@@ -53,6 +53,7 @@ const OF_GENERATIONS: [&str; 26] = [
     "prompt_enhancer",
     "prompt_weighting",
     "long_prompts",
+    "speed",
 ];
 
 #[derive(Parser)]
@@ -132,6 +133,10 @@ struct Args {
     /// Decode large frames in overlapping tiles: less memory, slightly different frames
     #[arg(long)]
     vae_tiling: bool,
+    /// exact; balanced, in about half of the time with frames that hardly differ; or fast, in about a third with frames that
+    /// differ
+    #[arg(long)]
+    speed: Option<Speed>,
     /// A learnt word (textual inversion); any number of them
     #[arg(long, value_name = "[WORD=]FILE")]
     embedding: Vec<String>,
@@ -325,6 +330,7 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     set(&mut request.prompt_weighting, &args.prompt_weighting.then_some(true));
     set(&mut request.long_prompts, &args.long_prompts.then_some(true));
     set(&mut request.vae_tiling, &args.vae_tiling.then_some(true));
+    set(&mut request.speed, &args.speed);
     set(&mut request.guidance_rescale, &args.guidance_rescale);
     set(&mut request.free_init, &args.free_init.map(FreeInit::new));
     let windows = args.context_length.map(|length| {
@@ -456,6 +462,13 @@ fn summary(video: &Video, writing: f64) {
         report.guidance_scale,
         report.dtype,
     );
+    if !report.speed.is_exact() {
+        let calls = report.model_calls;
+        eprintln!(
+            "{}: {} of {} calls ran the whole network",
+            report.speed, calls.whole, calls.total
+        );
+    }
     if report.original_prompt.is_some() {
         eprintln!("completed to \"{}\"", report.prompt);
     }

@@ -8,9 +8,9 @@ use t2v_test_support::Fixture;
 use t2v_weights::{LoadOptions, ModuleSnapshot, Network};
 
 use crate::{
-    BlockConfig, Conditioning, ContextWindows, Denoiser, MotionAdapterConfig, ResnetsConfig, TemporalConv,
-    Transformer2d, TransformerTemporal, UNet2d, UNet2dConfig, UNet3d, UNetBlock, WindowWeighting, keys,
-    sinusoidal_embedding, unet_blocks::Condition,
+    BlockConfig, Conditioning, ContextWindows, DeepFeatures, Denoiser, FeatureCache, MotionAdapterConfig,
+    ResnetsConfig, TemporalConv, Transformer2d, TransformerTemporal, UNet2d, UNet2dConfig, UNet3d, UNetBlock,
+    WindowWeighting, keys, sinusoidal_embedding, unet_blocks::Condition,
 };
 
 struct Golden {
@@ -156,9 +156,13 @@ fn down_blocks() {
             Some(golden.int("downsample_padding")),
             &golden.device,
         );
-        let states = golden
-            .load(block)
-            .forward_down(golden.input("hidden_states"), &golden.condition());
+        let (block, mut x) = (golden.load(block), golden.input("hidden_states"));
+        let states: Vec<Tensor<4>> = (0..block.down_steps())
+            .map(|i| {
+                x = block.down_step(i, x.clone(), &golden.condition());
+                x.clone()
+            })
+            .collect();
         assert_eq!(states.len(), 3);
         golden.check("hidden_states", states[2].clone());
         for (i, state) in states.into_iter().enumerate() {
@@ -187,8 +191,11 @@ fn up_blocks() {
         let block = UNetBlock::up(&golden.block(), channels, layers, transformers, true, &golden.device);
         let mut states = vec![golden.input("res_states.0"), golden.input("res_states.1")];
         let size: Option<[usize; 2]> = serde_json::from_value(golden.call["upsample_size"].clone()).unwrap();
-        let (x, condition) = (golden.input("hidden_states"), golden.condition());
-        let output = golden.load(block).forward_up(x, &mut states, &condition, size);
+        let (block, mut x, condition) = (golden.load(block), golden.input("hidden_states"), golden.condition());
+        for i in 0..layers {
+            x = block.up_layer(i, x, states.pop().unwrap(), &condition);
+        }
+        let output = block.upsample(x, size);
         assert!(states.is_empty());
         golden.check("hidden_states", output);
     }
@@ -307,5 +314,79 @@ fn motion_modules() {
             let output = module.forward_windows(input, int("num_frames").unwrap(), windows);
             golden.check(&format!("sample{case}"), output);
         }
+    }
+}
+
+/// Calls with the features of a call on the same input give what that gives, to the bit: what is left out and what is run fit
+/// together. And they don't run what is left out, or input of their own would not show so little of itself.
+fn check_reuse<const N: usize>(
+    name: &str,
+    model: &impl Denoiser,
+    latents: [Tensor<5>; 2],
+    conditioning: &Conditioning,
+) {
+    let [latents, other] = latents;
+    assert!(model.reuses_features());
+    let values = |x: Tensor<5>| x.into_data().try_to_vec::<f32>().unwrap();
+    let whole = values(model.forward(latents.clone(), 500.0, conditioning));
+    let other_whole = values(model.forward(other.clone(), 500.0, conditioning));
+    for depth in (0..N).chain([usize::MAX]) {
+        let mut cache = FeatureCache::new(depth, 1);
+        let reuse = |cache: &FeatureCache, x: &Tensor<5>, at: f64| {
+            values(model.forward_cached(x.clone(), 500.0, conditioning, DeepFeatures::Reuse { cache, at }))
+        };
+        assert_eq!(reuse(&cache, &latents, 0.0), whole, "{name} {depth}: nothing was kept");
+        let keep = DeepFeatures::Keep {
+            cache: &mut cache,
+            at: 0.0,
+        };
+        let kept = values(model.forward_cached(latents.clone(), 500.0, conditioning, keep));
+        assert_eq!(kept, whole, "{name} {depth}");
+        assert!(!cache.is_empty());
+        for at in [0.0, 1.0] {
+            assert_eq!(reuse(&cache, &latents, at), whole, "{name} {depth}");
+        }
+        let mixed = reuse(&cache, &other, 1.0);
+        assert_ne!(mixed, whole, "{name} {depth}: what is run sees its input");
+        assert_ne!(mixed, other_whole, "{name} {depth}: what is kept is used");
+    }
+}
+
+/// The last clip of a batch alone, with features that were kept from all.
+fn check_last_alone(name: &str, model: &impl Denoiser, latents: &Tensor<5>, conditioning: &Conditioning) {
+    let batch = conditioning.batch();
+    assert!(batch > 1, "{name}");
+    let mut cache = FeatureCache::new(1, 1);
+    let keep = DeepFeatures::Keep {
+        cache: &mut cache,
+        at: 0.0,
+    };
+    let whole = model.forward_cached(latents.clone(), 500.0, conditioning, keep);
+    let last = |x: Tensor<5>| x.slice_dim(0, batch - 1..batch);
+    let reuse = DeepFeatures::Reuse { cache: &cache, at: 1.0 };
+    let alone = model.forward_cached(last(latents.clone()), 500.0, &conditioning.last(), reuse);
+    let difference: f32 = (alone - last(whole)).abs().max().into_scalar();
+    assert!(difference < 1e-4, "{name}: {difference}");
+}
+
+#[test]
+fn deep_features_are_reused() {
+    let reversed = |x: &Tensor<5>| x.clone().flip([3]) * 0.7;
+    let golden = Golden::open("unet_a");
+    let options = LoadOptions::new(DType::F32, &golden.device);
+    let model = UNet3d::from_weights(golden.fixture.config(), &golden.fixture.weights(), &options).unwrap();
+    for case in ["", ".1"] {
+        let latents: Tensor<5> = golden.input(&format!("sample{case}"));
+        let conditioning = Conditioning::new(golden.input(&format!("encoder_hidden_states{case}")));
+        check_reuse::<6>("unet_a", &model, [latents.clone(), reversed(&latents)], &conditioning);
+    }
+    for name in ["unet_2d_b", "unet_motion_b"] {
+        let golden = Golden::open(name);
+        let config = UNet2dConfig::from_json(golden.config.clone()).unwrap();
+        let model = UNet2d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
+        let latents = as_clip(&golden, "input.sample");
+        let conditioning = Conditioning::new(golden.input("encoder_hidden_states"));
+        check_reuse::<6>(name, &model, [latents.clone(), reversed(&latents)], &conditioning);
+        check_last_alone(name, &model, &latents, &conditioning);
     }
 }

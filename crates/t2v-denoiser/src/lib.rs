@@ -19,8 +19,10 @@ mod conditioning;
 mod config;
 mod context_windows;
 mod error;
+mod feature_cache;
 #[cfg(test)]
 mod golden_tests;
+mod history;
 mod keys;
 pub mod ldm;
 mod motion_module;
@@ -32,12 +34,15 @@ mod transformer_temporal;
 mod unet_2d;
 mod unet_3d;
 mod unet_blocks;
+mod unet_body;
 
 use burn::tensor::Tensor;
 pub use conditioning::Conditioning;
 pub use config::{DownBlockType, UNet3dConfig, UpBlockType};
 pub use context_windows::{ContextWindows, WindowWeighting};
 pub use error::DenoiserError;
+pub use feature_cache::{DeepFeatures, FeatureCache};
+pub use history::History;
 pub use motion_module::{motion_module, motion_module_config, open_motion_adapter};
 pub use temporal_conv::TemporalConv;
 pub use timesteps::{TimestepEmbedding, TimestepFrequencies, sinusoidal_embedding};
@@ -57,4 +62,25 @@ pub trait Denoiser: Send {
     /// - conditioning: of the same batch
     /// - output: `[batch, out_channels, frames, height, width]`
     fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5>;
+
+    /// Whether [`forward_cached`](Self::forward_cached) can leave out layers.
+    fn reuses_features(&self) -> bool {
+        false
+    }
+
+    /// As [`forward`](Self::forward), keeping the features of the network's deep part, or with those that were kept in place of
+    /// most of its layers: in much less time, with an error that grows from call to call. A network that
+    /// [can't](Self::reuses_features) runs whole.
+    ///
+    /// # Shapes
+    /// Those of `forward`; with reused features the batch may be the last entries of the one that they were kept from.
+    fn forward_cached(
+        &self,
+        latents: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        _deep: DeepFeatures<'_>,
+    ) -> Tensor<5> {
+        self.forward(latents, timestep, conditioning)
+    }
 }

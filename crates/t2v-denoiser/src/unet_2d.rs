@@ -16,9 +16,8 @@ use t2v_kernels::{Downsample2d, MultiHead, Upsample2d, conv_same, conv2d, group_
 use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
-    Conditioning, Denoiser, DenoiserError, ResnetsConfig, TimestepEmbedding, Transformer2d, TransformerTemporal,
-    UNetBlock, keys,
-    unet_blocks::{Condition, UNetBody},
+    Conditioning, DeepFeatures, Denoiser, DenoiserError, ResnetsConfig, TimestepEmbedding, Transformer2d,
+    TransformerTemporal, UNetBlock, keys, unet_blocks::Condition, unet_body::UNetBody,
 };
 
 /// Stable Diffusion's denoiser: of pictures, or with motion modules of clips.
@@ -102,10 +101,14 @@ impl UNet2d {
             windows: conditioning.windows,
         }
     }
-}
 
-impl Denoiser for UNet2d {
-    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
+    fn call(
+        &self,
+        latents: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        deep: Option<DeepFeatures<'_>>,
+    ) -> Tensor<5> {
         let [batch, _, frames, ..] = latents.dims();
         let condition = self.condition(timestep, conditioning, batch, frames);
         let latents = match &conditioning.channels {
@@ -122,9 +125,29 @@ impl Denoiser for UNet2d {
             mid: self.mid_block.as_ref(),
             up: &self.up_blocks,
         };
-        let x = body.forward(x, &condition);
+        let x = body.forward(x, &condition, deep);
         let x = group_norm(&self.conv_norm_out, x, Some(self.config.conv_act));
         split_frames(conv2d(&self.conv_out, x), frames)
+    }
+}
+
+impl Denoiser for UNet2d {
+    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
+        self.call(latents, timestep, conditioning, None)
+    }
+
+    fn reuses_features(&self) -> bool {
+        true
+    }
+
+    fn forward_cached(
+        &self,
+        latents: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        deep: DeepFeatures<'_>,
+    ) -> Tensor<5> {
+        self.call(latents, timestep, conditioning, Some(deep))
     }
 }
 

@@ -9,9 +9,9 @@ use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_fram
 use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
-    BlockConfig, Conditioning, Denoiser, DenoiserError, DownBlockType, ResnetsConfig, TimestepEmbedding,
-    TransformerTemporal, UNet3dConfig, UNetBlock, UpBlockType, keys, sinusoidal_embedding,
-    unet_blocks::{Condition, UNetBody},
+    BlockConfig, Conditioning, DeepFeatures, Denoiser, DenoiserError, DownBlockType, ResnetsConfig, TimestepEmbedding,
+    TransformerTemporal, UNet3dConfig, UNetBlock, UpBlockType, keys, sinusoidal_embedding, unet_blocks::Condition,
+    unet_body::UNetBody,
 };
 
 /// Heads of the transformer before the first block, whatever the configuration says.
@@ -101,6 +101,30 @@ impl UNet3d {
             windows: None,
         }
     }
+
+    fn call(
+        &self,
+        latents: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        deep: Option<DeepFeatures<'_>>,
+    ) -> Tensor<5> {
+        let [batch, _, frames, ..] = latents.dims();
+        let condition = self.condition(timestep, conditioning.text.clone(), batch * frames, frames);
+        let x = conv2d(&self.conv_in, merge_frames(latents));
+        let x = self.transformer_in.forward(x, frames);
+        let body = UNetBody {
+            down: &self.down_blocks,
+            mid: Some(&self.mid_block),
+            up: &self.up_blocks,
+        };
+        let x = body.forward(x, &condition, deep);
+        let x = conv2d(
+            &self.conv_out,
+            group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),
+        );
+        split_frames(x, frames)
+    }
 }
 
 fn down_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec<UNetBlock> {
@@ -132,20 +156,20 @@ fn up_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec
 
 impl Denoiser for UNet3d {
     fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
-        let [batch, _, frames, ..] = latents.dims();
-        let condition = self.condition(timestep, conditioning.text.clone(), batch * frames, frames);
-        let x = conv2d(&self.conv_in, merge_frames(latents));
-        let x = self.transformer_in.forward(x, frames);
-        let body = UNetBody {
-            down: &self.down_blocks,
-            mid: Some(&self.mid_block),
-            up: &self.up_blocks,
-        };
-        let x = body.forward(x, &condition);
-        let x = conv2d(
-            &self.conv_out,
-            group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),
-        );
-        split_frames(x, frames)
+        self.call(latents, timestep, conditioning, None)
+    }
+
+    fn reuses_features(&self) -> bool {
+        true
+    }
+
+    fn forward_cached(
+        &self,
+        latents: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        deep: DeepFeatures<'_>,
+    ) -> Tensor<5> {
+        self.call(latents, timestep, conditioning, Some(deep))
     }
 }

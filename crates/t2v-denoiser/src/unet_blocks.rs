@@ -209,74 +209,36 @@ impl UNetBlock {
         x
     }
 
-    /// The block's output, last, and the states before it that the way up takes.
-    pub(crate) fn forward_down(&self, mut x: Tensor<4>, condition: &Condition) -> Vec<Tensor<4>> {
-        let mut states = Vec::new();
-        for i in 0..self.resnets.len() {
-            x = self.layer(i, x, condition);
-            states.push(x.clone());
+    /// Layers on the way down, and the change of size after them.
+    pub(crate) fn down_steps(&self) -> usize {
+        self.resnets.len() + self.downsamplers.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Step `i` of the way down, whose output is also a state that the way up takes.
+    pub(crate) fn down_step(&self, i: usize, x: Tensor<4>, condition: &Condition) -> Tensor<4> {
+        let downsampler = self
+            .downsamplers
+            .iter()
+            .flatten()
+            .nth(i.wrapping_sub(self.resnets.len()));
+        match downsampler {
+            Some(downsampler) => downsampler.forward(x),
+            None => self.layer(i, x, condition),
         }
-        for downsampler in self.downsamplers.iter().flatten() {
-            x = downsampler.forward(x);
-            states.push(x.clone());
-        }
-        states
     }
 
     pub(crate) fn forward_mid(&self, x: Tensor<4>, condition: &Condition) -> Tensor<4> {
         (0..self.resnets.len()).fold(x, |x, i| self.layer(i, x, condition))
     }
 
-    /// Takes its states from the end of `states`; upsamples to `size`, or to twice the size.
-    pub(crate) fn forward_up(
-        &self,
-        mut x: Tensor<4>,
-        states: &mut Vec<Tensor<4>>,
-        condition: &Condition,
-        size: Option<[usize; 2]>,
-    ) -> Tensor<4> {
-        for i in 0..self.resnets.len() {
-            if let Some(state) = states.pop() {
-                x = cat_channels(x, state);
-            }
-            x = self.layer(i, x, condition);
-        }
-        for upsampler in self.upsamplers.iter().flatten() {
-            x = upsampler.forward(x, size);
-        }
-        x
+    /// Layer `i` of the way up, with the state that belongs to it.
+    pub(crate) fn up_layer(&self, i: usize, x: Tensor<4>, state: Tensor<4>, condition: &Condition) -> Tensor<4> {
+        self.layer(i, cat_channels(x, state), condition)
     }
-}
 
-/// The way down, through the middle and up again, which is that of every U-Net here.
-pub(crate) struct UNetBody<'a> {
-    pub(crate) down: &'a [UNetBlock],
-    pub(crate) mid: Option<&'a UNetBlock>,
-    pub(crate) up: &'a [UNetBlock],
-}
-
-impl UNetBody<'_> {
-    pub(crate) fn forward(&self, mut x: Tensor<4>, condition: &Condition) -> Tensor<4> {
-        let [_, _, height, width] = x.dims();
-        let mut states = vec![x.clone()];
-        for block in self.down {
-            states.extend(block.forward_down(x, condition));
-            x = states[states.len() - 1].clone();
-        }
-        if let Some(block) = self.mid {
-            x = block.forward_mid(x, condition);
-        }
-        // Sizes that were rounded up on the way down are met again on the way up.
-        let halvings = self.up.len() - 1;
-        let uneven = height % (1 << halvings) != 0 || width % (1 << halvings) != 0;
-        for (i, block) in self.up.iter().enumerate() {
-            let left = states.len() - block.resnets.len();
-            let size = (uneven && i < halvings).then(|| {
-                let [_, _, height, width] = states[left - 1].dims();
-                [height, width]
-            });
-            x = block.forward_up(x, &mut states, condition, size);
-        }
-        x
+    /// After the last layer of the way up: to `size`, or to twice the size.
+    pub(crate) fn upsample(&self, x: Tensor<4>, size: Option<[usize; 2]>) -> Tensor<4> {
+        let upsamplers = self.upsamplers.iter().flatten();
+        upsamplers.fold(x, |x, upsampler| upsampler.forward(x, size))
     }
 }

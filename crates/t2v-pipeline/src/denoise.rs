@@ -1,10 +1,10 @@
 //! The denoising loop, which is that of every pipeline of diffusers, and guidance.
 
 use burn::tensor::{DType, Tensor};
-use t2v_denoiser::{Conditioning, Denoiser};
+use t2v_denoiser::{Conditioning, DeepFeatures, Denoiser};
 use t2v_schedulers::{NoiseSource, Scheduler};
 
-use crate::{PipelineError, family::Family, inpainting::Inpainting, readback};
+use crate::{PipelineError, Speed, family::Family, inpainting::Inpainting, readback, reuse::Reuse};
 
 /// A denoiser with what it is conditioned on.
 pub(crate) struct Guided<'a> {
@@ -15,41 +15,72 @@ pub(crate) struct Guided<'a> {
     pub(crate) scale: f64,
     /// How much of the guided prediction's spread is taken back, 0 to 1.
     pub(crate) rescale: f64,
+    /// Which calls run the whole network.
+    pub(crate) speed: Speed,
 }
 
 impl Guided<'_> {
     /// Guided prediction: away from the negative prompt, by `scale`
-    /// ([Ho and Salimans, 2022](https://arxiv.org/abs/2207.12598)).
+    /// ([Ho and Salimans, 2022](https://arxiv.org/abs/2207.12598)), at call `index` of the schedule.
     ///
-    /// One call of the denoiser on a batch of two. With conditioning of a batch of one there is no guidance.
-    fn predict(&self, clip: Tensor<5>, timestep: f64) -> Tensor<5> {
-        let call = |input| {
-            self.denoiser
-                .forward(input, timestep, self.conditioning)
-                .cast(DType::F32)
-        };
+    /// One call of the denoiser on a batch of two, or where features and guidance are reused, on the prompt's half alone. With
+    /// conditioning of a batch of one there is no guidance.
+    fn predict(&self, clip: Tensor<5>, timestep: f64, index: usize, reuse: &mut Reuse) -> Tensor<5> {
         let input = clip.cast(self.conditioning.dtype());
-        if self.conditioning.batch() == 1 {
-            return call(input);
-        }
-        let halves = call(Tensor::cat(vec![input.clone(), input], 0)).chunk(2, 0);
-        let (negative, positive) = (halves[0].clone(), halves[1].clone());
-        let guided = negative.clone() + (positive.clone() - negative) * self.scale;
-        match self.rescale {
-            0.0 => guided,
-            share => {
-                let spread = |x: &Tensor<5>| {
-                    let [_, channels, frames, height, width] = x.dims();
-                    x.clone()
-                        .reshape([1, channels * frames * height * width])
-                        .var(1)
-                        .sqrt()
-                        .reshape([1, 1, 1, 1, 1])
-                };
-                let brought_back = guided.clone() * (spread(&positive) / spread(&guided));
-                brought_back * share + guided * (1.0 - share)
+        let is_guided = self.conditioning.batch() > 1;
+        match (reuse.begin(index), is_guided) {
+            (true, false) => self.call(input, timestep, self.conditioning, reuse.keep(index)),
+            (true, true) => {
+                let both = Tensor::cat(vec![input.clone(), input], 0);
+                let halves = self
+                    .call(both, timestep, self.conditioning, reuse.keep(index))
+                    .chunk(2, 0);
+                let (negative, positive) = (halves[0].clone(), halves[1].clone());
+                reuse.keep_guidance(index, &positive, &negative);
+                let guided = negative.clone() + (positive.clone() - negative) * self.scale;
+                self.rescaled(guided, &positive)
+            }
+            (false, false) => self.call(input, timestep, self.conditioning, Some(reuse.features(index))),
+            (false, true) => {
+                let conditioning = self.conditioning.last();
+                let positive = self.call(input, timestep, &conditioning, Some(reuse.features(index)));
+                match reuse.guidance(index) {
+                    Some(difference) => self.rescaled(positive.clone() + difference * (self.scale - 1.0), &positive),
+                    None => positive,
+                }
             }
         }
+    }
+
+    fn call(
+        &self,
+        input: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        deep: Option<DeepFeatures<'_>>,
+    ) -> Tensor<5> {
+        let output = match deep {
+            None => self.denoiser.forward(input, timestep, conditioning),
+            Some(deep) => self.denoiser.forward_cached(input, timestep, conditioning, deep),
+        };
+        output.cast(DType::F32)
+    }
+
+    /// With as much of the spread taken back as is wanted.
+    fn rescaled(&self, guided: Tensor<5>, positive: &Tensor<5>) -> Tensor<5> {
+        if self.rescale == 0.0 {
+            return guided;
+        }
+        let spread = |x: &Tensor<5>| {
+            let [_, channels, frames, height, width] = x.dims();
+            x.clone()
+                .reshape([1, channels * frames * height * width])
+                .var(1)
+                .sqrt()
+                .reshape([1, 1, 1, 1, 1])
+        };
+        let brought_back = guided.clone() * (spread(positive) / spread(&guided));
+        brought_back * self.rescale + guided * (1.0 - self.rescale)
     }
 }
 
@@ -57,6 +88,8 @@ impl Guided<'_> {
 pub(crate) struct Call<'a> {
     pub(crate) done: usize,
     pub(crate) total: usize,
+    /// Calls done that ran the whole network.
+    pub(crate) whole: usize,
     /// The newest estimate of the clean latents, [as samples](Family::as_samples), or the latest latents of a scheduler that
     /// estimates none; before the first call there is none.
     pub(crate) clean: Option<&'a Tensor<5>>,
@@ -80,6 +113,7 @@ pub(crate) fn denoise(
     let begin = calls.start;
     let timesteps = scheduler.timesteps()[calls].to_vec();
     let total = timesteps.len();
+    let mut reuse = Reuse::new(model.speed, scheduler.timesteps().len());
     let family = model.family;
     let mut clean = None;
     check_finite(&samples, || "the latents before the first model call".to_owned())?;
@@ -87,10 +121,11 @@ pub(crate) fn denoise(
         on_call(Call {
             done,
             total,
+            whole: reuse.whole_calls(),
             clean: clean.as_ref(),
         })?;
         let input = scheduler.scale_model_input(samples.clone(), noise)?;
-        let output = model.predict(family.as_clip(input), timestep);
+        let output = model.predict(family.as_clip(input), timestep, begin + done, &mut reuse);
         let step = scheduler.step(family.as_samples(output), samples, noise)?;
         samples = step.prev_sample;
         if let Some(inpainting) = inpainting {
@@ -111,6 +146,7 @@ pub(crate) fn denoise(
     on_call(Call {
         done: total,
         total,
+        whole: reuse.whole_calls(),
         clean: clean.as_ref(),
     })?;
     Ok(samples)

@@ -14,7 +14,7 @@
 //!
 //! Everything else is optional: [`ModelRegistry`] for models by name, [`GenerateOptions`] for pictures to start from, progress,
 //! previews and cancelling, [`DeviceName`], [`Dtype`] and the chapter [`devices`] for GPUs, [`Job`] for a generation on a
-//! thread of its own, [`MemoryMode`] where memory is short, [`PromptEnhancer`] for prompts, [`Latents`] to part denoising
+//! thread of its own, [`MemoryMode`] where memory is short, [`Speed`] and the chapter [`speeds`] where time is, [`PromptEnhancer`] for prompts, [`Latents`] to part denoising
 //! from decoding, `webhook` (a feature) to tell others.
 //!
 //! The key decision: this crate composes and decides nothing that a component could. It owns the request, which mirrors
@@ -52,13 +52,18 @@ mod report;
 mod request;
 mod resize;
 mod response;
+mod reuse;
 mod run;
 mod single_file;
+mod speed;
 mod turns;
 mod video;
 
 #[doc = include_str!("../docs/devices.md")]
 pub mod devices {}
+
+#[doc = include_str!("../docs/speed.md")]
+pub mod speeds {}
 
 pub use burn::tensor::Device;
 pub use device::{Backend, DeviceName, Dtype, FoundDevice, Placement, found_devices};
@@ -79,6 +84,7 @@ pub use report::{InitReport, MaskReport, MotionAdapterReport, Report};
 pub use request::{ApiKey, TextToVideoRequest, ValidationError};
 pub use response::{ErrorResponse, Failed, Processing, Success, TextToVideoResponse};
 pub use single_file::open_single_file;
+pub use speed::{ModelCalls, Speed};
 pub use t2v_hub::{Hub, HubModel};
 pub use t2v_media::InitMedia;
 pub use t2v_mp4::{FrameRate, OutputFormat};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{CancelToken, InitMedia, Latents, PipelineError, Preview, Progress, PromptEnhancer};
+use crate::{CancelToken, InitMedia, Latents, PipelineError, Preview, Progress, PromptEnhancer, Speed};
 
 /// A callback on the thread of the generation.
 pub type Callback<'a, T> = Box<dyn FnMut(T) + Send + 'a>;
@@ -28,6 +28,8 @@ pub struct GenerateOptions<'a> {
     pub init: Option<InitMedia>,
     /// Completes the prompt instead of the checkpoint's own table or the built-in one, unless the request says not to.
     pub enhancer: Option<Arc<dyn PromptEnhancer>>,
+    /// How much of the exactness is given for speed, where the request does not say.
+    pub speed: Speed,
     /// Stops the generation.
     pub cancel: CancelToken,
     /// When cancelled: decode the newest estimate, or keep the frames decoded so far, and return those as the video,
@@ -56,6 +58,13 @@ impl<'a> GenerateOptions<'a> {
     #[must_use]
     pub fn with_enhancer(mut self, enhancer: impl PromptEnhancer + 'static) -> Self {
         self.enhancer = Some(Arc::new(enhancer));
+        self
+    }
+
+    /// Sets [`speed`](Self::speed).
+    #[must_use]
+    pub fn with_speed(mut self, speed: Speed) -> Self {
+        self.speed = speed;
         self
     }
 

@@ -85,7 +85,7 @@ impl Passes {
         let mut fresh = report
             .improved_sampling_seed
             .map(|seed| TorchGenerator::new(seed.into()));
-        let mut before = 0;
+        let (mut before, mut whole) = (0, 0);
         for (i, pass) in self.passes.iter().enumerate() {
             if let (Some(free_init), true) = (self.free_init, i > 0) {
                 let noised = scheduler.add_noise_at(samples, initial.clone(), self.last_timestep)?;
@@ -101,6 +101,7 @@ impl Passes {
                 scheduler.set_begin_index(pass.begin);
             }
             let calls = pass.begin..pass.begin + pass.calls;
+            let (whole_before, whole_here) = (whole, &mut whole);
             samples = denoise(
                 &mut *scheduler,
                 calls,
@@ -109,9 +110,11 @@ impl Passes {
                 model,
                 inpainting.as_ref(),
                 |call| {
+                    *whole_here = whole_before + call.whole;
                     on_call(Call {
                         done: before + call.done,
                         total,
+                        whole: *whole_here,
                         clean: call.clean,
                     })
                 },

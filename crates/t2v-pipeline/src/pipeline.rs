@@ -243,7 +243,9 @@ impl Pipeline {
     }
 
     fn plan(&self, request: &TextToVideoRequest, options: &GenerateOptions<'_>) -> Result<Plan, PipelineError> {
-        Plan::new(&self.checkpoint, request, options.init.as_ref(), &self.settings)
+        let mut plan = Plan::new(&self.checkpoint, request, options.init.as_ref(), &self.settings)?;
+        plan.report.speed = request.speed.unwrap_or(options.speed);
+        Ok(plan)
     }
 
     fn take_turn(&self, cancel: &CancelToken) -> Result<ModelTurn<'_>, PipelineError> {

@@ -160,6 +160,7 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
         free_init: request.free_init(),
         improved_sampling_seed: request.free_init().and(request.improved_sampling_seed),
         free_noise: request.free_noise,
+        speed: request.speed.unwrap_or_default(),
         dtype: checkpoint.dtype.to_string(),
         ..Report::default()
     }

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use t2v_mp4::Metadata;
 
 use crate::{
-    Dtype, FreeInit, FreeNoise, InitMedia, LoraReport, PipelineError, TextToVideoRequest, registry::MotionAdapter,
+    Dtype, FreeInit, FreeNoise, InitMedia, LoraReport, ModelCalls, PipelineError, Speed, TextToVideoRequest,
+    registry::MotionAdapter,
 };
 
 /// The values that a generation really used, defaults and the drawn seed included.
@@ -83,6 +84,12 @@ pub struct Report {
     /// The learnt words that the prompts had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub textual_inversions: Vec<String>,
+    /// How much of the exactness was given for speed.
+    #[serde(default, skip_serializing_if = "Speed::is_exact")]
+    pub speed: Speed,
+    /// Calls of the denoiser, and how many of them ran all of it.
+    #[serde(default)]
+    pub model_calls: ModelCalls,
     /// Tokens at the end of the prompt that did not fit the text encoder, or the most chunks of a long prompt.
     pub truncated_tokens: usize,
     /// Whether the generation was cancelled and this is what it had.
@@ -196,6 +203,7 @@ impl Report {
             free_init: self.free_init,
             improved_sampling_seed: self.improved_sampling_seed,
             free_noise: self.free_noise,
+            speed: Some(self.speed).filter(|speed| !speed.is_exact()),
             ..TextToVideoRequest::default()
         };
         let loras = self.loras.iter();

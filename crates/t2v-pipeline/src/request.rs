@@ -9,12 +9,12 @@ use parse::Form;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{FreeInit, FreeNoise};
+use crate::{FreeInit, FreeNoise, Speed};
 pub use validate::ValidationError;
 pub(crate) use validate::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_SIDE, MAX_STEPS};
 
 /// A request, field by field the body of the Stable Diffusion API's `text2video` endpoint, with `num_frames`, `fps`
-/// and `clip_skip` of its later versions, and `prompt_weighting`, `long_prompts` and `vae_tiling` of this crate.
+/// and `clip_skip` of its later versions, and `prompt_weighting`, `long_prompts`, `vae_tiling` and `speed` of this crate.
 ///
 /// What is `None` is the checkpoint's own default. [`from_json`](Self::from_json) takes numbers as numbers or as
 /// strings and switches as `"yes"`, `"no"` or booleans, as the API's clients send them.
@@ -103,6 +103,10 @@ pub struct TextToVideoRequest {
     /// Makes clips in windows of frames, longer ones than the motion modules of AnimateDiff know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_noise: Option<FreeNoise>,
+    /// How much of the exactness is given for speed: `exact`, `balanced` or `fast`. `None`: as the
+    /// [options](crate::GenerateOptions::speed) have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed: Option<Speed>,
 }
 
 /// A key of the API, which `Debug` does not show.
@@ -262,6 +266,13 @@ impl TextToVideoRequest {
     #[must_use]
     pub fn with_free_noise(mut self, free_noise: FreeNoise) -> Self {
         self.free_noise = Some(free_noise);
+        self
+    }
+
+    /// Sets how much of the exactness is given for speed.
+    #[must_use]
+    pub fn with_speed(mut self, speed: Speed) -> Self {
+        self.speed = Some(speed);
         self
     }
 

@@ -9,7 +9,7 @@ use t2v_schedulers::{NoiseSource, Scheduler, SchedulerKind, TorchGenerator};
 use t2v_vae::Posterior;
 
 use crate::{
-    GenerateOptions, InitMedia, Latents, PipelineError, Report, Stage, Video,
+    GenerateOptions, InitMedia, Latents, ModelCalls, PipelineError, Report, Speed, Stage, Video,
     denoise::{Call, Guided, denoise},
     enhance::complete_prompts,
     family::Family,
@@ -232,6 +232,7 @@ impl<'a> Run<'a> {
             conditioning: &conditioning.last(),
             scale: 1.0,
             rescale: 0.0,
+            speed: Speed::Exact,
         };
         let monitor = &mut self.monitor;
         // The way up draws no noise.
@@ -303,25 +304,31 @@ impl<'a> Run<'a> {
         self.monitor.begin_cold(Stage::Denoising, is_cold);
         let checkpoint = Arc::clone(&self.model.checkpoint);
         report.motion_adapter = checkpoint.motion_adapter()?;
+        if !self.model.denoiser()?.reuses_features() {
+            report.speed = Speed::Exact;
+        }
         let guided = Guided {
             family: &*checkpoint.family,
             denoiser: self.model.denoiser()?,
             conditioning,
             scale: report.guidance_scale,
             rescale: report.guidance_rescale,
+            speed: report.speed,
         };
-        let (monitor, mut newest) = (&mut self.monitor, None);
+        let (monitor, mut newest, mut calls) = (&mut self.monitor, None, ModelCalls::default());
         let passes = Passes::plan(&start, report, &checkpoint)?;
         let on_call = |call: Call<'_>| {
             if let Some(projection) = projection {
                 monitor.preview(&call, projection, guided.family)?;
             }
+            (calls.total, calls.whole) = (call.done, call.whole);
             if let Some(clean) = call.clean {
                 newest = Some(clean.clone());
             }
             monitor.advance(call.done, call.total)
         };
         let result = passes.run(start, report, generator, &guided, on_call);
+        report.model_calls = calls;
         self.monitor.end();
         let samples = match (result, newest) {
             (Err(error), Some(estimate)) if self.monitor.keeps(&error) => {

@@ -106,6 +106,7 @@ const PARAMETERS = [
     ["strength", "Strength"],
     ["clip_skip", "Clip skip"],
     ["seed", "Seed"],
+    ["speed", "Speed"],
     ["improved_sampling_seed", "Seed of improved sampling"],
     ["prompt_weighting", "Weighted words"],
     ["long_prompts", "Long prompts"],

@@ -34,6 +34,16 @@ export const GROUPS = [
             { name: "guidance_scale", label: "Guidance", kind: "number", half: true },
             { name: "scheduler", label: "Scheduler", kind: "scheduler" },
             { name: "seed", label: "Seed", kind: "number", empty: "Random" },
+            {
+                name: "speed",
+                label: "Speed",
+                kind: "choice",
+                options: [
+                    ["", "Exact"],
+                    ["balanced", "Balanced: half of the time"],
+                    ["fast", "Fast: a third, frames differ"],
+                ],
+            },
             { name: "lora_model", label: "LoRA", kind: "names", names: "loras" },
             { name: "lora_strength", label: "Strength of the LoRA", kind: "text", hint: "1 if empty; one for each with commas", names: "loras" },
             { name: "embeddings_model", label: "Learnt words", kind: "names", names: "embeddings" },

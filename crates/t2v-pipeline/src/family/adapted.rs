@@ -1,7 +1,7 @@
 //! A network with LoRAs added to its weights, of which another set can take the place.
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Conditioning, Denoiser};
+use t2v_denoiser::{Conditioning, DeepFeatures, Denoiser};
 use t2v_kernels::lay_out;
 use t2v_weights::{AppliedLoras, LoadOptions, LoraSet, LoraTarget, ModuleSnapshot, Network, WeightsError};
 
@@ -58,6 +58,20 @@ pub(crate) trait LoadedDenoiser: Denoiser {
 impl<N: Network + Denoiser> Denoiser for Adapted<N> {
     fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
         self.network.forward(latents, timestep, conditioning)
+    }
+
+    fn reuses_features(&self) -> bool {
+        self.network.reuses_features()
+    }
+
+    fn forward_cached(
+        &self,
+        latents: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        deep: DeepFeatures<'_>,
+    ) -> Tensor<5> {
+        self.network.forward_cached(latents, timestep, conditioning, deep)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A request from JSON, as lenient with types as the API is.
 
+use std::str::FromStr;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -8,7 +10,7 @@ use super::{
     validate::{self, spoken},
 };
 
-const FIELDS: [&str; 29] = [
+const FIELDS: [&str; 30] = [
     "key",
     "model_id",
     "prompt",
@@ -38,6 +40,7 @@ const FIELDS: [&str; 29] = [
     "improved_sampling_seed",
     "free_init",
     "free_noise",
+    "speed",
 ];
 
 /// Fields of the API's later versions that may ask for what is not built, and where they ask for nothing.
@@ -133,6 +136,7 @@ pub(super) fn request(body: &Value, form: Form) -> Result<TextToVideoRequest, Va
         improved_sampling_seed: fields.integer("improved_sampling_seed"),
         free_init: fields.settings("free_init"),
         free_noise: fields.settings("free_noise"),
+        speed: fields.choice("speed"),
     };
     let mut faults = fields.faults;
     faults.merge(validate::faults(&request));
@@ -307,6 +311,19 @@ impl Fields<'_> {
             self.fault(field, "\"yes\" or \"no\"");
         }
         value
+    }
+
+    /// One of several names.
+    fn choice<T: FromStr<Err = String>>(&mut self, field: &str) -> Option<T> {
+        let name = self.string(field)?;
+        match name.parse() {
+            Ok(choice) => Some(choice),
+            Err(error) => {
+                self.faults
+                    .add(field, format!("The {} is not usable: {error}.", spoken(field)));
+                None
+            }
+        }
     }
 
     /// An object of settings that all have defaults.
