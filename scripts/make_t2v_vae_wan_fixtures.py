@@ -1,20 +1,15 @@
 """Golden fixtures of Wan's autoencoder in crates/t2v-vae, from diffusers 0.42.1 and torch 2.13.0.
 
     python scripts/make_t2v_vae_wan_fixtures.py
-
-`wan_keys.json.gz` has all tensors of the real files in the layout of Wan's own code, and what diffusers' model calls each.
 """
 
-import gzip
 import json
 import math
 
 import torch
 from diffusers import AutoencoderKLWan
-from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanAttentionBlock, WanRMS_norm
-from fixtures import CRATES, folder_of, generator, inputs, outputs, weights, write
-from wan_vae_layout import wan_vae
+from fixtures import folder_of, generator, inputs, outputs, weights, write
 
 FOLDER = folder_of("t2v-vae")
 
@@ -30,8 +25,8 @@ WanAttentionBlock.forward = without_cache(WanAttentionBlock.forward)
 def config(z_dim, **others):
     rng = generator(z_dim)
     mean, std = torch.randn(z_dim, generator=rng), 0.5 + 2 * torch.rand(z_dim, generator=rng)
-    rounded = lambda values: [round(float(value), 4) for value in values]
-    return dict(z_dim=z_dim, latents_mean=rounded(mean), latents_std=rounded(std), **others)
+    mean, std = ([round(float(value), 4) for value in values] for values in (mean, std))
+    return dict(z_dim=z_dim, latents_mean=mean, latents_std=std, **others)
 
 
 @torch.no_grad()
@@ -49,7 +44,7 @@ def randomize(vae, seed):
                 value = torch.randn(parameter.shape, generator=rng) / math.sqrt(parameter[0].numel())
             parameter.copy_(value)
     # Frames are clamped to -1..1, which should be the exception.
-    vae.decoder.conv_out.weight.mul_(0.25)
+    vae.decoder.conv_out.weight.mul_(0.6)
     return vae.eval()
 
 
@@ -99,8 +94,6 @@ def write_vae(name, parameters, seed, frames, frame_size, latent_size, tiling=No
 
 
 SMALL = config(3, base_dim=4, dim_mult=[1, 2], num_res_blocks=1, scale_factor_spatial=2)
-HALVED_ONCE = SMALL | dict(temperal_downsample=[True], scale_factor_temporal=2)
-NEVER = SMALL | dict(temperal_downsample=[False], scale_factor_temporal=1)
 TWICE = config(
     4,
     base_dim=4,
@@ -112,18 +105,16 @@ TWICE = config(
 )
 LIKE_2_1 = config(
     3,
-    base_dim=2,
-    decoder_base_dim=4,
-    dim_mult=[1, 2, 4, 4],
+    base_dim=4,
+    dim_mult=[1, 2, 2, 2],
     num_res_blocks=1,
     temperal_downsample=[False, True, True],
     scale_factor_spatial=8,
 )
 LIKE_2_2 = config(
     5,
-    base_dim=2,
-    decoder_base_dim=3,
-    dim_mult=[1, 2, 4, 4],
+    base_dim=3,
+    dim_mult=[1, 2, 2, 2],
     num_res_blocks=1,
     temperal_downsample=[False, True, True],
     is_residual=True,
@@ -135,40 +126,35 @@ LIKE_2_2 = config(
 RESIDUAL = config(
     4,
     base_dim=4,
+    decoder_base_dim=3,
     dim_mult=[1, 2, 2],
     num_res_blocks=2,
     temperal_downsample=[True, True],
     is_residual=True,
     scale_factor_spatial=4,
 )
+TILED_PATCHES = config(
+    4,
+    base_dim=3,
+    dim_mult=[1, 2, 2],
+    num_res_blocks=1,
+    temperal_downsample=[True, True],
+    is_residual=True,
+    in_channels=12,
+    out_channels=12,
+    patch_size=2,
+    scale_factor_spatial=8,
+)
 
-
-def case(model, shapes):
-    """Name, shape and the source's place of every tensor of a model; Wan 2.2 by the rules of diffusers' script for it."""
-    numbered = {key: torch.tensor(float(i)).expand(shape) for i, (key, shape) in enumerate(shapes.items())}
-    converted = convert_wan_vae_to_diffusers(numbered)
-    if model.config.is_residual:
-        converted = {residual_name(key): value for key, value in converted.items()}
-        converted = convert_wan_vae_to_diffusers(converted)
-    wanted = {key: value.shape for key, value in model.state_dict().items()}
-    assert {key: value.shape for key, value in converted.items()} == wanted
-    taken = [[key, list(value.shape), int(value.reshape(-1)[0])] for key, value in converted.items()]
-    assert len({place for _, _, place in taken}) == len(shapes)
-    return {"file": [[key, shape] for key, shape in shapes.items()], "taken": taken}
-
-
-def residual_name(key):
-    for side in ("down", "up"):
-        for outer in (f".{side}samples.", f".{side}_blocks."):
-            head, found, rest = key.partition(outer)
-            if not found:
-                continue
-            level, _, _, name = rest.split(".", 3) if f".{side}samples." in "." + rest else (None, None, None, None)
-            if level is None:
-                continue
-            layer = rest.split(".")[2]
-            part = f"{side}sampler" if "resample" in name or "time_conv" in name else f"resnets.{layer}"
-            for old, new in (("residual.0", "norm1"), ("residual.2", "conv1"), ("residual.3", "norm2"), ("residual.6", "conv2"), ("shortcut", "conv_shortcut")):
-                name = name.replace(old, new)
-            return f"{head}.{side}_blocks.{level}.{part}.{name}"
-    return key
+ALL = [1, 5, 9]
+write_vae("a", SMALL | dict(temperal_downsample=[True], scale_factor_temporal=2), 1, [1, 5], (6, 10), (3, 5))
+write_vae("b", SMALL | dict(temperal_downsample=[False], scale_factor_temporal=1), 2, [1, 5], (10, 6), (5, 3))
+write_vae("twice", TWICE, 3, ALL, (20, 12), (5, 3))
+write_vae("2_1", LIKE_2_1, 4, ALL, (8, 24), (1, 3))
+write_vae("2_2", LIKE_2_2, 5, [1, 9], (32, 16), (2, 1))
+write_vae("residual", RESIDUAL, 6, [5, 9], (20, 12), (3, 5))
+# Tiles of latents: three by three; then of patches, too.
+tiling = {"size": [16, 12], "stride": [12, 8]}
+write_vae("tiled", TWICE | dict(attn_scales=[]), 7, [5], (32, 20), (8, 5), tiling)
+tiling = {"size": [16, 24], "stride": [8, 16]}
+write_vae("tiled_patches", TILED_PATCHES, 8, [5], (24, 48), (3, 6), tiling)
