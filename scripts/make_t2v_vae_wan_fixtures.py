@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanAttentionBlock, WanRMS_norm
 from fixtures import folder_of, generator, inputs, outputs, weights, write
+from taehv_layout import Decoder
 
 FOLDER = folder_of("t2v-vae")
 
@@ -93,6 +94,25 @@ def write_vae(name, parameters, seed, frames, frame_size, latent_size, tiling=No
     assert path.stat().st_size < 300_000
 
 
+@torch.no_grad()
+def write_tiny(name, latent_channels, channels, patch_size, seed):
+    """The small decoder for previews, which diffusers does not have."""
+    rng = generator(seed)
+    decoder = Decoder(latent_channels, channels, patch_size).eval()
+    for parameter in decoder.parameters():
+        uniform = 0.2 * (2 * torch.rand(parameter.shape, generator=rng) - 1)
+        normal = torch.randn(parameter.shape, generator=rng) / math.sqrt(parameter[0].numel())
+        parameter.copy_(uniform if parameter.ndim == 1 else normal)
+    # Frames are clamped to 0..1.
+    decoder.decoder[-1].bias.add_(0.5)
+    latents = 2 * torch.randn(1, latent_channels, 3, 2, 3, generator=rng)
+    decoded = decoder(latents)
+    assert decoded.shape[2] == 9 and 0.1 < float(decoded.std()) and bool((decoded % 1 > 0).float().mean() > 0.7)
+    tensors = weights(decoder) | inputs(latents=latents) | outputs(decoded=2 * decoded - 1)
+    sizes = {"latent_channels": latent_channels, "channels": channels, "patch_size": patch_size}
+    write(FOLDER / f"wan_tiny_{name}.safetensors", tensors, config=sizes)
+
+
 SMALL = config(3, base_dim=4, dim_mult=[1, 2], num_res_blocks=1, scale_factor_spatial=2)
 TWICE = config(
     4,
@@ -158,3 +178,5 @@ tiling = {"size": [16, 12], "stride": [12, 8]}
 write_vae("tiled", TWICE | dict(attn_scales=[]), 7, [5], (32, 20), (8, 5), tiling)
 tiling = {"size": [16, 24], "stride": [8, 16]}
 write_vae("tiled_patches", TILED_PATCHES, 8, [5], (24, 48), (3, 6), tiling)
+write_tiny("a", 4, [8, 6, 4, 5], 1, 9)
+write_tiny("b", 3, [6, 5, 4, 4], 2, 10)

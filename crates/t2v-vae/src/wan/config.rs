@@ -249,28 +249,22 @@ impl AutoencoderKlWanConfig {
 
     /// A shortcut takes means of channels, or repeats them, a whole number of times.
     fn check_shortcuts(&self) -> Result<(), VaeError> {
-        let levels = self.dim_mult.len();
-        let (encoder, decoder) = (self.encoder_dims(), self.decoder_dims());
-        for level in 0..levels {
-            let factor = self.halving(level).map_or(1, Halving::factor);
-            let [from, to] = [encoder[level], encoder[level + 1]];
-            if (from * factor) % to != 0 {
+        let factor = |level| self.halving(level).map_or(1, Halving::factor);
+        for (level, dims) in self.encoder_dims().windows(2).enumerate() {
+            let (from, to) = (dims[0] * factor(level), dims[1]);
+            if from % to != 0 {
                 let reason = format!(
-                    "has {from} channels before and {to} after a resolution of the encoder; with `is_residual` the latter \
-                     must divide {} ({from} times {factor})",
-                    from * factor
+                    "gives a resolution of the encoder {to} channels, which don't divide the {from} that its shortcut makes"
                 );
                 return fault("dim_mult", reason);
             }
         }
-        for level in 0..levels - 1 {
-            let factor = self.halving(levels - 2 - level).map_or(1, Halving::factor);
-            let [from, to] = [decoder[level], decoder[level + 1]];
-            if (to * factor) % from != 0 {
+        let between = self.dim_mult.len() - 1;
+        for (level, dims) in self.decoder_dims().windows(2).enumerate().take(between) {
+            let (from, to) = (dims[0], dims[1] * factor(between - 1 - level));
+            if to % from != 0 {
                 let reason = format!(
-                    "has {from} channels before and {to} after a resolution of the decoder; with `is_residual` the former \
-                     must divide {} ({to} times {factor})",
-                    to * factor
+                    "gives a resolution of the decoder {from} channels, which don't divide the {to} that its shortcut makes"
                 );
                 return fault("dim_mult", reason);
             }

@@ -37,6 +37,7 @@ enum DownLayer {
 
 /// What an entry remembers of a clip.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are a few of them in all")]
 enum DownState {
     Residual(ResidualState),
     Attention,

@@ -20,7 +20,9 @@ mod resample;
 mod residual;
 mod shortcut;
 mod tiling;
+mod tiny;
 
 pub use autoencoder::AutoencoderKlWan;
 pub use config::AutoencoderKlWanConfig;
 pub use tiling::WanTiling;
+pub use tiny::{TinyWanConfig, TinyWanDecoder};
