@@ -1,13 +1,14 @@
 //! Causal convolutions of clips that come frame by frame (`WanCausalConv3d` upstream, with its cache).
 
 use burn::{
+    module::Param,
     nn::{
         PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
     },
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{conv_same, conv2d_turns};
+use t2v_kernels::{conv_same, conv2d, conv2d_turns};
 
 /// Frames that a causal convolution sees: the newest and those before it.
 pub(super) const TAPS: usize = 3;
@@ -36,13 +37,22 @@ impl History {
     /// # Shapes
     /// - x: `[1, in_channels, height, width]` -> `[1, out_channels, height, width]`
     pub(super) fn convolve(&mut self, conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-        let none = || {
-            let zeros = x.zeros_like();
-            [zeros.clone(), zeros]
+        let (out, last) = match self.frames.take() {
+            Some([before, last]) => (conv2d_turns(conv, &[before, last.clone(), x.clone()]), last),
+            None => (conv2d(&of_newest(conv), x.clone()), x.zeros_like()),
         };
-        let [before, last] = self.frames.take().unwrap_or_else(none);
-        let out = conv2d_turns(conv, &[before, last.clone(), x.clone()]);
         self.frames = Some([last, x]);
         out
     }
+}
+
+/// What a convolution over three frames does with the newest: a third of the work where the others are zeros, which for a
+/// clip of one frame is all of it.
+fn of_newest(conv: &Conv2d) -> Conv2d {
+    let weight = conv.weight.val();
+    let [out_channels, all, height, width] = weight.dims();
+    let taps: Tensor<5> = weight.reshape([out_channels, all / TAPS, TAPS, height, width]);
+    let mut newest = conv.clone();
+    newest.weight = Param::from_tensor(taps.slice_dim(2, TAPS - 1..TAPS).squeeze_dim(2));
+    newest
 }
