@@ -4,6 +4,7 @@ use burn::{
     nn::{PaddingConfig2d, conv::Conv2d},
     tensor::Tensor,
 };
+use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::{
@@ -141,7 +142,7 @@ impl Geometry {
     }
 
     /// As one for Winograd's algorithm, if that takes its kernels and is faster.
-    fn plane<'a>(&self, images: &'a [f32], kernels: &'a Kernels) -> Option<Plane<'a>> {
+    fn plane<'a>(&self, images: &'a [&'a [f32]], kernels: &'a Kernels) -> Option<Plane<'a>> {
         let [y, x] = self.axes;
         if [y.kernel, x.kernel, y.stride, x.stride] != [3, 3, 1, 1] {
             return None;
@@ -199,17 +200,35 @@ impl Geometry {
             });
     }
 
-    fn convolve(&self, kernels: &Kernels, images: &[f32]) -> Tensor<4> {
+    /// Convolves one input, or several whose channels take turns.
+    fn convolve(&self, kernels: &Kernels, inputs: &[&[f32]]) -> Tensor<4> {
         let ([height, width], out_channels) = (self.out_size, kernels.out_channels());
         let mut out = scratch(self.batch * out_channels * height * width);
-        if let Some(plane) = self.plane(images, kernels) {
+        if let Some(plane) = self.plane(inputs, kernels) {
             winograd::convolve(&plane, &mut out);
-        } else if self.is_joined() {
+            return tensor(out, [self.batch, out_channels, height, width]);
+        }
+        let mut joined = Scratch::default();
+        let images = match inputs {
+            [images] => images,
+            _ => self.take_turns(inputs, &mut joined),
+        };
+        if self.is_joined() {
             self.multiply_joined(images, kernels, &mut out);
         } else {
             self.multiply_each(images, &kernels.widened(&mut Scratch::default()), &mut out);
         }
         tensor(out, [self.batch, out_channels, height, width])
+    }
+
+    /// The channels of several inputs as those of one.
+    fn take_turns<'a>(&self, inputs: &[&[f32]], joined: &'a mut Scratch) -> &'a [f32] {
+        let joined = joined.at_least(self.batch * self.channels * self.area());
+        joined.par_chunks_mut(self.area()).enumerate().for_each(|(plane, out)| {
+            let from = plane / inputs.len() * out.len();
+            out.copy_from_slice(&inputs[plane % inputs.len()][from..][..out.len()]);
+        });
+        joined
     }
 }
 
@@ -221,7 +240,18 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
     let convolve = |x: Tensor<4>| {
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
         let x = try_into_contiguous(x).ok()?;
-        Some(geometry.convolve(&kernels, elements(&x)))
+        Some(geometry.convolve(&kernels, &[elements(&x)]))
     };
     convolve(x.clone()).ok_or(x)
+}
+
+/// As [`conv2d`], of several inputs of one shape whose channels take turns.
+pub(crate) fn conv2d_turns(conv: &Conv2d, inputs: &[Tensor<4>]) -> Option<Tensor<4>> {
+    let [batch, channels, height, width] = inputs.first()?.dims();
+    let geometry = Geometry::of(conv, [batch, inputs.len() * channels, height, width])?;
+    let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
+    let inputs = inputs.iter().map(|x| try_into_contiguous(x.clone()).ok());
+    let inputs: Vec<FlexTensor> = inputs.collect::<Option<_>>()?;
+    let images: Vec<&[f32]> = inputs.iter().map(elements).collect();
+    Some(geometry.convolve(&kernels, &images))
 }

@@ -12,7 +12,7 @@ use super::{buffer::Scratch, elements, parameter, product::Matrix, weight::Weigh
 use patches::{Axis, Patches};
 
 pub(crate) use clips::conv_time;
-pub(crate) use images::conv2d;
+pub(crate) use images::{conv2d, conv2d_turns};
 
 /// An image of fewer pixels is small: several are multiplied at once.
 const SMALL_IMAGE: usize = 256;
@@ -43,7 +43,7 @@ impl Kernels {
     }
 
     /// With the images that they are convolved with, for Winograd's algorithm.
-    fn layer<'a>(&'a self, images: &'a [f32], channels: usize) -> Layer<'a> {
+    fn layer<'a>(&'a self, images: &'a [&'a [f32]], channels: usize) -> Layer<'a> {
         Layer {
             images,
             channels,

@@ -1,6 +1,8 @@
-//! The autoencoder against diffusers (`scripts/make_t2v_vae_fixtures.py`).
+//! The autoencoders against diffusers (`scripts/make_t2v_vae_fixtures.py`, `make_t2v_vae_wan_fixtures.py`).
 
 #![allow(clippy::unwrap_used)]
+
+mod wan;
 
 use burn::tensor::{DType, Tensor};
 use serde_json::Value;
