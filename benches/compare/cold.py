@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import vectors  # noqa: F401
+
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "assets/tiny-world"
 PROMPT = "a red ball bouncing in a blue sky"

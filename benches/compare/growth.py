@@ -12,6 +12,7 @@ import argparse
 import os
 from pathlib import Path
 
+import vectors  # noqa: F401 (before torch)
 import matplotlib
 import torch
 from diffusers_stages import DiffusersStages

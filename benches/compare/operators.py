@@ -12,6 +12,7 @@ import statistics
 import time
 from pathlib import Path
 
+import vectors  # noqa: F401 (before torch)
 import torch
 from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
 from diffusers.models.transformers.transformer_2d import Transformer2DModel

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
+import vectors  # noqa: F401 (before torch)
 import torch
 from diffusers_stages import DTYPES, DiffusersStages
 
