@@ -5,14 +5,19 @@
 A file with several calls numbers them from the second on: `input.hidden_states`, `input.hidden_states.1`, …
 Networks keep their parameters as f16, and the references are computed with those in f32. `wan_original` has the weights of
 `wan_picture` under the names of Wan's own code, which diffusers' conversion must turn back into the same; and no calls.
+
+`wan_lora_<layout>` are LoRAs for `wan_text`, and `wan_lora` has what diffusers' network gives with each, called as `wan_text`
+is first. They need peft.
 """
 
 import json
 
 import torch
 from diffusers import WanTransformer3DModel
+from diffusers.loaders.lora_pipeline import WanLoraLoaderMixin
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 from fixtures import folder_of, generator, inputs, outputs, randomize, round_to_f16, weights, write
+from safetensors.torch import save_file
 
 FOLDER = folder_of("t2v-denoiser")
 BATCH = 2
@@ -160,6 +165,56 @@ def original(model) -> dict[str, torch.Tensor]:
     return {f"weights.{key}": value.half() for key, value in state.items()}
 
 
+# Layers of the blocks by the names of Wan's own code, with their names in diffusers.
+LORA_LAYERS = [(f"{old}.{letter}", f"{new}.{name}")
+               for old, new in (("self_attn", "attn1"), ("cross_attn", "attn2"))
+               for letter, name in zip("qkvo", ("to_q", "to_k", "to_v", "to_out.0"))]
+LORA_LAYERS += [("ffn.0", "ffn.net.0.proj"), ("ffn.2", "ffn.net.2")]
+# Beside the blocks; diffusers does not read them in musubi-tuner's layout.
+LORA_OTHERS = [("text_embedding.0", "condition_embedder.text_embedder.linear_1"),
+               ("text_embedding.2", "condition_embedder.text_embedder.linear_2"),
+               ("time_embedding.0", "condition_embedder.time_embedder.linear_1"),
+               ("time_embedding.2", "condition_embedder.time_embedder.linear_2"),
+               ("time_projection.1", "condition_embedder.time_proj"),
+               ("head.head", "proj_out")]
+
+
+def lora_files(model, rng) -> dict[str, dict[str, torch.Tensor]]:
+    """The same matrices in each layout, with alphas in the second and third."""
+    files = {"peft": {}, "original": {}, "musubi": {}}
+    layers = [(f"blocks.{block}.{old}", f"blocks.{block}.{new}") for block in range(2) for old, new in LORA_LAYERS]
+    for index, (old, new) in enumerate(layers + LORA_OTHERS):
+        rank = 2 + index % 2
+        rows, columns = model.get_submodule(new).weight.shape
+        down = 0.3 * torch.randn(rank, columns, generator=rng)
+        up = 0.3 * torch.randn(rows, rank, generator=rng)
+        files["peft"] |= {f"transformer.{new}.lora_A.weight": down, f"transformer.{new}.lora_B.weight": up}
+        key = f"diffusion_model.{old}"
+        files["original"] |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up}
+        if old.startswith("blocks."):
+            alpha = torch.tensor(0.5 + index)
+            files["original"][f"{key}.alpha"] = alpha
+            key = f"lora_unet_{old.replace('.', '_')}"
+            files["musubi"] |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.alpha": alpha}
+    return files
+
+
+@torch.no_grad()
+def loras():
+    (name, (parameters, cases)) = next(iter(NETWORKS.items()))
+    results = {}
+    for layout, file in lora_files(network(parameters, 300), generator(7)).items():
+        path = FOLDER / f"{name.replace('text', 'lora')}_{layout}.safetensors"
+        save_file({key: value.contiguous().clone() for key, value in file.items()}, path)
+        model = network(parameters, 300)
+        state = WanLoraLoaderMixin.lora_state_dict(path)
+        model.load_lora_adapter(state)
+        tensors = call(model, float(cases[0][0]), cases[0][1:], None, generator(1300))
+        results |= {layout: tensors["output.sample"]}
+    assert not any(torch.allclose(a, b) for a in results.values() for b in results.values() if a is not b)
+    write(FOLDER / "wan_lora.safetensors", outputs(**results), config={}, call={})
+
+
 def main():
     for seed, (name, (parameters, cases)) in enumerate(NETWORKS.items(), 300):
         model = network(parameters, seed)
@@ -174,3 +229,4 @@ def main():
 
 
 main()
+loras()

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
 use t2v_test_support::Fixture;
-use t2v_weights::{LoadOptions, Network};
+use t2v_weights::{LoadOptions, Lora, LoraSet, LoraTarget, Network};
 
 use super::WanTransformer;
 use crate::{Conditioning, Denoiser};
@@ -142,4 +142,24 @@ fn channels_join_the_latents() {
     let mut conditioning = call.conditioning;
     conditioning.channels = Some(channels);
     assert_same(model.forward(noisy, call.timestep, &conditioning), expected);
+}
+
+#[test]
+fn loras_of_each_layout_are_added_as_diffusers_adds_them() {
+    let device = t2v_test_support::device();
+    let (fixture, expected) = (open("wan_text"), open("wan_lora"));
+    let model = load(&fixture, &device);
+    let call = calls(&fixture, &device).remove(0);
+    for layout in ["peft", "original", "musubi"] {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+        let lora = Lora::open(format!("{folder}/wan_lora_{layout}.safetensors")).unwrap();
+        let (keys, target) = (WanTransformer::key_map(), LoraTarget::Denoiser);
+        let (adapted, applied) = LoraSet::new()
+            .with(lora, 1.0)
+            .apply(&model, &keys, target, DType::F32)
+            .unwrap();
+        assert_eq!(applied.left_out(), Vec::<String>::new(), "{layout}");
+        let output = adapted.forward(call.latents.clone(), call.timestep, &call.conditioning);
+        expected.assert_close(&format!("output.{layout}"), output);
+    }
 }
