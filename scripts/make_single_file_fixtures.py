@@ -12,15 +12,17 @@ import json
 import math
 import os
 import pickle
+import re
 from collections import OrderedDict
 
 import numpy
 import torch
-from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderKLWan, MotionAdapter, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as single_file
 from fixtures import CRATES, folder_of, generator, inputs, outputs, write
 from ldm_layout import OPEN_CLIP, clip, motion_module, open_clip, unet, vae
 from transformers import CLIPTextConfig, CLIPTextModel
+from wan_vae_layout import wan_vae
 
 WIDTHS = [320, 640, 1280, 1280]
 
@@ -90,6 +92,31 @@ def vae_case(widths, layers, sample_size):
     return case | {"config": config}
 
 
+def wan_levels(key):
+    """Wan 2.2's levels, each a list of layers, as diffusers' script for that model has them."""
+    for side, block in (("down", "encoder"), ("up", "decoder")):
+        level = rf"^{block}\.{side}samples\.(\d+)\.{side}samples\.(\d+)\."
+        key = re.sub(level + "(resample|time_conv)", rf"{block}.{side}_blocks.\1.{side}sampler.\3", key)
+        key = re.sub(level, rf"{block}.{side}_blocks.\1.resnets.\2.", key)
+    if "_blocks." in key:
+        layers = {"residual.0": "norm1", "residual.2": "conv1", "residual.3": "norm2", "residual.6": "conv2"}
+        for old, new in layers.items():
+            key = key.replace(f".{old}.", f".{new}.")
+        key = key.replace(".shortcut.", ".conv_shortcut.")
+    return key
+
+
+def wan_vae_case(**config):
+    model = on_meta(lambda: AutoencoderKLWan(**config))
+    config = {key: value for key, value in model.config.items() if not key.startswith("_")}
+    shapes = wan_vae(config | {"decoder_base_dim": config["decoder_base_dim"] or config["base_dim"]})
+    tensors = numbered(shapes)
+    if config["is_residual"]:
+        tensors = {wan_levels(key): value for key, value in tensors.items()}
+    case = expected(model, shapes, single_file.convert_wan_vae_to_diffusers(tensors))
+    return case | {"config": config}
+
+
 def motion_case(positions, middle):
     shapes = motion_module(WIDTHS, 2, positions, middle)
     config = {"motion_max_seq_length": positions, "use_motion_mid_block": middle}
@@ -134,6 +161,17 @@ def real_architectures():
 
     # The second is that of a small model of t2v-pipeline.
     cases = {"vae": vae_case([128, 256, 512, 512], 2, 512), "small": vae_case([8, 8, 16], 1, 32)}
+    cases["wan_2_1"] = wan_vae_case()
+    cases["wan_2_2"] = wan_vae_case(
+        base_dim=160,
+        decoder_base_dim=256,
+        z_dim=48,
+        is_residual=True,
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+        scale_factor_spatial=16,
+    )
     write_keys("t2v-vae", cases)
 
     first = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)

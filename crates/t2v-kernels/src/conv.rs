@@ -75,6 +75,40 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     widened.forward(x)
 }
 
+/// Applies a convolution to several images of one shape whose channels take turns: the first channel of each, then the second
+/// of each, and so on.
+///
+/// A convolution over the frames of a clip is this one: `[out, in, frames, height, width]` kernels, with the two axes after the
+/// first as one, are those of an image that is made of so many frames in turns.
+///
+/// # Shapes
+/// - images: each `[batch, in_channels / images, height, width]`
+/// - output: `[batch, out_channels, ...]`
+///
+/// # Panics
+/// On no images, and on images of other shapes.
+#[must_use]
+pub fn conv2d_turns(conv: &Conv2d, images: &[Tensor<4>]) -> Tensor<4> {
+    let [batch, channels, height, width] = images[0].dims();
+    for image in images {
+        assert_shape("an image that takes turns", image, [batch, channels, height, width]);
+    }
+    let expected = conv.weight.dims()[1] * conv.groups;
+    let (count, all) = (images.len(), images.len() * channels);
+    assert!(
+        all == expected,
+        "{count} images in turns have {all} channels, not {expected}"
+    );
+    #[cfg(feature = "cpu-operators")]
+    if let Some(out) = crate::flex::conv2d_turns(conv, images) {
+        return out;
+    }
+    // Channels last, as the convolutions of a GPU want them.
+    let last = images.iter().map(|image| image.clone().permute([0, 2, 3, 1]));
+    let turns: Tensor<5> = Tensor::stack(last.collect(), 4);
+    conv2d(conv, turns.reshape([batch, height, width, all]).permute([0, 3, 1, 2]))
+}
+
 /// Applies a [`conv3x1x1`] along the frames of each clip.
 ///
 /// # Shapes

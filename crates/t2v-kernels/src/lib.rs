@@ -69,12 +69,12 @@ pub fn is_cpu(device: &Device) -> bool {
 pub use activation::{Activation, geglu};
 pub use arithmetic::{add, add_to_channels};
 pub use attention::{MultiHead, attention, attention_frames};
-pub use conv::{conv_same, conv_time, conv1x1, conv2d, conv3x1x1, conv3x3};
+pub use conv::{conv_same, conv_time, conv1x1, conv2d, conv2d_turns, conv3x1x1, conv3x3};
 pub use frames::{merge_frames, split_frames};
 pub use layout::lay_out;
 pub use linear::{dtype, feed_forward, linear, project, project_add, project_add_image};
 pub use modulation::{add_gated, modulated_norm};
-pub use norm::{LayerNorm, group_norm, group_norm_frames};
+pub use norm::{ChannelRmsNorm, LayerNorm, group_norm, group_norm_frames};
 pub use resample::{Downsample2d, Upsample2d, cat_channels, upsample_nearest};
 pub use resnet_block::{ResnetBlock2d, ResnetBlock2dConfig};
 pub use rms_norm::RmsNorm;

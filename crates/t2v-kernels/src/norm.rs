@@ -1,5 +1,6 @@
-//! Group normalisation ([Wu and He, 2018](https://arxiv.org/abs/1803.08494)), with the activation that follows it, and
-//! layer normalisation ([Ba et al., 2016](https://arxiv.org/abs/1607.06450)).
+//! Group normalisation ([Wu and He, 2018](https://arxiv.org/abs/1803.08494)), with the activation that follows it,
+//! layer normalisation ([Ba et al., 2016](https://arxiv.org/abs/1607.06450)) and root mean square normalisation over channels
+//! ([Zhang and Sennrich, 2019](https://arxiv.org/abs/1910.07467)).
 
 use burn::{
     module::{Initializer, Module, Param},
@@ -114,5 +115,57 @@ impl LayerNorm {
         let dtype = x.dtype();
         let [gamma, beta] = [&self.gamma, &self.beta].map(|values| values.val().cast(DType::F32));
         module::layer_norm(x.cast(DType::F32), gamma, Some(beta), self.epsilon).cast(dtype)
+    }
+}
+
+/// Below this length the channels of a pixel are not scaled up any more, as in torch's `normalize`.
+pub(crate) const LEAST_LENGTH: f32 = 1e-12;
+
+/// Divides each pixel of images by the root of the mean of its channels' squares, then activates.
+#[derive(Module, Debug)]
+pub struct ChannelRmsNorm {
+    pub(crate) gamma: Param<Tensor<1>>,
+}
+
+impl ChannelRmsNorm {
+    /// A layer for images of so many channels.
+    #[must_use]
+    pub fn new(channels: usize, device: &Device) -> Self {
+        Self {
+            gamma: Initializer::Ones.init([channels], device),
+        }
+    }
+
+    /// # Shapes
+    /// - x: `[batch, channels, height, width]`, unchanged
+    ///
+    /// # Panics
+    /// On images of another number of channels.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>, activation: Option<Activation>) -> Tensor<4> {
+        let [batch, _, height, width] = x.dims();
+        let [channels] = self.gamma.dims();
+        let expected = [batch, channels, height, width];
+        assert_shape("the input of a normalisation over channels", &x, expected);
+        #[cfg(feature = "cpu-operators")]
+        let x = match crate::flex::channel_rms_norm(self, x, activation) {
+            Ok(out) => return out,
+            Err(x) => x,
+        };
+        self.normalise(x, activation)
+    }
+
+    /// In f32 and with channels last, for the reasons of group normalisation.
+    fn normalise(&self, x: Tensor<4>, activation: Option<Activation>) -> Tensor<4> {
+        let ([channels], dtype) = (self.gamma.dims(), x.dtype());
+        let x = x.permute([0, 2, 3, 1]);
+        let wide = || x.clone().cast(DType::F32);
+        let length = wide().square().sum_dim(3).sqrt().clamp_min(LEAST_LENGTH);
+        let gamma = self.gamma.val().cast(DType::F32) * (channels as f64).sqrt();
+        let mut normed = wide() / length * gamma.reshape([1, 1, 1, channels]);
+        if let Some(activation) = activation {
+            normed = activation.forward(normed);
+        }
+        normed.cast(dtype).permute([0, 3, 1, 2])
     }
 }

@@ -89,6 +89,6 @@ impl AutoencoderKl {
 }
 
 /// One frame of a clip of a batch of one: `[1, channels, height, width]`.
-fn image(clip: &Tensor<5>, frame: usize) -> Tensor<4> {
+pub(crate) fn image(clip: &Tensor<5>, frame: usize) -> Tensor<4> {
     clip.clone().slice_dim(2, frame..frame + 1).squeeze_dim(2)
 }

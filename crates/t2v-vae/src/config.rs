@@ -4,7 +4,7 @@ use serde::Deserialize;
 use t2v_kernels::Activation;
 use t2v_weights::{Component, SampleSize, size_fault};
 
-use crate::{Tiling, VaeError};
+use crate::{Tiling, VaeError, error::fault};
 
 /// Far above any model's.
 const MAX_CHANNELS: usize = 1 << 16;
@@ -172,11 +172,6 @@ impl AutoencoderKlConfig {
         }
         Ok(())
     }
-}
-
-fn fault(key: &'static str, reason: impl Into<String>) -> Result<(), VaeError> {
-    let reason = reason.into();
-    Err(VaeError::Config { key, reason })
 }
 
 #[cfg(test)]

@@ -16,3 +16,9 @@ pub enum VaeError {
     #[error(transparent)]
     Weights(#[from] t2v_weights::WeightsError),
 }
+
+/// The error of a key's value.
+pub(crate) fn fault(key: &'static str, reason: impl Into<String>) -> Result<(), VaeError> {
+    let reason = reason.into();
+    Err(VaeError::Config { key, reason })
+}

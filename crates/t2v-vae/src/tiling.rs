@@ -26,49 +26,78 @@ impl Tiling {
 
     /// Decodes tile by tile.
     pub(crate) fn decode(self, latents: Tensor<4>, decode: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
-        blend_tiles(latents, self.latent_size, self.sample_size, decode)
+        Tiles::square(self.latent_size, self.sample_size).run(latents, decode)
     }
 
     /// Encodes tile by tile.
     pub(crate) fn encode(self, frames: Tensor<4>, encode: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
-        blend_tiles(frames, self.sample_size, self.latent_size, encode)
+        Tiles::square(self.sample_size, self.latent_size).run(frames, encode)
     }
 }
 
-/// Runs `f` on tiles of side `tile_in` that overlap by a quarter; its results, of side `tile_out`, are blended.
-fn blend_tiles(x: Tensor<4>, tile_in: usize, tile_out: usize, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
-    let [_, _, height, width] = x.dims();
-    let stride = ((tile_in as f64 * (1.0 - OVERLAP)) as usize).max(1);
-    let blend = (tile_out as f64 * OVERLAP) as usize;
-    let keep = tile_out - blend;
-    let tile = |top: usize, left: usize| {
-        let (bottom, right) = ((top + tile_in).min(height), (left + tile_in).min(width));
-        f(x.clone().slice_dim(2, top..bottom).slice_dim(3, left..right))
-    };
-    let mut above: Vec<Tensor<4>> = Vec::new();
-    let mut rows = Vec::new();
-    for top in (0..height).step_by(stride) {
-        let mut row: Vec<Tensor<4>> = Vec::new();
-        for (column, left) in (0..width).step_by(stride).enumerate() {
-            let mut current = tile(top, left);
-            if let Some(upper) = above.get(column) {
-                current = blend_edge(upper.clone(), current, 2, blend);
-            }
-            if let Some(before) = row.last() {
-                current = blend_edge(before.clone(), current, 3, blend);
-            }
-            row.push(current);
+/// Tiles of images, each by height and width, and what becomes of their results.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tiles {
+    /// Sides of a tile.
+    pub(crate) size: [usize; 2],
+    /// From one tile to the next.
+    pub(crate) stride: [usize; 2],
+    /// Lines of a result that fade over from the one before.
+    pub(crate) blend: [usize; 2],
+    /// Lines of a result that are kept; the next one has the others.
+    pub(crate) keep: [usize; 2],
+}
+
+impl Tiles {
+    /// Tiles of side `tile_in` that overlap by a quarter, with results of side `tile_out`.
+    fn square(tile_in: usize, tile_out: usize) -> Self {
+        let stride = ((tile_in as f64 * (1.0 - OVERLAP)) as usize).max(1);
+        let blend = (tile_out as f64 * OVERLAP) as usize;
+        Self {
+            size: [tile_in; 2],
+            stride: [stride; 2],
+            blend: [blend; 2],
+            keep: [tile_out - blend; 2],
         }
-        let kept = row.iter().map(|tile| crop(tile.clone(), keep)).collect();
-        rows.push(Tensor::cat(kept, 3));
-        above = row;
     }
-    Tensor::cat(rows, 2)
+
+    /// Runs `f` on each tile and blends the results, which may be another number of images.
+    ///
+    /// # Shapes
+    /// - x: `[images, channels, height, width]`
+    pub(crate) fn run(&self, x: Tensor<4>, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+        let [_, _, height, width] = x.dims();
+        let tile = |top: usize, left: usize| {
+            let (bottom, right) = ((top + self.size[0]).min(height), (left + self.size[1]).min(width));
+            f(x.clone().slice_dim(2, top..bottom).slice_dim(3, left..right))
+        };
+        let mut above: Vec<Tensor<4>> = Vec::new();
+        let mut rows = Vec::new();
+        for top in (0..height).step_by(self.stride[0]) {
+            let mut row: Vec<Tensor<4>> = Vec::new();
+            for (column, left) in (0..width).step_by(self.stride[1]).enumerate() {
+                let mut current = tile(top, left);
+                if let Some(upper) = above.get(column) {
+                    current = blend_edge(upper.clone(), current, 2, self.blend[0]);
+                }
+                if let Some(before) = row.last() {
+                    current = blend_edge(before.clone(), current, 3, self.blend[1]);
+                }
+                row.push(current);
+            }
+            let kept = row.iter().map(|tile| crop(tile.clone(), self.keep)).collect();
+            rows.push(Tensor::cat(kept, 3));
+            above = row;
+        }
+        Tensor::cat(rows, 2)
+    }
 }
 
-fn crop(tile: Tensor<4>, keep: usize) -> Tensor<4> {
+/// At most this height and width, from the upper left.
+pub(crate) fn crop(tile: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [_, _, height, width] = tile.dims();
-    tile.slice_dim(2, 0..keep.min(height)).slice_dim(3, 0..keep.min(width))
+    tile.slice_dim(2, 0..size[0].min(height))
+        .slice_dim(3, 0..size[1].min(width))
 }
 
 /// The first `extent` lines of `b` along `dim` fade over from the last ones of `a`.

@@ -150,10 +150,23 @@ impl Weights {
         let Tensors { tensors, sources } = self.tensors(floats)?;
         let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
         let (tensors, renamed) = remapper.remap(tensors);
-        let result = module.apply(tensors, None, Some(Box::new(TorchModules { floats })), false);
+        // A list of layers of several kinds is a list of an enum's values; keys don't say which.
+        let skip_enum_variants = true;
+        let result = module.apply(
+            tensors,
+            None,
+            Some(Box::new(TorchModules { floats })),
+            skip_enum_variants,
+        );
         let unused = self.unused(&result, keys, &[&renamed, &sources])?;
         let optional = self.matcher(&keys.optional)?;
-        let missing = result.missing.iter().map(|(path, _)| torch_name(path));
+        let missing = result
+            .missing
+            .iter()
+            .map(|(path, modules)| match modules.ends_with("ChannelRmsNorm") {
+                true => path.clone(),
+                false => torch_name(path),
+            });
         self.check(&result, missing.filter(|path| !optional(path)).collect(), unused)
     }
 
@@ -236,8 +249,14 @@ impl ModuleAdapter for TorchModules {
         let wanted = self
             .floats
             .of_module(tensor.dtype, &tensor.shape, context.module_type());
-        let is_linear = context.module_type().is_some_and(|name| name.ends_with("Linear"));
-        cast_to(if is_linear { as_matrix(tensor) } else { tensor }, wanted)
+        let is_of = |kind| context.module_type().is_some_and(|name| name.ends_with(kind));
+        let tensor = match () {
+            () if is_of("Linear") => as_matrix(tensor),
+            () if is_of("Conv2d") => as_kernels_of_images(tensor),
+            () if is_of("ChannelRmsNorm") => as_vector(tensor),
+            () => tensor,
+        };
+        cast_to(tensor, wanted)
     }
 
     fn get_alternative_param_name(&self, name: &str, module: &str) -> Option<String> {
@@ -256,6 +275,22 @@ fn as_matrix(mut tensor: DeferredTensor) -> DeferredTensor {
         [out, width, 1, 1] => tensor.shape = [out, width].into(),
         [out, channels, time, height, width] => tensor.shape = [out, channels * time * height * width].into(),
         _ => {}
+    }
+    tensor
+}
+
+/// A convolution over the frames of a clip is one over images of their channels in turns (`conv2d_turns` in `t2v-kernels`).
+fn as_kernels_of_images(mut tensor: DeferredTensor) -> DeferredTensor {
+    if let [out, channels, frames, height, width] = *tensor.shape.as_slice() {
+        tensor.shape = [out, channels * frames, height, width].into();
+    }
+    tensor
+}
+
+/// Checkpoints have a value a channel in the shape of an image or a clip.
+fn as_vector(mut tensor: DeferredTensor) -> DeferredTensor {
+    if let [channels, 1, 1] | [channels, 1, 1, 1] = *tensor.shape.as_slice() {
+        tensor.shape = [channels].into();
     }
     tensor
 }

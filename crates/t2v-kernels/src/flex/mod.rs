@@ -25,11 +25,11 @@ use rayon::prelude::*;
 use rten_simd::ops::BitOps;
 
 pub(crate) use attention::attention;
-pub(crate) use convolution::{conv_time, conv2d};
+pub(crate) use convolution::{conv_time, conv2d, conv2d_turns};
 pub(crate) use elementwise::{activate, add, add_to_channels, geglu};
 pub(crate) use frame_attention::attention_frames;
 pub(crate) use matrix::{feed_forward, linear, linear_add, linear_to_image};
-pub(crate) use normalisation::{group_norm, layer_norm};
+pub(crate) use normalisation::{channel_rms_norm, group_norm, layer_norm};
 pub(crate) use resample::{cat_channels, upsample_2x};
 
 use crate::settings::settings;

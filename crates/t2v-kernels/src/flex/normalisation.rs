@@ -1,12 +1,15 @@
-//! Group normalisation with the activation after it, and layer normalisation.
+//! Group normalisation and normalisation over channels, with the activation after them, and layer normalisation.
 
 use burn::{nn::GroupNorm, tensor::Tensor};
 use rayon::prelude::*;
-use rten_simd::SimdOp;
+use rten_simd::{Isa, SimdOp};
 use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
 
-use super::{CHUNK, elements, elementwise::activate_slice, into_elements, parameter, tensor, try_into_contiguous};
-use crate::{Activation, LayerNorm};
+use super::{
+    CHUNK, buffer::Scratch, elements, elementwise::activate_slice, into_elements, parameter, scratch, tensor,
+    try_into_contiguous,
+};
+use crate::{Activation, ChannelRmsNorm, LayerNorm, norm::LEAST_LENGTH};
 
 /// Elements whose sum is taken in f32 before it is added up in f64.
 const PARTIAL_SUM: usize = 4096;
@@ -94,4 +97,103 @@ pub(crate) fn layer_norm(norm: &LayerNorm, x: Tensor<3>) -> Result<Tensor<3>, Te
             Normalize::new_mut(token, options).dispatch();
         });
     Ok(tensor(values, shape))
+}
+
+/// Pixels whose sums over the channels stay in the cache.
+const PIXELS: usize = 1 << 11;
+
+/// Normalises each pixel of `[batch, channels, height, width]` over its channels.
+pub(crate) fn channel_rms_norm(
+    norm: &ChannelRmsNorm,
+    x: Tensor<4>,
+    activation: Option<Activation>,
+) -> Result<Tensor<4>, Tensor<4>> {
+    let shape = x.dims();
+    let [batch, channels, height, width] = shape;
+    let area = height * width;
+    let Some(gamma) = parameter(norm.gamma.val()) else {
+        return Err(x);
+    };
+    let x = try_into_contiguous(x)?;
+    let (gamma, values) = (elements(&gamma), elements(&x));
+    let mut scales = Scratch::new(batch * area);
+    for (image, scales) in values.chunks(channels * area).zip(scales.chunks_mut(area)) {
+        scales.par_chunks_mut(PIXELS).enumerate().for_each(|(index, scales)| {
+            let first = index * PIXELS;
+            PixelScales {
+                image,
+                area,
+                first,
+                scales,
+            }
+            .dispatch();
+        });
+    }
+    let mut out = scratch(values.len());
+    out.par_chunks_mut(area).enumerate().for_each(|(plane, out)| {
+        let scales = &scales[plane / channels * area..][..area];
+        let values = &values[plane * area..][..area];
+        let parts = values.chunks(PIXELS).zip(scales.chunks(PIXELS));
+        for (out, (values, scales)) in out.chunks_mut(PIXELS).zip(parts) {
+            let gamma = gamma[plane % channels];
+            Scaled {
+                values,
+                scales,
+                gamma,
+                out: &mut *out,
+            }
+            .dispatch();
+            if let Some(activation) = activation {
+                activate_slice(activation, out);
+            }
+        }
+    });
+    Ok(tensor(out, shape))
+}
+
+/// Writes what pixels of an image, the `first` and those after it, are to be multiplied with.
+struct PixelScales<'a> {
+    /// `[channels, area]`
+    image: &'a [f32],
+    area: usize,
+    first: usize,
+    scales: &'a mut [f32],
+}
+
+impl SimdOp for PixelScales<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        self.scales.fill(0.0);
+        for plane in self.image.chunks_exact(self.area) {
+            let values = &plane[self.first..][..self.scales.len()];
+            for (sum, value) in self.scales.iter_mut().zip(values) {
+                *sum += value * value;
+            }
+        }
+        let root = ((self.image.len() / self.area) as f32).sqrt();
+        for scale in self.scales.iter_mut() {
+            *scale = root / scale.sqrt().max(LEAST_LENGTH);
+        }
+    }
+}
+
+/// Writes the products of values, their scales and one factor.
+struct Scaled<'a> {
+    values: &'a [f32],
+    scales: &'a [f32],
+    gamma: f32,
+    out: &'a mut [f32],
+}
+
+impl SimdOp for Scaled<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        for (out, (value, scale)) in self.out.iter_mut().zip(self.values.iter().zip(self.scales)) {
+            *out = value * scale * self.gamma;
+        }
+    }
 }

@@ -10,7 +10,7 @@ use burn::{
 };
 
 use super::product::{Bias, Matrix, RightSide, Target};
-use crate::{Activation, LayerNorm, MultiHead, linear, merge_frames, split_frames};
+use crate::{Activation, ChannelRmsNorm, LayerNorm, MultiHead, linear, merge_frames, split_frames};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.3, 1.5), &Device::flex())
@@ -403,4 +403,59 @@ fn doubling() {
     let x = random([2, 3, 5, 7]);
     let wide = x.clone().reshape([2, 3, 5, 1, 7, 1]).expand([2, 3, 5, 2, 7, 2]);
     assert_same(super::upsample_2x(x), wide.reshape([2, 3, 10, 14]));
+}
+
+#[test]
+fn norms_over_channels() {
+    for shape in [[1, 5, 3, 7], [2, 24, 67, 41], [3, 96, 8, 8]] {
+        let norm = ChannelRmsNorm {
+            gamma: Param::from_tensor(random([shape[1]])),
+        };
+        // A pixel of zeros stays one.
+        let mask = Tensor::<4>::random(
+            [shape[0], 1, shape[2], shape[3]],
+            Distribution::Bernoulli(0.8),
+            &Device::flex(),
+        );
+        let x = random(shape) * mask;
+        let length = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+        let gamma = norm.gamma.val().reshape([1, shape[1] as i32, 1, 1]) * (shape[1] as f64).sqrt();
+        let expected = x.clone() / length * gamma;
+        assert_same(super::channel_rms_norm(&norm, x.clone(), None), expected.clone());
+        let activated = activation::silu(expected);
+        assert_same(
+            super::channel_rms_norm(&norm, x.clone(), Some(Activation::Silu)),
+            activated.clone(),
+        );
+        let last = x.permute([0, 2, 3, 1]).mul_scalar(1.0).permute([0, 3, 1, 2]);
+        assert_same(super::channel_rms_norm(&norm, last, Some(Activation::Silu)), activated);
+    }
+}
+
+#[test]
+fn convolutions_of_images_in_turns() {
+    // By Winograd's algorithm, by patches of joined and of single images, and by pixels; the frames lie in one tensor.
+    for (batch, channels, kernel, size) in [
+        (1, 32, 3, [21, 18]),
+        (2, 24, 3, [9, 30]),
+        (3, 4, 3, [4, 5]),
+        (1, 7, 3, [12, 9]),
+        (2, 6, 1, [9, 7]),
+    ] {
+        let mut conv = Conv2dConfig::new([3 * channels, 10], [kernel, kernel])
+            .with_padding(PaddingConfig2d::Explicit(
+                kernel / 2,
+                kernel / 2,
+                kernel / 2,
+                kernel / 2,
+            ))
+            .init(&Device::flex());
+        conv.weight = Param::from_tensor(random([10, 3 * channels, kernel, kernel]) * 0.1);
+        let frames = random([5 * batch, channels, size[0], size[1]]);
+        let from = |first: usize| frames.clone().slice_dim(0, first * batch..(first + 1) * batch);
+        let images = [from(0), from(3), from(1)];
+        let turns: Tensor<5> = Tensor::stack(images.to_vec(), 2);
+        let expected = conv.forward(turns.reshape([batch, 3 * channels, size[0], size[1]]));
+        assert_within(5e-5, super::conv2d_turns(&conv, &images).ok_or(()), expected);
+    }
 }

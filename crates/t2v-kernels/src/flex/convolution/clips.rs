@@ -62,12 +62,12 @@ impl Clips {
     }
 
     /// As one for Winograd's algorithm, if that takes its kernels and is faster.
-    fn time<'a>(&self, images: &'a [f32], kernels: &'a Kernels) -> Option<Time<'a>> {
+    fn time<'a>(&self, clips: &'a [&'a [f32]], kernels: &'a Kernels) -> Option<Time<'a>> {
         if self.axes[0].kernel != 3 {
             return None;
         }
         let time = Time {
-            layer: kernels.layer(images, self.channels),
+            layer: kernels.layer(clips, self.channels),
             clips: self.clips,
             frames: self.frames,
             area: self.area,
@@ -107,7 +107,7 @@ impl Clips {
     /// Writes `[batch * frames, out_channels, height, width]`.
     fn convolve(&self, kernels: &Kernels, clips: &[f32]) -> Option<Vec<f32>> {
         let mut out = scratch(self.clips * self.frames * kernels.out_channels() * self.area);
-        if let Some(time) = self.time(clips, kernels) {
+        if let Some(time) = self.time(&[clips], kernels) {
             winograd::convolve(&time, &mut out);
         } else {
             let mut room = Scratch::default();

@@ -4,6 +4,7 @@ use burn::{
     nn::{PaddingConfig2d, conv::Conv2d},
     tensor::Tensor,
 };
+use burn_flex::FlexTensor;
 use rayon::prelude::*;
 use rten_gemm::{GemmExecutor, GemmInputB};
 
@@ -146,7 +147,7 @@ impl Geometry {
     }
 
     /// As one for Winograd's algorithm, if that takes its kernels and is faster.
-    fn plane<'a>(&self, images: &'a [f32], kernels: &'a Kernels) -> Option<Plane<'a>> {
+    fn plane<'a>(&self, images: &'a [&'a [f32]], kernels: &'a Kernels) -> Option<Plane<'a>> {
         let [y, x] = self.axes;
         if [y.kernel, x.kernel, y.stride, x.stride] != [3, 3, 1, 1] {
             return None;
@@ -200,20 +201,35 @@ impl Geometry {
             })
     }
 
-    fn convolve(&self, kernels: &Kernels, images: &[f32]) -> Option<Tensor<4>> {
+    /// Convolves one input, or several whose channels take turns.
+    fn convolve(&self, kernels: &Kernels, images: &[&[f32]]) -> Option<Tensor<4>> {
         let ([height, width], out_channels) = (self.out_size, kernels.out_channels());
         let mut out = scratch(self.batch * out_channels * height * width);
         if let Some(plane) = self.plane(images, kernels) {
             winograd::convolve(&plane, &mut out);
         } else {
-            let mut room = Scratch::default();
+            let (mut room, mut joined) = <(Scratch, Scratch)>::default();
             let kernels = kernels.widened(&mut room)?;
+            let images = match images {
+                [images] => images,
+                _ => self.take_turns(images, &mut joined),
+            };
             match self.is_joined() {
                 true => self.multiply_joined(images, &kernels, &mut out)?,
                 false => self.multiply_each(images, &kernels, &mut out)?,
             }
         }
         Some(tensor(out, [self.batch, out_channels, height, width]))
+    }
+
+    /// The channels of several inputs as those of one.
+    fn take_turns<'a>(&self, inputs: &[&[f32]], joined: &'a mut Scratch) -> &'a [f32] {
+        let joined = joined.at_least(self.batch * self.channels * self.area());
+        joined.par_chunks_mut(self.area()).enumerate().for_each(|(plane, out)| {
+            let from = plane / inputs.len() * out.len();
+            out.copy_from_slice(&inputs[plane % inputs.len()][from..][..out.len()]);
+        });
+        joined
     }
 }
 
@@ -225,7 +241,18 @@ pub(crate) fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>
     let convolve = |x: Tensor<4>| {
         let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
         let x = try_into_contiguous(x).ok()?;
-        geometry.convolve(&kernels, elements(&x))
+        geometry.convolve(&kernels, &[elements(&x)])
     };
     convolve(x.clone()).ok_or(x)
+}
+
+/// As [`conv2d`], of several inputs of one shape whose channels take turns.
+pub(crate) fn conv2d_turns(conv: &Conv2d, inputs: &[Tensor<4>]) -> Option<Tensor<4>> {
+    let [batch, channels, height, width] = inputs.first()?.dims();
+    let geometry = Geometry::of(conv, [batch, inputs.len() * channels, height, width])?;
+    let kernels = Kernels::new(&conv.weight, conv.bias.as_ref())?;
+    let inputs = inputs.iter().map(|x| try_into_contiguous(x.clone()).ok());
+    let inputs: Vec<FlexTensor> = inputs.collect::<Option<_>>()?;
+    let images: Vec<&[f32]> = inputs.iter().map(elements).collect();
+    geometry.convolve(&kernels, &images)
 }

@@ -12,7 +12,7 @@ use rten_tensor::{Matrix, MatrixLayout, NdTensorView};
 use super::{buffer::Scratch, elements, parameter, weight::Weight, winograd::Layer};
 
 pub(crate) use clips::conv_time;
-pub(crate) use images::conv2d;
+pub(crate) use images::{conv2d, conv2d_turns};
 
 /// An image of fewer pixels is small: several are multiplied at once, since alone they don't fill a tile of the product.
 const SMALL_IMAGE: usize = 32;
@@ -111,7 +111,7 @@ impl Kernels {
     }
 
     /// With the images that they are convolved with, for Winograd's algorithm.
-    fn layer<'a>(&'a self, images: &'a [f32], channels: usize) -> Layer<'a> {
+    fn layer<'a>(&'a self, images: &'a [&'a [f32]], channels: usize) -> Layer<'a> {
         Layer {
             images,
             channels,

@@ -45,12 +45,22 @@ const KERNELS: usize = 1 << 24;
 
 /// Images and what they are convolved with.
 pub(super) struct Layer<'a> {
-    pub(super) images: &'a [f32],
-    /// Channels of the input.
+    /// One input, or several whose channels take turns: the first channel of each, then the second of each.
+    pub(super) images: &'a [&'a [f32]],
+    /// Channels of all inputs together.
     pub(super) channels: usize,
     /// A row for each output channel.
     pub(super) weight: &'a Weight,
     pub(super) bias: Option<&'a [f32]>,
+}
+
+impl Layer<'_> {
+    /// A channel of an image, from its first pixel to the last of `area`.
+    fn plane(&self, image: usize, channel: usize, area: usize) -> &[f32] {
+        let inputs = self.images.len();
+        let plane = image * (self.channels / inputs) + channel / inputs;
+        &self.images[channel % inputs][plane * area..][..area]
+    }
 }
 
 /// A convolution cut into strips of tiles that lie beside each other.

@@ -75,7 +75,7 @@ impl Strips for Plane<'_> {
             let together = together.min(count - first);
             for index in 0..together {
                 let strip = strips.start + first + index;
-                let image = &self.layer.images[(strip / rows * self.layer.channels + channel) * height * width..];
+                let image = self.layer.plane(strip / rows, channel, height * width);
                 for (y, places) in places.chunks_exact_mut(POINTS * room).enumerate() {
                     let row = (strip % rows * OUT + y).checked_sub(top).filter(|&y| y < height);
                     match row {

@@ -55,8 +55,7 @@ impl Strips for Time<'_> {
             let frames: [&[f32]; POINTS] = std::array::from_fn(|point| {
                 let frame = (tile * OUT + point).checked_sub(1).filter(|&frame| frame < self.frames);
                 frame.map_or(&[][..], |frame| {
-                    let plane = (clip * self.frames + frame) * self.layer.channels + channel;
-                    &self.layer.images[plane * self.area..][..self.area]
+                    self.layer.plane(clip * self.frames + frame, channel, self.area)
                 })
             });
             for pixel in (0..self.area).step_by(ops.len()) {
