@@ -58,21 +58,21 @@ RUN = dict(
     scheduler_overrides={},
     num_inference_steps=4,
     guidance_scale=5.0,
-    width=48,
-    height=32,
+    width=32,
+    height=16,
     num_frames=5,
 )
 RUNS = [
     dict(),
-    dict(negative_prompt="low quality, blurry", seed=42, num_frames=9, height=48, width=16),
+    dict(negative_prompt="low quality, blurry", seed=42, num_frames=9, height=32, width=16),
     dict(scheduler=EULER, scheduler_overrides={"shift": 3.0}, seed=7, num_inference_steps=5),
     dict(guidance_scale=1.0, num_frames=1, seed=4294967295, prompt="tom &amp;amp; jerry\n  at   &quot;home&quot;"),
     dict(scheduler=DPM, seed=3, prompt="ﬁne Ｗｏｒｄｓ", num_inference_steps=6),
     dict(prompt="a very long prompt " * 60, seed=5, num_inference_steps=3),
     dict(folder="wan_b", seed=11, num_inference_steps=6, negative_prompt="ugly"),
     dict(folder="wan_b", seed=12, scheduler=EULER, num_inference_steps=5, guidance_scale=3.0),
-    dict(folder="wan_c", seed=21, height=64, width=32, num_frames=9),
-    dict(folder="wan_c", seed=22, height=32, width=32, scheduler=EULER, guidance_scale=1.0, negative_prompt="unused"),
+    dict(folder="wan_c", seed=21, height=32, width=32, num_frames=9),
+    dict(folder="wan_c", seed=22, height=64, width=32, num_frames=1, scheduler=EULER, guidance_scale=1.0, negative_prompt="unused"),
 ]
 
 

@@ -70,7 +70,8 @@ fn wan_equals_diffusers() {
         let video = open(&folder).unwrap().generate(&run.request()).unwrap();
         let (shape, expected) = golden.values(&format!("run.{i}"));
         assert_eq!(shape, [video.num_frames(), video.height(), video.width(), 3], "run {i}");
-        let difference = t2v_test_support::difference(&format!("wan_pipeline frames of run {i}"), video.frames(), &expected);
+        let difference =
+            t2v_test_support::difference(&format!("wan_pipeline frames of run {i}"), video.frames(), &expected);
         if difference >= 5.0 * t2v_test_support::tolerance() {
             far.push(format!("run {i} ({}, {}): {difference}", run.folder, run.scheduler));
         }
@@ -102,12 +103,42 @@ fn what_the_model_cannot_do_is_said() {
 fn folders_that_do_not_fit_together_are_named() {
     for (name, file, keys, part) in [
         ("wan_a", "transformer/config.json", json!({"text_dim": 16}), "width 12"),
-        ("wan_a", "transformer/config.json", json!({"in_channels": 9}), "takes 9 channels"),
-        ("wan_a", "transformer/config.json", json!({"out_channels": 9}), "gives 9 channels"),
-        ("wan_a", "transformer/config.json", json!({"patch_size": [2, 2, 2]}), "it must be 1"),
-        ("wan_b", "transformer_2/config.json", json!({"patch_size": [1, 1, 2]}), "[1, 1, 2]"),
-        ("wan_b", "model_index.json", json!({"boundary_ratio": 1.5}), "`boundary_ratio`"),
-        ("wan_b", "model_index.json", json!({"transformer_2": [null, null]}), "transformer_2"),
+        (
+            "wan_a",
+            "transformer/config.json",
+            json!({"in_channels": 9}),
+            "takes 9 channels",
+        ),
+        (
+            "wan_a",
+            "transformer/config.json",
+            json!({"out_channels": 9}),
+            "gives 9 channels",
+        ),
+        (
+            "wan_a",
+            "transformer/config.json",
+            json!({"patch_size": [2, 2, 2]}),
+            "it must be 1",
+        ),
+        (
+            "wan_b",
+            "transformer_2/config.json",
+            json!({"patch_size": [1, 1, 2]}),
+            "[1, 1, 2]",
+        ),
+        (
+            "wan_b",
+            "model_index.json",
+            json!({"boundary_ratio": 1.5}),
+            "`boundary_ratio`",
+        ),
+        (
+            "wan_b",
+            "model_index.json",
+            json!({"transformer_2": [null, null]}),
+            "transformer_2",
+        ),
     ] {
         let folder = changed(name, file, keys.as_object().unwrap());
         let message = open(&folder).err().unwrap().to_string();
