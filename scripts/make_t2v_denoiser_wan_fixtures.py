@@ -180,8 +180,9 @@ LORA_OTHERS = [("text_embedding.0", "condition_embedder.text_embedder.linear_1")
 
 
 def lora_files(model, rng) -> dict[str, dict[str, torch.Tensor]]:
-    """The same matrices in each layout, with alphas in the second and third."""
-    files = {"peft": {}, "original": {}, "musubi": {}}
+    """The same matrices in each layout, with alphas in the second and third. The last has differences of biases, too, as those of
+    lightx2v have, and that of the last layer as a whole; diffusers leaves out those of normalisations."""
+    files = {"peft": {}, "original": {}, "musubi": {}, "differences": {}}
     layers = [(f"blocks.{block}.{old}", f"blocks.{block}.{new}") for block in range(2) for old, new in LORA_LAYERS]
     for index, (old, new) in enumerate(layers + LORA_OTHERS):
         rank = 2 + index % 2
@@ -196,6 +197,16 @@ def lora_files(model, rng) -> dict[str, dict[str, torch.Tensor]]:
             files["original"][f"{key}.alpha"] = alpha
             key = f"lora_unet_{old.replace('.', '_')}"
             files["musubi"] |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.alpha": alpha}
+        key = f"diffusion_model.{old}"
+        bias = 0.5 * torch.randn(rows, generator=rng)
+        if old == "head.head":
+            files["differences"] |= {f"{key}.diff": 0.3 * torch.randn(rows, columns, generator=rng), f"{key}.diff_b": bias}
+        else:
+            files["differences"] |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.diff_b": bias}
+    files["differences"]["diffusion_model.blocks.0.self_attn.q.alpha"] = torch.tensor(1.0)
+    zeros = torch.zeros(model.config.num_attention_heads * model.config.attention_head_dim)
+    files["differences"]["diffusion_model.blocks.0.self_attn.norm_k.diff"] = zeros
+    files["differences"]["diffusion_model.blocks.0.norm3.diff_b"] = zeros
     return files
 
 

@@ -79,6 +79,33 @@ fn whole_networks() {
     }
 }
 
+/// The largest difference of two clips, as a share of the largest value.
+fn difference(actual: Tensor<5>, expected: &Tensor<5>) -> f32 {
+    let largest = |x: Tensor<5>| x.abs().max().into_scalar::<f32>();
+    largest(actual.cast(DType::F32) - expected.clone()) / largest(expected.clone())
+}
+
+#[test]
+fn half_precision_is_near() {
+    let device = t2v_test_support::device();
+    for name in ["wan_text", "wan_picture", "wan_pictures", "wan_token_by_token"] {
+        let fixture = open(name);
+        for (dtype, most) in [(DType::F16, 0.01), (DType::BF16, 0.05)] {
+            let options = LoadOptions::new(dtype, &device);
+            let model = WanTransformer::from_weights(fixture.config(), &fixture.weights(), &options).unwrap();
+            for call in calls(&fixture, &device) {
+                let mut conditioning = call.conditioning;
+                conditioning.text = conditioning.text.cast(dtype);
+                conditioning.image = conditioning.image.map(|image| image.cast(dtype));
+                let output = model.forward(call.latents.cast(dtype), call.timestep, &conditioning);
+                assert_eq!(output.dtype(), dtype);
+                let far = difference(output, &fixture.tensor(&call.output, &device));
+                assert!(far < most, "{name} in {dtype:?}: {far}");
+            }
+        }
+    }
+}
+
 #[test]
 fn prepared_once_or_at_each_call_is_the_same() {
     let device = t2v_test_support::device();
@@ -150,9 +177,11 @@ fn loras_of_each_layout_are_added_as_diffusers_adds_them() {
     let (fixture, expected) = (open("wan_text"), open("wan_lora"));
     let model = load(&fixture, &device);
     let call = calls(&fixture, &device).remove(0);
-    for layout in ["peft", "original", "musubi"] {
+    for layout in ["peft", "original", "musubi", "differences"] {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
         let lora = Lora::open(format!("{folder}/wan_lora_{layout}.safetensors")).unwrap();
+        // Differences of two normalisations.
+        assert_eq!(lora.unknown_keys().len(), if layout == "differences" { 2 } else { 0 });
         let (keys, target) = (WanTransformer::key_map(), LoraTarget::Denoiser);
         let (adapted, applied) = LoraSet::new()
             .with(lora, 1.0)
