@@ -58,6 +58,22 @@ fn encodes_as_transformers() {
 }
 
 #[test]
+fn half_precision_is_near() {
+    let device = t2v_test_support::device();
+    let fixture = Fixture::open(&format!("{FIXTURES}/umt5_a.safetensors"));
+    let expected: Tensor<3> = fixture.tensor("output.prompt_embeds", &device);
+    for (dtype, most) in [(DType::F16, 0.01), (DType::BF16, 0.05)] {
+        let options = LoadOptions::new(dtype, &device);
+        let model = Umt5Encoder::from_weights(fixture.config(), &fixture.weights(), &options).unwrap();
+        let output = embed(&model, &fixture, &device);
+        assert_eq!(output.dtype(), dtype);
+        let largest = |x: Tensor<3>| x.abs().max().into_scalar::<f32>();
+        let far = largest(output.cast(DType::F32) - expected.clone()) / largest(expected.clone());
+        assert!(far < most, "{dtype:?}: {far}");
+    }
+}
+
+#[test]
 fn keys_of_wans_own_code_are_the_same() {
     let device = t2v_test_support::device();
     let [fixture, original] =
