@@ -73,11 +73,11 @@ fn named(after: &str) -> Option<(String, usize)> {
     if candidate > 0 && after[candidate..].starts_with(';') {
         candidate += 1;
     }
-    let lengths = (2..=candidate).rev().filter(|length| after.is_char_boundary(*length));
+    let mut lengths = (2..=candidate).rev().filter(|length| after.is_char_boundary(*length));
     let expansion = |length: usize| {
         let key = format!("&{}", &after[..length]);
         let found = ENTITIES.get(key.as_bytes())?;
         Some((String::from_utf8_lossy(found).into_owned(), length))
     };
-    lengths.into_iter().find_map(expansion)
+    lengths.find_map(expansion)
 }

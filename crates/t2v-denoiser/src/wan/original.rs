@@ -119,9 +119,9 @@ impl Shapes<'_> {
 mod tests {
     use super::*;
 
-    type Tensors = Vec<(String, Vec<usize>)>;
+    type Tensor = (String, Vec<usize>);
 
-    fn tensors(dim: usize, channels: [usize; 2], ffn: usize, blocks: usize) -> Tensors {
+    fn tensors(dim: usize, channels: [usize; 2], ffn: usize, blocks: usize) -> Vec<Tensor> {
         let mut tensors = vec![
             ("patch_embedding.weight".into(), vec![dim, channels[0], 1, 2, 2]),
             ("text_embedding.0.weight".into(), vec![dim, 4096]),
@@ -136,7 +136,7 @@ mod tests {
         tensors
     }
 
-    fn config(tensors: &Tensors) -> Result<Value, WeightsError> {
+    fn config(tensors: &[Tensor]) -> Result<Value, WeightsError> {
         let shapes = tensors.iter().map(|(key, shape)| (key.as_str(), shape.as_slice()));
         wan_transformer_config("wan.safetensors", shapes)
     }
@@ -162,7 +162,7 @@ mod tests {
         with_picture.push(("img_emb.emb_pos".into(), vec![1, 514, 1280]));
         let wrapped = with_picture.into_iter();
         let wrapped = wrapped.map(|(key, shape)| (format!("model.diffusion_model.{key}"), shape));
-        let with_picture = config(&wrapped.collect()).unwrap();
+        let with_picture = config(&wrapped.collect::<Vec<_>>()).unwrap();
         for (key, value) in [
             ("in_channels", json!(36)),
             ("out_channels", json!(16)),
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn other_networks_are_named() {
-        let message = config(&vec![("conv_in.weight".into(), vec![4, 4, 3, 3])])
+        let message = config(&[("conv_in.weight".into(), vec![4, 4, 3, 3])])
             .unwrap_err()
             .to_string();
         assert!(message.contains("lacks `patch_embedding.weight`"), "{message}");
