@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor};
 
-use crate::ContextWindows;
+use crate::{ContextWindows, wan::Prepared};
 
 /// What a denoiser is conditioned on. What a network has no use for, it does not look at.
 #[derive(Debug, Clone)]
@@ -14,8 +14,15 @@ pub struct Conditioning {
     pub guidance: Option<Tensor<2>>,
     /// Channels that join the latents, `[1, channels, frames, height, width]`: mask and masked picture of models for inpainting.
     pub channels: Option<Tensor<5>>,
+    /// Embeddings of a picture, `[batch, tokens, image_dim]`, of models that are shown one; tokens of several follow one another.
+    pub image: Option<Tensor<3>>,
+    /// What the timestep is multiplied by in each latent frame (each step of patches in time): 0 in frames that are given, 1 in
+    /// those that are to be made. Without, it is 1 in all.
+    pub timestep_factors: Option<Vec<f64>>,
     /// Windows of frames of motion modules; without, they see the whole clip.
     pub windows: Option<ContextWindows>,
+    /// What [`Denoiser::prepare`](crate::Denoiser::prepare) computed.
+    pub(crate) prepared: Option<Prepared>,
 }
 
 impl Conditioning {
@@ -26,7 +33,10 @@ impl Conditioning {
             text,
             guidance: None,
             channels: None,
+            image: None,
+            timestep_factors: None,
             windows: None,
+            prepared: None,
         }
     }
 
@@ -49,7 +59,24 @@ impl Conditioning {
         Self {
             text: self.text.clone().slice_dim(0, batch - 1..batch),
             guidance: self.guidance.clone().map(|scale| scale.slice_dim(0, batch - 1..batch)),
+            image: self.image.clone().map(|image| image.slice_dim(0, batch - 1..batch)),
+            prepared: self.prepared.as_ref().map(Prepared::last),
             ..self.clone()
+        }
+    }
+
+    /// The timestep of each latent frame, or one for all.
+    pub(crate) fn timesteps(&self, timestep: f64, frames: usize) -> Vec<f64> {
+        match &self.timestep_factors {
+            Some(factors) => {
+                let given = factors.len();
+                assert!(
+                    given == frames,
+                    "{given} factors of the timestep are given for {frames} latent frames"
+                );
+                factors.iter().map(|factor| factor * timestep).collect()
+            }
+            None => vec![timestep],
         }
     }
 }

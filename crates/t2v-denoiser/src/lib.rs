@@ -8,7 +8,10 @@
 //! between its layers
 //! `UNetMotionModel` ([Guo et al., 2023](https://arxiv.org/abs/2307.04725)).
 //!
-//! The key decision: inside the network frames are a part of the batch, `[batch * frames, channels, height, width]`, as
+//! [`WanTransformer`] is `WanTransformer3DModel`, the transformer of Wan 2.1 and 2.2
+//! ([Wan team, 2025](https://arxiv.org/abs/2503.20314)).
+//!
+//! The key decision: inside a U-Net frames are a part of the batch, `[batch * frames, channels, height, width]`, as
 //! in diffusers, so spatial layers are the image model's. Text is *not* repeated for each frame: the queries of all
 //! frames of a clip attend to one set of keys and values, which is the same sum.
 //!
@@ -35,6 +38,7 @@ mod unet_2d;
 mod unet_3d;
 mod unet_blocks;
 mod unet_body;
+mod wan;
 
 use burn::tensor::Tensor;
 pub use conditioning::Conditioning;
@@ -52,9 +56,18 @@ pub use transformer_temporal::TransformerTemporal;
 pub use unet_2d::{MotionAdapterConfig, UNet2d, UNet2dConfig};
 pub use unet_3d::UNet3d;
 pub use unet_blocks::{BlockConfig, ResnetsConfig, UNetBlock};
+pub use wan::{Prepared, WanTransformer, WanTransformerConfig, wan_transformer, wan_transformer_config};
 
 /// A network that predicts noise, velocity or the clean sample from noisy latents.
 pub trait Denoiser: Send {
+    /// Computes what depends on the conditioning alone, once for all steps of a generation; the result is used by this network
+    /// and stays of use until its weights, or text and pictures of the conditioning are changed. Whether it is called changes no
+    /// value. Networks that have nothing of the kind give the conditioning back.
+    #[must_use]
+    fn prepare(&self, conditioning: Conditioning) -> Conditioning {
+        conditioning
+    }
+
     /// One call of the network.
     ///
     /// # Shapes

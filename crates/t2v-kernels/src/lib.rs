@@ -18,9 +18,12 @@ mod flex;
 mod frames;
 mod layout;
 mod linear;
+mod modulation;
 mod norm;
 mod resample;
 mod resnet_block;
+mod rms_norm;
+mod rotary;
 #[cfg(feature = "cpu-operators")]
 mod settings;
 mod shape;
@@ -70,6 +73,9 @@ pub use conv::{conv_same, conv_time, conv1x1, conv2d, conv2d_turns, conv3x1x1, c
 pub use frames::{merge_frames, split_frames};
 pub use layout::lay_out;
 pub use linear::{dtype, feed_forward, linear, project, project_add, project_add_image};
+pub use modulation::{add_gated, modulated_norm};
 pub use norm::{ChannelRmsNorm, LayerNorm, group_norm, group_norm_frames};
 pub use resample::{Downsample2d, Upsample2d, cat_channels, upsample_nearest};
 pub use resnet_block::{ResnetBlock2d, ResnetBlock2dConfig};
+pub use rms_norm::RmsNorm;
+pub use rotary::Rotation;

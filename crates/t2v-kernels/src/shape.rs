@@ -24,6 +24,14 @@ pub(crate) fn assert_whole_clips(rows: usize, frames: usize) {
     );
 }
 
+/// # Panics
+/// Unless the tokens of a clip are this many runs of equal length.
+#[track_caller]
+pub(crate) fn assert_runs(tokens: usize, runs: usize) {
+    let is_whole = runs > 0 && tokens.is_multiple_of(runs);
+    assert!(is_whole, "{tokens} tokens are not {runs} runs of equal length");
+}
+
 /// The widths that a layer takes and gives.
 pub(crate) fn widths(layer: &Linear) -> [usize; 2] {
     layer.weight.dims()

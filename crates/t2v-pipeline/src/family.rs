@@ -10,6 +10,9 @@ mod clip_text;
 mod latent_diffusion;
 mod modelscope;
 mod stable_diffusion;
+mod wan;
+mod wan_experts;
+mod wan_text;
 
 pub(crate) use adapted::LoadedDenoiser;
 use burn::{
@@ -47,11 +50,19 @@ const FAMILIES: &[(&str, Open)] = &[
     ("StableDiffusionInpaintPipeline", stable_diffusion::open),
     ("AnimateDiffPipeline", animatediff::open),
     ("AnimateDiffVideoToVideoPipeline", animatediff::open),
+    ("WanPipeline", wan::open),
 ];
 
 /// The components of any family that have weights, by their names in `model_index.json`: of those that a folder lists, all
 /// are loaded.
-pub(crate) const COMPONENTS: [&str; 4] = ["text_encoder", "unet", "vae", "motion_adapter"];
+pub(crate) const COMPONENTS: [&str; 6] = [
+    "text_encoder",
+    "unet",
+    "transformer",
+    "transformer_2",
+    "vae",
+    "motion_adapter",
+];
 
 /// A model of some family: its configurations, and how to load its networks. Read once and never changed.
 pub(crate) trait Family: Send + Sync {

@@ -304,13 +304,15 @@ impl<'a> Run<'a> {
         self.monitor.begin_cold(Stage::Denoising, is_cold);
         let checkpoint = Arc::clone(&self.model.checkpoint);
         report.motion_adapter = checkpoint.motion_adapter()?;
-        if !self.model.denoiser()?.reuses_features() {
+        let denoiser = self.model.denoiser()?;
+        if !denoiser.reuses_features() {
             report.speed = Speed::Exact;
         }
+        let conditioning = denoiser.prepare(conditioning.clone());
         let guided = Guided {
             family: &*checkpoint.family,
-            denoiser: self.model.denoiser()?,
-            conditioning,
+            denoiser,
+            conditioning: &conditioning,
             scale: report.guidance_scale,
             rescale: report.guidance_rescale,
             speed: report.speed,

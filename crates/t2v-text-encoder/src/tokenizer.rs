@@ -12,17 +12,25 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use crate::TextEncoderError;
 use added::AddedTokens;
-pub(crate) use definition::Files;
 use definition::{END, START, definition};
-use folder::{CONFIG, Folder};
+pub(crate) use definition::{Files, sides_left};
+pub(crate) use folder::{CONFIG, EXTRA, Folder};
 
 /// Longer limits stand for "none" in tokenizer configurations.
 const LONGEST_LIMIT: f64 = 1e6;
+/// Roles that tokens have where the files don't say which.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("bos_token", START),
+    ("eos_token", END),
+    ("unk_token", END),
+    ("pad_token", END),
+];
 
 /// A text as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// Start, text, end, padding: always the tokenizer's length.
+    /// Those that begin, the text, those that end and those that pad: CLIP's tokenizer always gives as many as its length, T5's
+    /// the text and its end.
     pub ids: Vec<u32>,
     /// How many tokens of the text did not fit.
     pub truncated: usize,
@@ -60,13 +68,15 @@ impl ClipTokenizer {
         let files = files.map_err(|reason| fault(file, reason))?;
         let folder = Folder::read(component, &files.added)?;
         check_settings(&folder.settings, &files.left).map_err(|reason| fault(CONFIG, reason))?;
-        let added = folder.tokens(START, END)?;
+        let added = folder.tokens(&DEFAULTS)?;
         let mut tokenizer = tokenizer(files, &added).map_err(|reason| fault(file, reason))?;
         if folder.settings.get("split_special_tokens") == Some(&Value::Bool(true)) {
             tokenizer.set_encode_special_tokens(true);
         }
         let mut special = [0; 3];
-        for (id, token) in special.iter_mut().zip([&added.start, &added.end, &added.pad]) {
+        for (id, role) in special.iter_mut().zip(["bos_token", "eos_token", "pad_token"]) {
+            let token = added.role(role);
+            let token = token.ok_or_else(|| folder.fault(CONFIG, &format!("`{role}`"), &Value::Null))?;
             let found = tokenizer.token_to_id(token);
             *id = found.ok_or_else(|| fault(CONFIG, format!("the special token `{token}` is no token")))?;
         }
@@ -149,14 +159,14 @@ impl ClipTokenizer {
 }
 
 fn tokenizer(files: Files, added: &AddedTokens) -> Result<Tokenizer, String> {
-    let definition = definition(files.vocabulary, files.merges, added.unknown.as_deref());
+    let definition = definition(files.vocabulary, files.merges, added.role("unk_token"));
     let mut tokenizer = Tokenizer::from_bytes(definition.to_string()).map_err(|e| e.to_string())?;
     tokenizer.add_tokens(&added.tokens);
     Ok(tokenizer)
 }
 
 /// Refuses settings that transformers follows and this crate does not.
-fn check_settings(settings: &Map<String, Value>, left: &[&str]) -> Result<(), String> {
+pub(crate) fn check_settings(settings: &Map<String, Value>, left: &[&str]) -> Result<(), String> {
     for key in ["padding_side", "truncation_side"] {
         match settings.get(key) {
             None if left.contains(&key) => {

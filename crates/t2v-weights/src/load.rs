@@ -269,9 +269,12 @@ impl ModuleAdapter for TorchModules {
 }
 
 /// A convolution by a kernel of one pixel is a linear layer over pixels, and checkpoints have one where others have the other.
+/// One in three dimensions whose kernel is as large as its stride is a linear layer over patches.
 fn as_matrix(mut tensor: DeferredTensor) -> DeferredTensor {
-    if let [out, width, 1, 1] = *tensor.shape.as_slice() {
-        tensor.shape = [out, width].into();
+    match *tensor.shape.as_slice() {
+        [out, width, 1, 1] => tensor.shape = [out, width].into(),
+        [out, channels, time, height, width] => tensor.shape = [out, channels * time * height * width].into(),
+        _ => {}
     }
     tensor
 }

@@ -11,6 +11,7 @@
 //! | diffusers before PEFT | `unet.….to_q.lora.down.weight`, `text_encoder.….q_proj.lora_linear_layer.down.weight` |
 //! | diffusers' attention processors | `….attn1.processor.to_q_lora.down.weight` (also `v3_sd15_adapter`) |
 //! | kohya | `lora_unet_down_blocks_0_…_attn1_to_q.lora_down.weight`, `lora_te_…`, `.alpha`; with dots after the prefix too |
+//! | Wan's own names | `diffusion_model.blocks.0.self_attn.q.lora_down.weight`, `….lora_A.weight`, `….alpha`, `….diff_b` |
 //! | AnimateDiff's motion LoRA | `….motion_modules.0.temporal_transformer.….attention_blocks.0.processor.to_q_lora.down.weight` |
 //!
 //! # How a key finds its parameter
@@ -26,6 +27,8 @@
 //! - Layers without an alpha in a file without any have a scale of 1. In PEFT's layout alphas are in the metadata
 //!   (`lora_adapter_metadata`), with patterns that match a module's whole name or its end.
 //! - `text_model.` in names of the text encoder is left out or not, as transformers 5 does.
+//! - In Wan's own names biases may have differences (`diff_b`), to which no alpha applies; they count where the layer has matrices. Of
+//!   whole differences of weights (`diff`) that of `head.head` alone counts.
 //! - Layers that the model does not have are left out with a warning, unless none is left; other shapes are an error.
 //!
 //! # Where it is not followed

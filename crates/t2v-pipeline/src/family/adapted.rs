@@ -56,6 +56,10 @@ pub(crate) trait LoadedDenoiser: Denoiser {
 }
 
 impl<N: Network + Denoiser> Denoiser for Adapted<N> {
+    fn prepare(&self, conditioning: Conditioning) -> Conditioning {
+        self.network.prepare(conditioning)
+    }
+
     fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
         self.network.forward(latents, timestep, conditioning)
     }

@@ -24,25 +24,24 @@ impl Named {
 }
 
 /// The tokens to add to the vocabulary, and those that have a role.
-pub(super) struct AddedTokens {
+pub(crate) struct AddedTokens {
     /// In order; the last of one text says how it is looked for.
-    pub(super) tokens: Vec<AddedToken>,
-    pub(super) start: String,
-    pub(super) end: String,
-    pub(super) pad: String,
-    /// Stands for characters that the vocabulary lacks.
-    pub(super) unknown: Option<String>,
+    pub(crate) tokens: Vec<AddedToken>,
+    /// Roles, such as `eos_token`, each with its token's text.
+    roles: Vec<(String, String)>,
+}
+
+impl AddedTokens {
+    /// The text of the token that has a role.
+    pub(crate) fn role(&self, role: &str) -> Option<&str> {
+        let found = self.roles.iter().find(|(key, _)| key == role);
+        found.map(|(_, text)| text.as_str())
+    }
 }
 
 impl Folder<'_> {
-    /// The tokens to add, in order.
-    pub(super) fn tokens(&self, start: &str, end: &str) -> Result<AddedTokens, TextEncoderError> {
-        let defaults = [
-            ("bos_token", start),
-            ("eos_token", end),
-            ("unk_token", end),
-            ("pad_token", end),
-        ];
+    /// The tokens to add, in order. `defaults` are roles with the tokens that have them where the files don't say which.
+    pub(crate) fn tokens(&self, defaults: &[(&str, &str)]) -> Result<AddedTokens, TextEncoderError> {
         let mut roles: Vec<(&str, Named)> = Vec::new();
         for role in ROLES {
             let default = defaults.iter().find(|(key, _)| *key == role);
@@ -56,19 +55,12 @@ impl Folder<'_> {
         for (role, value) in self.late_roles().chain(&self.own_roles) {
             roles.push((role, self.named(role, value)?));
         }
-        let of = |role: &str| {
-            roles
-                .iter()
-                .find(|(key, _)| *key == role)
-                .map(|(_, named)| named.text().to_string())
-        };
-        let needed = |role: &str| of(role).ok_or_else(|| self.fault(CONFIG, &format!("`{role}`"), &Value::Null));
         Ok(AddedTokens {
-            start: needed("bos_token")?,
-            end: needed("eos_token")?,
-            pad: needed("pad_token")?,
-            unknown: of("unk_token"),
             tokens: self.in_order(&roles)?,
+            roles: roles
+                .iter()
+                .map(|(role, named)| ((*role).to_owned(), named.text().to_owned()))
+                .collect(),
         })
     }
 

@@ -43,13 +43,7 @@ impl Files {
             _ => None,
         };
         let added = array(json.remove("added_tokens")).unwrap_or_default();
-        let is_left = |part: &str| json.get(part).is_some_and(|part| part["direction"] == "Left");
-        let sides = [("padding", "padding_side"), ("truncation", "truncation_side")];
-        let left = sides
-            .iter()
-            .filter(|(part, _)| is_left(part))
-            .map(|(_, key)| *key)
-            .collect();
+        let left = sides_left(&json);
         let mut model = json.remove("model").unwrap_or_default();
         let mut part = |key| model.get_mut(key).map(Value::take);
         let (vocabulary, merges) = (part("vocab"), array(part("merges")));
@@ -70,6 +64,17 @@ impl Files {
             left,
         }))
     }
+}
+
+/// The settings of `tokenizer_config.json` that would be `left` by this `tokenizer.json`, were they not set.
+pub(crate) fn sides_left(json: &Map<String, Value>) -> Vec<&'static str> {
+    let is_left = |part: &str| json.get(part).is_some_and(|part| part["direction"] == "Left");
+    let sides = [("padding", "padding_side"), ("truncation", "truncation_side")];
+    sides
+        .into_iter()
+        .filter(|(part, _)| is_left(part))
+        .map(|(_, key)| key)
+        .collect()
 }
 
 /// The definition that transformers assembles for `CLIPTokenizer`. Tokens beside the vocabulary are added to it later.

@@ -10,7 +10,7 @@ use tokenizers::AddedToken;
 use super::added::added_token;
 use crate::TextEncoderError;
 
-pub(super) const CONFIG: &str = "tokenizer_config.json";
+pub(crate) const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 const ADDED_TOKENS: &str = "added_tokens.json";
 /// Roles that every tokenizer has, in the order in which their tokens are added.
@@ -23,16 +23,16 @@ pub(super) const ROLES: [&str; 7] = [
     "cls_token",
     "mask_token",
 ];
-pub(super) const EXTRA: &str = "extra_special_tokens";
+pub(crate) const EXTRA: &str = "extra_special_tokens";
 pub(super) const OLD_EXTRA: &str = "additional_special_tokens";
 /// In `tokenizer_config.json` an object with this key is a token.
 const TYPE: &str = "__type";
 
 /// What the files of a tokenizer folder say, besides vocabulary and merges.
-pub(super) struct Folder<'a> {
+pub(crate) struct Folder<'a> {
     component: &'a Component,
     /// `tokenizer_config.json`, into which the other files are merged.
-    pub(super) settings: Map<String, Value>,
+    pub(crate) settings: Map<String, Value>,
     /// Roles of one model's own, such as `image_token`.
     pub(super) own_roles: Map<String, Value>,
     /// Tokens by the number that orders them.
@@ -41,7 +41,7 @@ pub(super) struct Folder<'a> {
 
 impl<'a> Folder<'a> {
     /// Merges the files of the folder. `from_tokenizer_json` are the added tokens of `tokenizer.json`, where it exists.
-    pub(super) fn read(component: &'a Component, from_tokenizer_json: &[Value]) -> Result<Self, TextEncoderError> {
+    pub(crate) fn read(component: &'a Component, from_tokenizer_json: &[Value]) -> Result<Self, TextEncoderError> {
         let mut folder = Self {
             component,
             settings: optional_json(component, CONFIG)?.unwrap_or_default(),
@@ -173,7 +173,7 @@ impl<'a> Folder<'a> {
         Ok(())
     }
 
-    pub(super) fn fault(&self, file: &str, key: &str, found: &Value) -> TextEncoderError {
+    pub(crate) fn fault(&self, file: &str, key: &str, found: &Value) -> TextEncoderError {
         TextEncoderError::Tokenizer {
             file: self.component.display(file),
             reason: format!(

@@ -18,10 +18,11 @@ use crate::{KeyMap, WeightsError};
 /// Layers that are named in an error.
 const LISTED: usize = 3;
 
-/// The weights of a module by path, their shapes as checkpoints have them.
+/// The weights of a module by path, their shapes as checkpoints have them, and the lengths of its biases.
 #[derive(Default)]
 pub(super) struct Parameters {
     shapes: BTreeMap<String, Vec<usize>>,
+    biases: BTreeMap<String, usize>,
     path: Vec<String>,
 }
 
@@ -30,6 +31,12 @@ impl Parameters {
         let mut parameters = Self::default();
         module.visit(&mut parameters);
         parameters
+    }
+
+    /// The path of the bias beside the weight at `path`, if it has `length` values.
+    pub(super) fn bias(&self, path: &str, length: usize) -> Option<String> {
+        let bias = format!("{}.bias", path.strip_suffix(".weight")?);
+        (self.biases.get(&bias) == Some(&length)).then_some(bias)
     }
 }
 
@@ -43,6 +50,9 @@ impl ModuleVisitor for Parameters {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if D == 1 && self.path.last().is_some_and(|name| name == "bias") {
+            self.biases.insert(self.path.join("."), param.shape().num_elements());
+        }
         if D > 1 && self.path.last().is_some_and(|name| name == "weight") {
             let shape = param.transform_for_save().dims().to_vec();
             self.shapes.insert(self.path.join("."), shape);

@@ -25,6 +25,10 @@ pub(super) enum Role {
     Down,
     Up,
     Alpha,
+    /// What is added to the layer's bias.
+    Bias,
+    /// What is added to the layer's weight, as it is.
+    Whole,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub(super) struct LoraKey {
 const WRAPPERS: [&str; 3] = ["state_dict.", "module.", "base_model.model."];
 
 /// Endings of keys, and whether they are those of an attention processor, which names projections in its own way.
-const ENDINGS: [(&str, Role, bool); 13] = [
+const ENDINGS: [(&str, Role, bool); 15] = [
     (".lora_A.weight", Role::Down, false),
     (".lora_B.weight", Role::Up, false),
     (".lora_A.default.weight", Role::Down, false),
@@ -52,6 +56,8 @@ const ENDINGS: [(&str, Role, bool); 13] = [
     ("_lora.down.weight", Role::Down, true),
     ("_lora.up.weight", Role::Up, true),
     (".alpha", Role::Alpha, false),
+    (".diff_b", Role::Bias, false),
+    (".diff", Role::Whole, false),
 ];
 
 /// Beginnings of keys; `_` at the end: underscores follow.
@@ -266,6 +272,20 @@ mod tests {
             dotted("lora_unet.mid_block.attentions.0.proj_in.lora_down.weight"),
             (Denoiser, "mid_block.attentions.0.proj_in".into(), Role::Down)
         );
+    }
+
+    #[test]
+    fn differences() {
+        for (key, name, role) in [
+            (
+                "diffusion_model.blocks.0.self_attn.q.diff_b",
+                "blocks.0.self_attn.q",
+                Role::Bias,
+            ),
+            ("diffusion_model.head.head.diff", "head.head", Role::Whole),
+        ] {
+            assert_eq!(dotted(key), (Denoiser, name.into(), role), "{key}");
+        }
     }
 
     #[test]

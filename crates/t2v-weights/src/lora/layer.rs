@@ -26,22 +26,46 @@ pub(super) struct LoraLayer {
     /// What of the weight's shape it is for: `[out, in, kernel…]`, without ones at the end.
     pub(super) shape: Vec<usize>,
     down: DeferredTensor,
-    up: DeferredTensor,
+    /// None where `down` is all that is added, as if this were the identity.
+    up: Option<DeferredTensor>,
+    bias: Option<DeferredTensor>,
 }
 
 impl LoraLayer {
     /// `[out, rank]` and `[rank, in * kernel]`; the error says what is wrong.
     pub(super) fn read(&self) -> Result<[Vec<f32>; 2], String> {
-        let values = |tensor: &DeferredTensor| {
-            let data = bridge::to_data(tensor).map_err(|e| format!("`{}`: {e}", tensor.name))?;
-            let values: Vec<f32> = data.iter::<f32>().collect();
-            match values.iter().all(|value| value.is_finite()) {
-                true => Ok(values),
-                false => Err(format!("`{}` has values that are no finite numbers", tensor.name)),
-            }
+        let up = match &self.up {
+            Some(up) => values(up)?,
+            None => identity(self.rank),
         };
-        Ok([values(&self.up)?, values(&self.down)?])
+        Ok([up, values(&self.down)?])
     }
+
+    /// What is added to the layer's bias, whatever its alpha, if anything is.
+    pub(super) fn bias(&self) -> Option<&DeferredTensor> {
+        self.bias.as_ref()
+    }
+
+    /// `[out]`, zeros where nothing is added to the layer's bias; the error says what is wrong.
+    pub(super) fn read_bias(&self) -> Result<Vec<f32>, String> {
+        self.bias.as_ref().map_or_else(|| Ok(vec![0.0; self.shape[0]]), values)
+    }
+}
+
+fn values(tensor: &DeferredTensor) -> Result<Vec<f32>, String> {
+    let data = bridge::to_data(tensor).map_err(|e| format!("`{}`: {e}", tensor.name))?;
+    let values: Vec<f32> = data.iter::<f32>().collect();
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(values),
+        false => Err(format!("`{}` has values that are no finite numbers", tensor.name)),
+    }
+}
+
+/// `[size, size]`
+fn identity(size: usize) -> Vec<f32> {
+    let mut values = vec![0.0; size * size];
+    values.iter_mut().step_by(size + 1).for_each(|value| *value = 1.0);
+    values
 }
 
 /// What of a layer was found.
@@ -50,7 +74,13 @@ struct Parts {
     down: Option<DeferredTensor>,
     up: Option<DeferredTensor>,
     alpha: Option<f64>,
+    bias: Option<DeferredTensor>,
+    /// Whether `down` is all that is added.
+    is_whole: bool,
 }
+
+/// The layer of Wan whose weight's difference comes as it is; diffusers reads no other.
+const WHOLE: &str = "head.head";
 
 type Sorted = Vec<((LoraTarget, LayerName), Parts)>;
 
@@ -97,38 +127,46 @@ pub(super) fn layers(
 /// Tensors by layer, in the order in which the layers' `down` come; alphas of other things are no part of a LoRA.
 fn sort(tensors: Vec<DeferredTensor>) -> Result<(Sorted, Vec<String>), String> {
     let mut found: HashMap<(LoraTarget, LayerName), Parts> = HashMap::new();
-    let (mut order, mut alphas, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut order, mut late, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for tensor in tensors {
         let Some(key) = classify(&tensor.name) else {
             unknown.push(tensor.name.clone());
             continue;
         };
         let layer = (key.target, key.name);
-        if key.role == Role::Alpha {
-            alphas.push((layer, tensor));
-            continue;
+        match key.role {
+            Role::Alpha | Role::Bias => {
+                late.push((layer, key.role, tensor));
+                continue;
+            }
+            Role::Whole if layer.1.as_str() != WHOLE => {
+                unknown.push(tensor.name.clone());
+                continue;
+            }
+            _ => {}
         }
         if tensor.dtype != DType::F32 {
             return Err(format!("`{}` holds {:?} instead of floats", tensor.name, tensor.dtype));
         }
         let parts = found.entry(layer.clone()).or_default();
-        if key.role == Role::Down {
-            order.push(layer);
-        }
-        let part = if key.role == Role::Down {
-            &mut parts.down
-        } else {
-            &mut parts.up
+        parts.is_whole |= key.role == Role::Whole;
+        let part = match key.role {
+            Role::Up => &mut parts.up,
+            _ => {
+                order.push(layer);
+                &mut parts.down
+            }
         };
         if let Some(other) = part.replace(tensor) {
             let name = layer_name(part.as_ref());
             return Err(format!("`{}` and `{name}` are for the same layer", other.name));
         }
     }
-    for (layer, tensor) in alphas {
-        match found.get_mut(&layer) {
-            Some(parts) => parts.alpha = Some(alpha(&tensor)?),
-            None => unknown.push(tensor.name.clone()),
+    for (layer, role, tensor) in late {
+        match (found.get_mut(&layer), role) {
+            (Some(parts), Role::Bias) => parts.bias = Some(tensor),
+            (Some(parts), _) => parts.alpha = Some(alpha(&tensor)?),
+            (None, _) => unknown.push(tensor.name.clone()),
         }
     }
     let sorted: Sorted = order
@@ -156,6 +194,9 @@ fn alpha(tensor: &DeferredTensor) -> Result<f64, String> {
 
 fn layer(target: LoraTarget, name: LayerName, parts: Parts) -> Result<Option<LoraLayer>, String> {
     let Some(down) = parts.down else { return Ok(None) };
+    if parts.is_whole {
+        return whole(target, name, down, parts.bias);
+    }
     let Some(up) = parts.up else {
         return Err(format!("`{}` has no matrix `up` (or `lora_B`) beside it", down.name));
     };
@@ -177,7 +218,35 @@ fn layer(target: LoraTarget, name: LayerName, parts: Parts) -> Result<Option<Lor
         rank: d[0],
         shape: without_ones(&shape).to_vec(),
         down,
-        up,
+        up: Some(up),
+        bias: parts.bias,
+    }))
+}
+
+/// The difference of a whole weight.
+fn whole(
+    target: LoraTarget,
+    name: LayerName,
+    difference: DeferredTensor,
+    bias: Option<DeferredTensor>,
+) -> Result<Option<LoraLayer>, String> {
+    let shape = difference.shape.to_vec();
+    let [rows, _] = shape[..] else {
+        let key = &difference.name;
+        return Err(format!(
+            "`{key}` has the shape {shape:?}; the difference of a matrix should be one"
+        ));
+    };
+    Ok(Some(LoraLayer {
+        target,
+        name,
+        key: difference.name.clone(),
+        scale: 1.0,
+        rank: rows,
+        shape,
+        down: difference,
+        up: None,
+        bias,
     }))
 }
 

@@ -10,13 +10,32 @@ use burn::{
 use super::{AppliedLoras, layer::LoraLayer};
 use crate::WeightsError;
 
+/// Which of a layer's parameters something is added to.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    Weight,
+    Bias,
+}
+
 /// A layer that is added to a parameter.
 pub(super) struct Replacement<'a> {
-    pub(super) layer: &'a LoraLayer,
+    layer: &'a LoraLayer,
+    part: Part,
     /// All factors together.
-    pub(super) scale: f64,
+    scale: f64,
     /// For messages.
-    pub(super) file: &'a str,
+    file: &'a str,
+}
+
+impl<'a> Replacement<'a> {
+    pub(super) fn new(layer: &'a LoraLayer, part: Part, scale: f64, file: &'a str) -> Self {
+        Self {
+            layer,
+            part,
+            scale,
+            file,
+        }
+    }
 }
 
 /// Adds layers to the parameters at their paths.
@@ -104,21 +123,34 @@ impl ModuleMapper for Merger<'_> {
     }
 }
 
-/// `weight + Σ scale · up · down` in f32.
+/// `weight + Σ scale · up · down` in f32, or `bias + Σ scale · difference`.
 fn sum<const D: usize>(weight: Tensor<D>, added: &[Replacement<'_>]) -> Result<Tensor<D>, WeightsError> {
     let (shape, device) = (weight.dims(), weight.device());
     let (rows, columns) = (shape[0], shape[1..].iter().product::<usize>());
     let mut sum: Tensor<2> = weight.cast(DType::F32).reshape([rows, columns]);
-    for Replacement { layer, scale, file } in added {
-        let [up, down] = layer.read().map_err(|reason| WeightsError::Lora {
+    for Replacement {
+        layer,
+        part,
+        scale,
+        file,
+    } in added
+    {
+        let fault = |reason| WeightsError::Lora {
             file: (*file).into(),
             reason,
-        })?;
+        };
         let matrix = |values: Vec<f32>, shape: [usize; 2]| {
             Tensor::<2>::from_data(TensorData::new(values, shape), (&device, DType::F32))
         };
-        let (up, down) = (matrix(up, [rows, layer.rank]), matrix(down, [layer.rank, columns]));
-        sum = sum + up.mul_scalar(*scale).matmul(down);
+        let difference = match part {
+            Part::Weight => {
+                let [up, down] = layer.read().map_err(fault)?;
+                let (up, down) = (matrix(up, [rows, layer.rank]), matrix(down, [layer.rank, columns]));
+                up.mul_scalar(*scale).matmul(down)
+            }
+            Part::Bias => matrix(layer.read_bias().map_err(fault)?, [rows, columns]).mul_scalar(*scale),
+        };
+        sum = sum + difference;
     }
     Ok(sum.reshape(shape))
 }

@@ -56,7 +56,9 @@ pub(super) fn refused(keys: &[&str]) -> Option<String> {
 /// Whether a key has a part: at the beginning if that is where it belongs, at the end likewise.
 fn names(key: &str, part: &str) -> bool {
     match part {
-        ".diff" | ".diff_b" | ".w_norm" | ".b_norm" | ".set_weight" => key.ends_with(part),
+        // In files for Wan they are known.
+        ".diff" | ".diff_b" => key.ends_with(part) && !key.starts_with("diffusion_model."),
+        ".w_norm" | ".b_norm" | ".set_weight" => key.ends_with(part),
         _ if part.starts_with("lora_te") || part.starts_with("lora_unet") => key.starts_with(part),
         _ => key.contains(part),
     }
@@ -137,6 +139,7 @@ mod tests {
             refused(&[GOOD, "lora_unet_conv_in.alpha", "unet.difference.lora_A.weight"]),
             None
         );
+        assert_eq!(refused(&[GOOD, "diffusion_model.blocks.0.ffn.0.diff_b"]), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use burn::module::Module;
 use super::{
     AppliedLoras, Lora, LoraTarget,
     fit::{Parameters, fit},
-    merge::{Merger, Replacement},
+    merge::{Merger, Part, Replacement},
 };
 use crate::{Floats, KeyMap, WeightsError};
 
@@ -71,13 +71,18 @@ impl LoraSet {
                 });
             }
             let fitting = fit(lora, target, keys, &parameters)?;
+            let (file, mut unknown) = (&lora.origin, fitting.unknown);
             for (path, layer) in fitting.layers {
-                let file = &lora.origin;
-                let scale = scale * layer.scale;
-                merger.add(path, Replacement { layer, scale, file });
+                if let Some(bias) = layer.bias() {
+                    match parameters.bias(&path, bias.shape.num_elements()) {
+                        Some(path) => merger.add(path, Replacement::new(layer, Part::Bias, *scale, file)),
+                        None => unknown.push(bias.name.clone()),
+                    }
+                }
+                merger.add(path, Replacement::new(layer, Part::Weight, scale * layer.scale, file));
             }
-            warn(lora, target, &fitting.unknown);
-            merger.leave_out(fitting.unknown);
+            warn(lora, target, &unknown);
+            merger.leave_out(unknown);
         }
         merger.merge(module.clone())
     }

@@ -1,0 +1,125 @@
+//! `WanTransformer3DModel` (`diffusers/models/transformers/transformer_wan.py`), the denoiser of Wan 2.1 and 2.2
+//! ([Wan team, 2025](https://arxiv.org/abs/2503.20314)): a transformer over patches of a clip's latents, all of which see each other.
+
+mod attention;
+mod block;
+mod condition;
+mod config;
+#[cfg(test)]
+mod golden_tests;
+mod original;
+mod patches;
+mod prepared;
+mod rope;
+
+use burn::{
+    module::{Module, Param},
+    nn::Linear,
+    tensor::{Device, Tensor},
+};
+pub use config::WanTransformerConfig;
+pub use original::{wan_transformer, wan_transformer_config};
+pub use prepared::Prepared;
+use prepared::network_of;
+use t2v_kernels::{linear, modulated_norm, project};
+use t2v_weights::{Component, KeyMap, Network};
+
+use self::{
+    block::{WanBlock, modulation, modulations, table},
+    condition::ConditionEmbedder,
+};
+use crate::{Conditioning, Denoiser, DenoiserError, keys};
+
+/// Wan's denoiser, of clips from text alone or from text and a picture.
+///
+/// What is attended to besides the clip stays the same from step to step: [`Denoiser::prepare`] computes its keys and values
+/// once.
+#[derive(Module, Debug)]
+pub struct WanTransformer {
+    /// A convolution in the checkpoint, whose kernel is as large as its stride.
+    patch_embedding: Linear,
+    condition_embedder: ConditionEmbedder,
+    blocks: Vec<WanBlock>,
+    proj_out: Linear,
+    scale_shift_table: Param<Tensor<3>>,
+    #[module(skip)]
+    config: WanTransformerConfig,
+}
+
+impl Network for WanTransformer {
+    type Config = WanTransformerConfig;
+    type Error = DenoiserError;
+
+    fn read_config(component: &Component) -> Result<WanTransformerConfig, DenoiserError> {
+        WanTransformerConfig::from_component(component)
+    }
+
+    fn init(config: WanTransformerConfig, device: &Device) -> Result<Self, DenoiserError> {
+        config.check()?;
+        let dim = config.inner_dim();
+        Ok(Self {
+            patch_embedding: linear(config.patch_values(config.in_channels), dim, true, device),
+            condition_embedder: ConditionEmbedder::new(&config, device),
+            blocks: (0..config.num_layers).map(|_| WanBlock::new(&config, device)).collect(),
+            proj_out: linear(dim, config.patch_values(config.out_channels()), true, device),
+            scale_shift_table: table(2, dim, device),
+            config,
+        })
+    }
+
+    fn key_map() -> KeyMap {
+        keys::wan()
+    }
+}
+
+impl WanTransformer {
+    /// The configuration the network was built from.
+    #[must_use]
+    pub fn config(&self) -> &WanTransformerConfig {
+        &self.config
+    }
+}
+
+impl Denoiser for WanTransformer {
+    fn prepare(&self, mut conditioning: Conditioning) -> Conditioning {
+        let context = self.condition_embedder.context(&conditioning);
+        let keys = self.blocks.iter().map(|block| block.context_keys(&context));
+        conditioning.prepared = Some(Prepared::new(network_of(&self.proj_out), keys.collect()));
+        conditioning
+    }
+
+    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
+        let latents = match &conditioning.channels {
+            Some(channels) => {
+                let batch = latents.dims()[0];
+                Tensor::cat(vec![latents, channels.clone().repeat_dim(0, batch)], 1)
+            }
+            None => latents,
+        };
+        let ([_, _, frames, height, width], device) = (latents.dims(), latents.device());
+        let patch = self.config.patch_size;
+        let counts = patches::counts([frames, height, width], patch);
+        let time = self
+            .condition_embedder
+            .time(&conditioning.timesteps(timestep, counts[0]), &device);
+        let rotation = rope::rotation(counts, self.config.attention_head_dim, &device);
+
+        let mut x = project(&self.patch_embedding, patches::to_tokens(latents, patch));
+        let prepared = conditioning.prepared.as_ref();
+        let prepared = prepared.and_then(|prepared| prepared.of(network_of(&self.proj_out)));
+        let context = prepared
+            .is_none()
+            .then(|| self.condition_embedder.context(conditioning));
+        for (index, block) in self.blocks.iter().enumerate() {
+            let computed = context.as_ref().map(|context| block.context_keys(context));
+            let keys = computed.as_ref().or_else(|| prepared?.get(index));
+            let Some(keys) = keys else {
+                unreachable!("keys are prepared, or computed here")
+            };
+            x = block.forward(x, &time.modulations, keys, &rotation);
+        }
+        let values = modulations(&self.scale_shift_table, &time.embedding);
+        let x = modulated_norm(x, modulation(&values, 1), modulation(&values, 0), self.config.eps);
+        patches::to_latents(project(&self.proj_out, x), counts, patch)
+    }
+}

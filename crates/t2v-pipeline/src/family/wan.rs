@@ -1,0 +1,241 @@
+//! Wan 2.1 and 2.2 ([Wan team, 2025](https://arxiv.org/abs/2503.20314)): clips from text.
+//!
+//! `WanPipeline` of diffusers: UMT5, a transformer over patches of latents (in the large model of Wan 2.2 two, one after the
+//! other), an autoencoder in which a latent frame stands for several. A clip is one sample to schedulers.
+
+use serde::Deserialize;
+use t2v_denoiser::{WanTransformer, WanTransformerConfig};
+use t2v_kernels::lay_out;
+use t2v_text_encoder::Umt5Config;
+use t2v_vae::{AutoencoderKlWan, AutoencoderKlWanConfig, LatentCodec};
+use t2v_weights::{LoadOptions, LoraTarget, ModelFolder, Network, WeightsError};
+
+use super::{
+    Family, Loaded, LoadedDenoiser, Opening, TextConditioner,
+    adapted::Adapted,
+    parameter_bytes,
+    wan_experts::Experts,
+    wan_text::{self, WanText},
+};
+use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
+
+const INDEX: &str = "model_index.json";
+const TRANSFORMER: &str = "transformer";
+const SECOND: &str = "transformer_2";
+/// Three times as long as the clips of training.
+const MAX_FRAMES: usize = 241;
+/// Timesteps of training where a scheduler's configuration does not say.
+const TRAIN_TIMESTEPS: f64 = 1000.0;
+
+/// What the index says beside the components.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Index {
+    /// The share of the timesteps below which the second transformer denoises.
+    boundary_ratio: Option<f64>,
+}
+
+/// What is read of a scheduler's configuration.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Schedule {
+    num_train_timesteps: Option<f64>,
+}
+
+struct Wan {
+    folder: ModelFolder,
+    options: LoadOptions,
+    transformer: WanTransformerConfig,
+    /// The second transformer, and the lowest timestep of the first.
+    second: Option<(WanTransformerConfig, f64)>,
+    vae: AutoencoderKlWanConfig,
+    geometry: Geometry,
+}
+
+/// Reads the configurations and checks that they belong together.
+pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineError> {
+    if opening.motion_adapter.is_some() {
+        return Err(PipelineError::Checkpoint(
+            "a motion adapter goes with a folder of Stable Diffusion, not with one of Wan".into(),
+        ));
+    }
+    let folder = opening.folder;
+    let transformer = WanTransformerConfig::from_component(&folder.component(TRANSFORMER)?)?;
+    let second = second(folder)?;
+    let text = Umt5Config::from_component(&folder.component("text_encoder")?)?;
+    let vae = AutoencoderKlWanConfig::from_component(&folder.component("vae")?)?;
+    for config in [Some(&transformer), second.as_ref().map(|(config, _)| config)]
+        .into_iter()
+        .flatten()
+    {
+        check_fit(config, &text, &vae)?;
+    }
+    if let Some((second, _)) = &second
+        && second.patch_size != transformer.patch_size
+    {
+        return Err(PipelineError::Checkpoint(format!(
+            "the transformers have patches of {:?} and {:?}; they denoise the same latents",
+            transformer.patch_size, second.patch_size
+        )));
+    }
+    Ok(Box::new(Wan {
+        folder: folder.clone(),
+        options: opening.options.clone(),
+        geometry: geometry(&transformer, &vae),
+        transformer,
+        second,
+        vae,
+    }))
+}
+
+/// The second transformer, if the folder has one that is used: with the lowest timestep of the first.
+fn second(folder: &ModelFolder) -> Result<Option<(WanTransformerConfig, f64)>, PipelineError> {
+    let index: Index = folder.optional_config(INDEX)?.unwrap_or_default();
+    let Some(ratio) = index.boundary_ratio else {
+        return Ok(None);
+    };
+    if !(0.0..=1.0).contains(&ratio) {
+        return Err(WeightsError::Config {
+            file: format!("{}/{INDEX}", folder.name()),
+            reason: format!("`boundary_ratio` is {ratio}; it is a share of the timesteps, 0 to 1"),
+        }
+        .into());
+    }
+    let schedule: Schedule = folder
+        .optional_config("scheduler/scheduler_config.json")?
+        .unwrap_or_default();
+    let boundary = ratio * schedule.num_train_timesteps.unwrap_or(TRAIN_TIMESTEPS);
+    let config = WanTransformerConfig::from_component(&folder.component(SECOND)?)?;
+    Ok(Some((config, boundary)))
+}
+
+/// # Errors
+/// A transformer that takes other text or other latents than there are.
+fn check_fit(
+    transformer: &WanTransformerConfig,
+    text: &Umt5Config,
+    vae: &AutoencoderKlWanConfig,
+) -> Result<(), PipelineError> {
+    let fault = |reason: String| Err(PipelineError::Checkpoint(reason));
+    let (width, latents) = (transformer.text_dim, vae.z_dim);
+    if text.d_model != width {
+        return fault(format!(
+            "the text encoder gives embeddings of width {}, the denoiser takes {width}",
+            text.d_model
+        ));
+    }
+    for (does, channels) in [
+        ("takes", transformer.in_channels),
+        ("gives", transformer.out_channels()),
+    ] {
+        if channels != latents {
+            return fault(format!(
+                "the denoiser {does} {channels} channels, the VAE's latents have {latents}; models that begin with a picture \
+                 are not supported"
+            ));
+        }
+    }
+    match transformer.patch_size[0] {
+        1 => Ok(()),
+        frames => fault(format!(
+            "the denoiser takes patches of {frames} latent frames; clips have any number of them, so that it must be 1"
+        )),
+    }
+}
+
+fn geometry(transformer: &WanTransformerConfig, vae: &AutoencoderKlWanConfig) -> Geometry {
+    let (spatial_factor, temporal_factor) = (vae.spatial_factor(), vae.temporal_factor());
+    let [_, height, width] = transformer.patch_size;
+    let patch = (1..=height).map(|n| n * width).find(|side| side.is_multiple_of(height));
+    let positions = (transformer.rope_max_seq_len - 1) * temporal_factor + 1;
+    Geometry {
+        channels: vae.z_dim,
+        spatial_factor,
+        side_multiple: spatial_factor * patch.unwrap_or(width * height),
+        temporal_factor,
+        max_frames: MAX_FRAMES.min(positions),
+        windows_to: None,
+    }
+}
+
+impl Wan {
+    fn load_transformer(
+        &self,
+        name: &str,
+        config: &WanTransformerConfig,
+    ) -> Result<Adapted<WanTransformer>, PipelineError> {
+        let weights = self.folder.component(name)?.weights()?;
+        let transformer = WanTransformer::from_weights(config.clone(), &weights, &self.options)?;
+        Ok(Adapted::new(transformer, LoraTarget::Denoiser, &self.options))
+    }
+}
+
+impl Family for Wan {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Those of diffusers' pipeline, at the number of frames a second that its examples save.
+    fn defaults(&self) -> Defaults {
+        let fitting = |side: u32| side / self.geometry.side_multiple as u32 * self.geometry.side_multiple as u32;
+        let side = |side| Some(fitting(side)).filter(|side| *side > 0);
+        Defaults {
+            num_frames: self.geometry.nearest_frames(81),
+            fps: 16,
+            num_inference_steps: 50,
+            guidance_scale: 5.0,
+            strength: 0.8,
+            width: side(832),
+            height: side(480),
+            scheduler: None,
+        }
+    }
+
+    fn check(&self, plan: &Report, faults: &mut ValidationError) {
+        wan_text::check(plan, faults);
+        if plan.strength.is_some() {
+            faults.add(
+                "init",
+                "The model makes videos from text alone: leave out what to start from.",
+            );
+        }
+        if plan.free_init.is_some() {
+            faults.add(
+                "free_init",
+                "FreeInit is for models whose latents have as many frames as the clip.",
+            );
+        }
+    }
+
+    fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError> {
+        let (tokenizer, encoder) = (
+            self.folder.component("tokenizer")?,
+            self.folder.component("text_encoder")?,
+        );
+        Ok(Box::new(WanText::new(&tokenizer, encoder, &self.options)?))
+    }
+
+    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
+        let first = self.load_transformer(TRANSFORMER, &self.transformer)?;
+        let Some((config, boundary)) = &self.second else {
+            return Ok(Box::new(first));
+        };
+        Ok(Box::new(Experts {
+            noisy: first,
+            clear: self.load_transformer(SECOND, config)?,
+            boundary: *boundary,
+        }))
+    }
+
+    /// In single precision, as upstream has it loaded.
+    fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError> {
+        let options = self.options.clone().in_single_precision();
+        let weights = self.folder.component("vae")?.weights()?;
+        let vae = AutoencoderKlWan::from_weights(self.vae.clone(), &weights, &options)?;
+        let vae = lay_out(vae, options.device());
+        Ok(Loaded {
+            bytes: parameter_bytes(&vae),
+            network: Box::new(vae),
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Clips of Wan against diffusers' pipeline: one transformer and two, both autoencoders
+//! (`scripts/make_t2v_pipeline_wan_fixtures.py`).
+
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use t2v_pipeline::{Pipeline, PipelineError, TextToVideoRequest};
+use t2v_test_support::{Fixture, copy_folder};
+use tempfile::TempDir;
+
+#[derive(Deserialize)]
+struct Run {
+    folder: String,
+    prompt: String,
+    negative_prompt: Option<String>,
+    seed: u32,
+    scheduler: String,
+    scheduler_overrides: Map<String, Value>,
+    num_inference_steps: u32,
+    guidance_scale: f64,
+    width: u32,
+    height: u32,
+    num_frames: u32,
+}
+
+fn fixtures() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"))
+}
+
+/// A copy of a folder in which keys of a JSON file are replaced.
+fn changed(name: &str, file: &str, keys: &Map<String, Value>) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&fixtures().join(name), folder.path());
+    let path = folder.path().join(file);
+    let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config.extend(keys.clone());
+    fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    folder
+}
+
+fn open(folder: &TempDir) -> Result<Pipeline, PipelineError> {
+    Pipeline::from_dir(folder.path(), &t2v_test_support::device())
+}
+
+impl Run {
+    fn request(&self) -> TextToVideoRequest {
+        let mut request = TextToVideoRequest::new(&self.prompt)
+            .with_size(self.width, self.height)
+            .with_num_frames(self.num_frames)
+            .with_scheduler(&self.scheduler)
+            .with_num_inference_steps(self.num_inference_steps)
+            .with_guidance_scale(self.guidance_scale)
+            .with_seed(self.seed);
+        request.negative_prompt.clone_from(&self.negative_prompt);
+        request
+    }
+}
+
+#[test]
+fn wan_equals_diffusers() {
+    let golden = Fixture::open(fixtures().join("wan_golden.safetensors").to_str().unwrap());
+    let runs: Vec<Run> = golden.metadata("runs");
+    assert!(runs.len() >= 10);
+    let mut far = Vec::new();
+    for (i, run) in runs.into_iter().enumerate() {
+        let folder = changed(&run.folder, "scheduler/scheduler_config.json", &run.scheduler_overrides);
+        let video = open(&folder).unwrap().generate(&run.request()).unwrap();
+        let (shape, expected) = golden.values(&format!("run.{i}"));
+        assert_eq!(shape, [video.num_frames(), video.height(), video.width(), 3], "run {i}");
+        let difference =
+            t2v_test_support::difference(&format!("wan_pipeline frames of run {i}"), video.frames(), &expected);
+        if difference >= 5.0 * t2v_test_support::tolerance() {
+            far.push(format!("run {i} ({}, {}): {difference}", run.folder, run.scheduler));
+        }
+    }
+    assert!(far.is_empty(), "frames differ\n{}", far.join("\n"));
+}
+
+#[test]
+fn what_the_model_cannot_do_is_said() {
+    let pipeline = open(&changed("wan_a", "model_index.json", &Map::new())).unwrap();
+    let request = TextToVideoRequest::new("a fox").with_size(32, 32).with_num_frames(5);
+    let said = |change: &dyn Fn(&mut TextToVideoRequest)| {
+        let mut request = request.clone();
+        change(&mut request);
+        pipeline.generate(&request).unwrap_err().to_string()
+    };
+    for (message, part) in [
+        (said(&|request| request.num_frames = Some(6)), "4k + 1"),
+        (said(&|request| request.width = Some(40)), "multiple of 16"),
+        (said(&|request| request.clip_skip = Some(1)), "not CLIP"),
+        (said(&|request| request.prompt_weighting = Some(true)), "not CLIP"),
+        (said(&|request| request.long_prompts = Some(true)), "512 tokens"),
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn folders_that_do_not_fit_together_are_named() {
+    for (name, file, keys, part) in [
+        ("wan_a", "transformer/config.json", json!({"text_dim": 16}), "width 12"),
+        (
+            "wan_a",
+            "transformer/config.json",
+            json!({"in_channels": 9}),
+            "takes 9 channels",
+        ),
+        (
+            "wan_a",
+            "transformer/config.json",
+            json!({"out_channels": 9}),
+            "gives 9 channels",
+        ),
+        (
+            "wan_a",
+            "transformer/config.json",
+            json!({"patch_size": [2, 2, 2]}),
+            "it must be 1",
+        ),
+        (
+            "wan_b",
+            "transformer_2/config.json",
+            json!({"patch_size": [1, 1, 2]}),
+            "[1, 1, 2]",
+        ),
+        (
+            "wan_b",
+            "model_index.json",
+            json!({"boundary_ratio": 1.5}),
+            "`boundary_ratio`",
+        ),
+        (
+            "wan_b",
+            "model_index.json",
+            json!({"transformer_2": [null, null]}),
+            "transformer_2",
+        ),
+    ] {
+        let folder = changed(name, file, keys.as_object().unwrap());
+        let message = open(&folder).err().unwrap().to_string();
+        assert!(message.contains(part), "{keys}: {message}");
+    }
+}
