@@ -43,7 +43,7 @@ fn plainly(from: &Lines, [lines, elements]: [std::ops::Range<usize>; 2], out: &m
 #[expect(unsafe_code, reason = "vector instructions that have no safe name")]
 mod x86_64 {
     use std::arch::x86_64::{
-        __m256, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
+        _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
         _mm256_unpackhi_ps, _mm256_unpacklo_ps,
     };
 
@@ -96,8 +96,8 @@ mod x86_64 {
                 _mm256_shuffle_ps::<HIGH>(high_a, high_b),
             ];
         }
-        for index in 0..4 {
-            let (above, below): (__m256, __m256) = (halves[0][index], halves[1][index]);
+        let [above, below] = halves;
+        for (index, (above, below)) in above.into_iter().zip(below).enumerate() {
             // SAFETY: the caller's promise.
             unsafe {
                 _mm256_storeu_ps(out.add(index * stride), _mm256_permute2f128_ps::<0x20>(above, below));
