@@ -14,7 +14,7 @@ use burn::tensor::Bytes;
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty};
 
 /// Smaller buffers, in bytes, are the allocator's business.
-const POOLED_FROM: usize = 1 << 20;
+const POOLED_FROM: usize = 1 << 17;
 /// Bytes that the pool holds at most.
 const POOL_CAPACITY: usize = 1 << 29;
 /// Linux is asked to back a fresh buffer of several of these with as many large pages.
