@@ -14,8 +14,8 @@ use super::{
     product::{Bias, GAP, Matrix, RightSide, Target},
 };
 
-/// Elements of the rows that are multiplied together with few columns, about: they stay in the cache.
-const ROWS_LEN: usize = 1 << 17;
+/// Elements of the rows that are multiplied together with few columns, about: they stay in the cache, and threads end together.
+const ROWS_LEN: usize = 1 << 16;
 
 /// A matrix of parameters whose rows follow each other in memory.
 pub(super) struct Weight {
@@ -104,7 +104,7 @@ impl Weight {
         let columns = shape.columns();
         let threads = rayon::current_num_threads();
         let rows = (ROWS_LEN / self.columns)
-            .clamp(8, 64)
+            .clamp(8, 24)
             .min(self.rows.div_ceil(threads))
             .next_multiple_of(8);
         out.par_chunks_mut(rows * columns)
