@@ -52,7 +52,8 @@ impl Settings {
     }
 }
 
-fn has_avx2() -> bool {
+/// Whether the processor has AVX2 and what always comes with it.
+pub(crate) fn has_avx2() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx2")
         && std::arch::is_x86_feature_detected!("fma")

@@ -13,7 +13,7 @@ use rten_simd::{
 use super::{
     MOST_LANES,
     buffer::Scratch,
-    simd::run,
+    simd::{lanes, run},
     transpose::{Lines, transpose},
 };
 
@@ -192,8 +192,6 @@ pub(super) struct RightSide {
     depth: usize,
     columns: usize,
     lanes: usize,
-    /// Vectors of a whole panel.
-    vectors: usize,
 }
 
 /// The sums of a tile and a row of a panel take most of the registers: AVX-512 and NEON have 32, AVX2 and SSE2 16.
@@ -201,25 +199,16 @@ fn has_many_registers(lanes: usize) -> bool {
     lanes == MOST_LANES || cfg!(target_arch = "aarch64")
 }
 
+/// Columns of a whole panel.
+fn panel_width(lanes: usize) -> usize {
+    let vectors = if has_many_registers(lanes) { VECTORS } else { 2 };
+    vectors * lanes
+}
+
 impl RightSide {
     pub(super) fn new(depth: usize, columns: usize) -> Self {
-        struct Lanes;
-        impl SimdOp for Lanes {
-            type Output = usize;
-
-            #[inline(always)]
-            fn eval<I: Isa>(self, isa: I) -> usize {
-                isa.f32().len()
-            }
-        }
-        let lanes = run(Lanes);
-        let vectors = if has_many_registers(lanes) { VECTORS } else { 2 };
-        Self {
-            depth,
-            columns,
-            lanes,
-            vectors,
-        }
+        let lanes = lanes();
+        Self { depth, columns, lanes }
     }
 
     pub(super) fn columns(&self) -> usize {
@@ -250,7 +239,7 @@ impl RightSide {
         let mut rest = packed;
         let mut panels = Vec::new();
         for depth in self.blocks() {
-            let width = self.vectors * self.lanes;
+            let width = panel_width(self.lanes);
             for start in (0..self.columns).step_by(width) {
                 let columns = start..self.columns.min(start + width);
                 let len = depth.len() * columns.len().next_multiple_of(self.lanes);
@@ -328,8 +317,7 @@ impl SimdOp for Product<'_> {
     #[inline(always)]
     fn eval<I: Isa>(mut self, isa: I) {
         let lanes = isa.f32().len();
-        let vectors = if has_many_registers(lanes) { VECTORS } else { 2 };
-        for first in (0..self.columns).step_by(vectors * lanes) {
+        for first in (0..self.columns).step_by(panel_width(lanes)) {
             match ((self.columns - first).div_ceil(lanes), has_many_registers(lanes)) {
                 (1, true) => self.panel::<I, 8, 1>(isa, first),
                 (2, true) => self.panel::<I, 8, 2>(isa, first),

@@ -2,7 +2,7 @@
 
 use rten_simd::{Isa, SimdOp, SimdUnaryOp, isa::GenericIsa, ops::BitOps};
 
-use crate::settings::{Vectors, settings};
+use crate::settings::{Vectors, has_avx2, settings};
 
 /// Runs an operator with the widest vectors of the processor that [settings](crate::settings) allow.
 pub(super) fn run<Op: SimdOp>(op: Op) -> Op::Output {
@@ -48,11 +48,24 @@ fn run_with<Op: SimdOp>(vectors: Vectors, op: Op) -> Op::Output {
 }
 
 /// Whether code for AVX2 may run.
-pub(super) fn has_avx2() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return settings().vectors >= Vectors::Avx2 && rten_simd::isa::Avx2Isa::new().is_some();
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+pub(super) fn may_use_avx2() -> bool {
+    settings().vectors >= Vectors::Avx2 && has_avx2()
+}
+
+/// Elements of a vector.
+pub(super) fn lanes() -> usize {
+    run(Lanes)
+}
+
+struct Lanes;
+
+impl SimdOp for Lanes {
+    type Output = usize;
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) -> usize {
+        isa.f32().len()
+    }
 }
 
 /// Replaces elements by their image under a function.
@@ -87,16 +100,6 @@ impl<F: SimdUnaryOp<f32>> SimdOp for Map<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Lanes;
-
-    impl SimdOp for Lanes {
-        type Output = usize;
-
-        fn eval<I: Isa>(self, isa: I) -> usize {
-            isa.f32().len()
-        }
-    }
 
     /// Vectors are no wider than allowed, and the widest that there are where all are allowed.
     #[test]

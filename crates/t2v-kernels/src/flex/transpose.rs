@@ -13,7 +13,7 @@ pub(super) struct Lines<'a> {
 
 /// Writes the first `len` elements of each of `count` lines as columns of `out`, whose rows are `stride` elements apart.
 pub(super) fn transpose(from: Lines, [count, len]: [usize; 2], out: &mut [f32], stride: usize) {
-    let whole = if simd::has_avx2() {
+    let whole = if simd::may_use_avx2() {
         [count / TILE * TILE, len / TILE * TILE]
     } else {
         [0, 0]
