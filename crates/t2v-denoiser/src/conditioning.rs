@@ -65,6 +65,17 @@ impl Conditioning {
         }
     }
 
+    /// The latents of a batch with what joins them.
+    pub(crate) fn join_channels(&self, latents: Tensor<5>) -> Tensor<5> {
+        match &self.channels {
+            Some(channels) => {
+                let batch = latents.dims()[0];
+                Tensor::cat(vec![latents, channels.clone().repeat_dim(0, batch)], 1)
+            }
+            None => latents,
+        }
+    }
+
     /// The timestep of each latent frame, or one for all.
     pub(crate) fn timesteps(&self, timestep: f64, frames: usize) -> Vec<f64> {
         match &self.timestep_factors {

@@ -333,14 +333,14 @@ fn check_reuse<const N: usize>(
     for depth in (0..N).chain([usize::MAX]) {
         let mut cache = FeatureCache::new(depth, 1);
         let reuse = |cache: &FeatureCache, x: &Tensor<5>, at: f64| {
-            values(model.forward_cached(x.clone(), 500.0, conditioning, DeepFeatures::Reuse { cache, at }))
+            values(model.call(x.clone(), 500.0, conditioning, Some(DeepFeatures::Reuse { cache, at })))
         };
         assert_eq!(reuse(&cache, &latents, 0.0), whole, "{name} {depth}: nothing was kept");
         let keep = DeepFeatures::Keep {
             cache: &mut cache,
             at: 0.0,
         };
-        let kept = values(model.forward_cached(latents.clone(), 500.0, conditioning, keep));
+        let kept = values(model.call(latents.clone(), 500.0, conditioning, Some(keep)));
         assert_eq!(kept, whole, "{name} {depth}");
         assert!(!cache.is_empty());
         for at in [0.0, 1.0] {
@@ -361,10 +361,10 @@ fn check_last_alone(name: &str, model: &impl Denoiser, latents: &Tensor<5>, cond
         cache: &mut cache,
         at: 0.0,
     };
-    let whole = model.forward_cached(latents.clone(), 500.0, conditioning, keep);
+    let whole = model.call(latents.clone(), 500.0, conditioning, Some(keep));
     let last = |x: Tensor<5>| x.slice_dim(0, batch - 1..batch);
     let reuse = DeepFeatures::Reuse { cache: &cache, at: 1.0 };
-    let alone = model.forward_cached(last(latents.clone()), 500.0, &conditioning.last(), reuse);
+    let alone = model.call(last(latents.clone()), 500.0, &conditioning.last(), Some(reuse));
     let difference: f32 = (alone - last(whole)).abs().max().into_scalar();
     assert!(difference < 1e-4, "{name}: {difference}");
 }

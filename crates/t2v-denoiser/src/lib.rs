@@ -74,26 +74,26 @@ pub trait Denoiser: Send {
     /// - latents: `[batch, in_channels, frames, height, width]`
     /// - conditioning: of the same batch
     /// - output: `[batch, out_channels, frames, height, width]`
-    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5>;
+    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
+        self.call(latents, timestep, conditioning, None)
+    }
 
-    /// Whether [`forward_cached`](Self::forward_cached) can leave out layers.
+    /// Whether [`call`](Self::call) can leave out layers.
     fn reuses_features(&self) -> bool {
         false
     }
 
-    /// As [`forward`](Self::forward), keeping the features of the network's deep part, or with those that were kept in place of
-    /// most of its layers: in much less time, with an error that grows from call to call. A network that
+    /// As [`forward`](Self::forward), with `deep` keeping the features of the network's deep part, or with those that were kept in
+    /// place of most of its layers: in much less time, with an error that grows from call to call. A network that
     /// [can't](Self::reuses_features) runs whole.
     ///
     /// # Shapes
     /// Those of `forward`; with reused features the batch may be the last entries of the one that they were kept from.
-    fn forward_cached(
+    fn call(
         &self,
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        _deep: DeepFeatures<'_>,
-    ) -> Tensor<5> {
-        self.forward(latents, timestep, conditioning)
-    }
+        deep: Option<DeepFeatures<'_>>,
+    ) -> Tensor<5>;
 }

@@ -101,6 +101,12 @@ impl UNet2d {
             windows: conditioning.windows,
         }
     }
+}
+
+impl Denoiser for UNet2d {
+    fn reuses_features(&self) -> bool {
+        true
+    }
 
     fn call(
         &self,
@@ -111,10 +117,7 @@ impl UNet2d {
     ) -> Tensor<5> {
         let [batch, _, frames, ..] = latents.dims();
         let condition = self.condition(timestep, conditioning, batch, frames);
-        let latents = match &conditioning.channels {
-            Some(channels) => Tensor::cat(vec![latents, channels.clone().repeat_dim(0, batch)], 1),
-            None => latents,
-        };
+        let latents = conditioning.join_channels(latents);
         let latents = match self.config.center_input_sample {
             true => latents * 2.0 - 1.0,
             false => latents,
@@ -128,26 +131,6 @@ impl UNet2d {
         let x = body.forward(x, &condition, deep);
         let x = group_norm(&self.conv_norm_out, x, Some(self.config.conv_act));
         split_frames(conv2d(&self.conv_out, x), frames)
-    }
-}
-
-impl Denoiser for UNet2d {
-    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
-        self.call(latents, timestep, conditioning, None)
-    }
-
-    fn reuses_features(&self) -> bool {
-        true
-    }
-
-    fn forward_cached(
-        &self,
-        latents: Tensor<5>,
-        timestep: f64,
-        conditioning: &Conditioning,
-        deep: DeepFeatures<'_>,
-    ) -> Tensor<5> {
-        self.call(latents, timestep, conditioning, Some(deep))
     }
 }
 

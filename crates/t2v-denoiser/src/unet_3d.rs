@@ -101,30 +101,6 @@ impl UNet3d {
             windows: None,
         }
     }
-
-    fn call(
-        &self,
-        latents: Tensor<5>,
-        timestep: f64,
-        conditioning: &Conditioning,
-        deep: Option<DeepFeatures<'_>>,
-    ) -> Tensor<5> {
-        let [batch, _, frames, ..] = latents.dims();
-        let condition = self.condition(timestep, conditioning.text.clone(), batch * frames, frames);
-        let x = conv2d(&self.conv_in, merge_frames(latents));
-        let x = self.transformer_in.forward(x, frames);
-        let body = UNetBody {
-            down: &self.down_blocks,
-            mid: Some(&self.mid_block),
-            up: &self.up_blocks,
-        };
-        let x = body.forward(x, &condition, deep);
-        let x = conv2d(
-            &self.conv_out,
-            group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),
-        );
-        split_frames(x, frames)
-    }
 }
 
 fn down_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec<UNetBlock> {
@@ -155,21 +131,31 @@ fn up_blocks(config: &UNet3dConfig, block: &BlockConfig, device: &Device) -> Vec
 }
 
 impl Denoiser for UNet3d {
-    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
-        self.call(latents, timestep, conditioning, None)
-    }
-
     fn reuses_features(&self) -> bool {
         true
     }
 
-    fn forward_cached(
+    fn call(
         &self,
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        deep: DeepFeatures<'_>,
+        deep: Option<DeepFeatures<'_>>,
     ) -> Tensor<5> {
-        self.call(latents, timestep, conditioning, Some(deep))
+        let [batch, _, frames, ..] = latents.dims();
+        let condition = self.condition(timestep, conditioning.text.clone(), batch * frames, frames);
+        let x = conv2d(&self.conv_in, merge_frames(latents));
+        let x = self.transformer_in.forward(x, frames);
+        let body = UNetBody {
+            down: &self.down_blocks,
+            mid: Some(&self.mid_block),
+            up: &self.up_blocks,
+        };
+        let x = body.forward(x, &condition, deep);
+        let x = conv2d(
+            &self.conv_out,
+            group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),
+        );
+        split_frames(x, frames)
     }
 }

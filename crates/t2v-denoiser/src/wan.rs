@@ -28,7 +28,7 @@ use self::{
     block::{WanBlock, modulation, modulations, table},
     condition::ConditionEmbedder,
 };
-use crate::{Conditioning, Denoiser, DenoiserError, keys};
+use crate::{Conditioning, DeepFeatures, Denoiser, DenoiserError, keys};
 
 /// Wan's denoiser, of clips from text alone or from text and a picture.
 ///
@@ -88,14 +88,14 @@ impl Denoiser for WanTransformer {
         conditioning
     }
 
-    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
-        let latents = match &conditioning.channels {
-            Some(channels) => {
-                let batch = latents.dims()[0];
-                Tensor::cat(vec![latents, channels.clone().repeat_dim(0, batch)], 1)
-            }
-            None => latents,
-        };
+    fn call(
+        &self,
+        latents: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        _deep: Option<DeepFeatures<'_>>,
+    ) -> Tensor<5> {
+        let latents = conditioning.join_channels(latents);
         let ([_, _, frames, height, width], device) = (latents.dims(), latents.device());
         let patch = self.config.patch_size;
         let counts = patches::counts([frames, height, width], patch);

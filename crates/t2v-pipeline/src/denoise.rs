@@ -59,10 +59,7 @@ impl Guided<'_> {
         conditioning: &Conditioning,
         deep: Option<DeepFeatures<'_>>,
     ) -> Tensor<5> {
-        let output = match deep {
-            None => self.denoiser.forward(input, timestep, conditioning),
-            Some(deep) => self.denoiser.forward_cached(input, timestep, conditioning, deep),
-        };
+        let output = self.denoiser.call(input, timestep, conditioning, deep);
         output.cast(DType::F32)
     }
 

@@ -60,22 +60,18 @@ impl<N: Network + Denoiser> Denoiser for Adapted<N> {
         self.network.prepare(conditioning)
     }
 
-    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
-        self.network.forward(latents, timestep, conditioning)
-    }
-
     fn reuses_features(&self) -> bool {
         self.network.reuses_features()
     }
 
-    fn forward_cached(
+    fn call(
         &self,
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        deep: DeepFeatures<'_>,
+        deep: Option<DeepFeatures<'_>>,
     ) -> Tensor<5> {
-        self.network.forward_cached(latents, timestep, conditioning, deep)
+        self.network.call(latents, timestep, conditioning, deep)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Two transformers of Wan 2.2, each for a part of the denoising: the first makes the layout, the second the details.
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Conditioning, Denoiser, WanTransformer};
+use t2v_denoiser::{Conditioning, DeepFeatures, Denoiser, WanTransformer};
 use t2v_weights::{LoraSet, WeightsError};
 
 use super::adapted::{Adapted, LoadedDenoiser};
@@ -15,13 +15,19 @@ pub(super) struct Experts {
 }
 
 impl Denoiser for Experts {
-    fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
+    fn call(
+        &self,
+        latents: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        deep: Option<DeepFeatures<'_>>,
+    ) -> Tensor<5> {
         let expert = if timestep >= self.boundary {
             &self.noisy
         } else {
             &self.clear
         };
-        expert.forward(latents, timestep, conditioning)
+        expert.call(latents, timestep, conditioning, deep)
     }
 }
 
