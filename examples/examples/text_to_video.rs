@@ -26,7 +26,7 @@ use t2v_pipeline::{
 type Error = Box<dyn std::error::Error>;
 
 /// What `--decode` has no use for.
-const OF_GENERATIONS: [&str; 27] = [
+const OF_GENERATIONS: [&str; 29] = [
     "prompt",
     "request",
     "latents_out",
@@ -38,11 +38,13 @@ const OF_GENERATIONS: [&str; 27] = [
     "scheduler",
     "num_inference_steps",
     "guidance_scale",
+    "guidance_scale_2",
     "guidance_rescale",
     "seed",
     "strength",
     "clip_skip",
     "init_image",
+    "last_image",
     "init_video",
     "mask_image",
     "lora",
@@ -82,6 +84,9 @@ struct Args {
     num_inference_steps: Option<u32>,
     #[arg(long)]
     guidance_scale: Option<f64>,
+    /// The guidance scale of the steps with less noise, for models with two denoisers (Wan 2.2)
+    #[arg(long)]
+    guidance_scale_2: Option<f64>,
     /// 0 to 4294967295; random if not given, and printed at the end
     #[arg(long, allow_hyphen_values = true, value_parser = seed)]
     seed: Option<u32>,
@@ -94,6 +99,9 @@ struct Args {
     /// A picture to start from
     #[arg(long, value_name = "FILE", conflicts_with = "init_video")]
     init_image: Option<PathBuf>,
+    /// A picture to end with, for models that are shown the first picture and the last (Wan)
+    #[arg(long, value_name = "FILE", requires = "init_image", conflicts_with = "mask_image")]
+    last_image: Option<PathBuf>,
     /// A video to start from: a folder of pictures in the natural order of their names, a GIF, or H.264 in MP4 or .mov
     #[arg(long, value_name = "FOLDER_GIF_OR_MP4")]
     init_video: Option<PathBuf>,
@@ -263,6 +271,7 @@ fn options<'a>(args: &'a Args, device: &Device) -> Result<GenerateOptions<'a>, E
     let mut options = GenerateOptions::default();
     options.init = match (&args.init_image, &args.init_video) {
         (Some(path), _) if let Some(mask) = &args.mask_image => Some(InitMedia::open_masked(path, mask)?),
+        (Some(path), _) if let Some(last) = &args.last_image => Some(InitMedia::open_ends(path, last)?),
         (Some(path), _) => Some(InitMedia::open_image(path)?),
         (_, Some(path)) => Some(InitMedia::open_video(path)?),
         _ => None,
@@ -324,6 +333,7 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     set(&mut request.scheduler, &args.scheduler);
     set(&mut request.num_inference_steps, &args.num_inference_steps);
     set(&mut request.guidance_scale, &args.guidance_scale);
+    set(&mut request.guidance_scale_2, &args.guidance_scale_2);
     set(&mut request.seed, &args.seed);
     set(&mut request.strength, &args.strength);
     set(&mut request.clip_skip, &args.clip_skip);

@@ -12,8 +12,8 @@ use t2v_pipeline::{FolderModel, HubModel, ModelRegistry, Pipeline, PipelineError
 /// The options that say which model, and how it is read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArgs {
-    /// "tiny-world", the embedded model; a model folder in diffusers' layout; a checkpoint of Stable Diffusion in one file;
-    /// or "owner/name", a model of the Hugging Face Hub: from its cache, or downloaded by a build with the Cargo feature
+    /// "tiny-world", the embedded model; a model folder in diffusers' layout; a checkpoint of Stable Diffusion or a
+    /// transformer of Wan in one file; or "owner/name", a model of the Hugging Face Hub: from its cache, or downloaded by a build with the Cargo feature
     /// `hub`
     #[arg(long, value_name = "DIR_OR_ID")]
     pub model: Option<String>,
@@ -23,7 +23,8 @@ pub struct ModelArgs {
     /// Variant of the weight files, such as "fp16"
     #[arg(long, requires = "model")]
     pub variant: Option<String>,
-    /// For a checkpoint of Stable Diffusion in one file: a folder in diffusers' layout that has at least its tokenizer
+    /// For a checkpoint of Stable Diffusion in one file: a folder in diffusers' layout that has at least its tokenizer; for a
+    /// transformer of Wan: one that has all else
     #[arg(long, value_name = "DIR", requires = "model")]
     pub config: Option<PathBuf>,
     /// Motion modules that make clips of a model of pictures (AnimateDiff): a diffusers folder, or a file such as

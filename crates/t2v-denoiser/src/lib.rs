@@ -56,7 +56,9 @@ pub use transformer_temporal::TransformerTemporal;
 pub use unet_2d::{MotionAdapterConfig, UNet2d, UNet2dConfig};
 pub use unet_3d::UNet3d;
 pub use unet_blocks::{BlockConfig, ResnetsConfig, UNetBlock};
-pub use wan::{Prepared, WanTransformer, WanTransformerConfig, wan_transformer, wan_transformer_config};
+pub use wan::{
+    Prepared, WanTransformer, WanTransformerConfig, check_wan_transformer, wan_transformer, wan_transformer_config,
+};
 
 /// A network that predicts noise, velocity or the clean sample from noisy latents.
 pub trait Denoiser: Send {

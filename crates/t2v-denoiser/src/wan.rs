@@ -18,7 +18,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 pub use config::WanTransformerConfig;
-pub use original::{wan_transformer, wan_transformer_config};
+pub use original::{check_wan_transformer, wan_transformer, wan_transformer_config};
 pub use prepared::Prepared;
 use prepared::network_of;
 use t2v_kernels::{linear, modulated_norm, project};

@@ -74,6 +74,7 @@ fn is_small(file: &str, networks: &[&str]) -> bool {
     match file.split_once('/') {
         None => ["model_index.json", "t2v.json", "t2v_prompts.json"].contains(&file),
         Some(("scheduler", name)) => name == "scheduler_config.json",
+        Some(("image_processor", name)) => name == "preprocessor_config.json",
         Some(("tokenizer", name)) => name.ends_with(".json") || name.ends_with(".txt") || name == "spiece.model",
         Some((folder, name)) => networks.contains(&folder) && name == "config.json",
     }
@@ -83,7 +84,8 @@ fn is_small(file: &str, networks: &[&str]) -> bool {
 mod tests {
     use super::*;
 
-    const SMALL: [&str; 7] = [
+    const SMALL: [&str; 8] = [
+        "image_processor/preprocessor_config.json",
         "model_index.json",
         "scheduler/scheduler_config.json",
         "text_encoder/config.json",

@@ -19,6 +19,8 @@ pub enum InitMedia {
         /// Where it is painted anew: where this is white, or at least half grey. Of the picture's size, or resized to it.
         mask: GrayImage,
     },
+    /// The picture that a video begins with and the one that it ends with, of any sizes; for models that are shown both.
+    Ends([RgbImage; 2]),
     /// The frames of a video, 1 to 128, all of one size; their number is that of the result.
     Video(Vec<RgbImage>),
 }
@@ -41,6 +43,14 @@ impl InitMedia {
             picture: open_picture(picture)?,
             mask: open_mask(mask)?,
         })
+    }
+
+    /// The picture that a video begins with, and the one that it ends with.
+    ///
+    /// # Errors
+    /// As for [`open_image`](Self::open_image), for either file.
+    pub fn open_ends(first: impl AsRef<Path>, last: impl AsRef<Path>) -> Result<Self, MediaError> {
+        Ok(Self::Ends([open_picture(first)?, open_picture(last)?]))
     }
 
     /// A folder of pictures in the order of [`picture_files`](crate::picture_files), an animated GIF, or an MP4 or QuickTime
@@ -70,13 +80,17 @@ impl InitMedia {
             ));
         }
         let (width, height) = first.dimensions();
-        if width == 0 || height == 0 {
+        if let Some(empty) = frames.iter().find(|frame| frame.is_empty()) {
+            let (width, height) = empty.dimensions();
             return Err(format!(
                 "The init media has {width}x{height} pixels: there is nothing in it."
             ));
         }
         if self.mask().is_some_and(|mask| mask.is_empty()) {
             return Err("The mask has no pixels: there is nothing in it.".into());
+        }
+        if matches!(self, Self::Ends(_)) {
+            return Ok(());
         }
         match (0..)
             .zip(frames)
@@ -98,6 +112,7 @@ impl InitMedia {
     pub fn pictures(&self) -> &[RgbImage] {
         match self {
             Self::Image(picture) | Self::Masked { picture, .. } => std::slice::from_ref(picture),
+            Self::Ends(pictures) => pictures,
             Self::Video(frames) => frames,
         }
     }
@@ -115,7 +130,7 @@ impl InitMedia {
     #[must_use]
     pub fn num_frames(&self) -> Option<u32> {
         match self {
-            Self::Image(_) | Self::Masked { .. } => None,
+            Self::Image(_) | Self::Masked { .. } | Self::Ends(_) => None,
             Self::Video(frames) => u32::try_from(frames.len()).ok(),
         }
     }

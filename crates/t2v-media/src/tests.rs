@@ -294,6 +294,8 @@ fn pictures_given_in_code_are_checked() {
     assert!(wrong(InitMedia::Video(vec![frame(2, 3); 129])).contains("129 frames"));
     assert!(wrong(InitMedia::Image(frame(0, 0))).contains("0x0 pixels"));
     assert!(wrong(InitMedia::Video(vec![frame(5, 0); 2])).contains("5x0 pixels"));
+    assert_eq!(InitMedia::Ends([frame(1, 2), frame(3, 4)]).check(), Ok(()));
+    assert!(wrong(InitMedia::Ends([frame(1, 2), frame(3, 0)])).contains("3x0 pixels"));
     let differing = wrong(InitMedia::Video(vec![frame(2, 3), frame(2, 3), frame(3, 2)]));
     assert!(
         differing.contains("frame 2 has 3x2") && differing.contains("first one 2x3"),

@@ -1,22 +1,56 @@
 //! The denoising loop, which is that of every pipeline of diffusers, and guidance.
 
 use burn::tensor::{DType, Tensor};
-use t2v_denoiser::{Conditioning, DeepFeatures, Denoiser};
+use t2v_denoiser::{Conditioning, DeepFeatures};
 use t2v_schedulers::{NoiseSource, Scheduler};
 
-use crate::{PipelineError, Speed, family::Family, inpainting::Inpainting, readback, reuse::Reuse};
+use crate::{
+    PipelineError, Report, Speed,
+    beginning::GivenFrame,
+    family::{Family, LoadedDenoiser},
+    inpainting::Inpainting,
+    readback,
+    reuse::Reuse,
+};
+
+/// The weight of the prompt, by timestep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct GuidanceScale {
+    pub(crate) scale: f64,
+    /// The lowest timestep that this is for, and the weight below it.
+    pub(crate) below: Option<(f64, f64)>,
+}
+
+impl GuidanceScale {
+    /// Of a generation.
+    pub(crate) fn of(report: &Report, family: &dyn Family) -> Self {
+        Self {
+            scale: report.guidance_scale,
+            below: family.guidance_boundary().zip(report.guidance_scale_2),
+        }
+    }
+
+    fn at(self, timestep: f64) -> f64 {
+        match self.below {
+            Some((boundary, scale)) if timestep < boundary => scale,
+            _ => self.scale,
+        }
+    }
+}
 
 /// A denoiser with what it is conditioned on.
 pub(crate) struct Guided<'a> {
     pub(crate) family: &'a dyn Family,
-    pub(crate) denoiser: &'a dyn Denoiser,
-    /// Negative then positive; without guidance the positive alone.
+    pub(crate) denoiser: &'a dyn LoadedDenoiser,
+    /// Negative then positive; without guidance the positive alone. Not prepared: that takes knowing the timestep.
     pub(crate) conditioning: &'a Conditioning,
-    pub(crate) scale: f64,
+    pub(crate) scale: GuidanceScale,
     /// How much of the guided prediction's spread is taken back, 0 to 1.
     pub(crate) rescale: f64,
     /// Which calls run the whole network.
     pub(crate) speed: Speed,
+    /// The latent frame that is given rather than made.
+    pub(crate) given: Option<&'a GivenFrame>,
 }
 
 impl Guided<'_> {
@@ -25,27 +59,32 @@ impl Guided<'_> {
     ///
     /// One call of the denoiser on a batch of two, or where features and guidance are reused, on the prompt's half alone. With
     /// conditioning of a batch of one there is no guidance.
-    fn predict(&self, clip: Tensor<5>, timestep: f64, index: usize, reuse: &mut Reuse) -> Tensor<5> {
-        let input = clip.cast(self.conditioning.dtype());
-        let is_guided = self.conditioning.batch() > 1;
+    fn predict(
+        &self,
+        clip: Tensor<5>,
+        timestep: f64,
+        conditioning: &Conditioning,
+        index: usize,
+        reuse: &mut Reuse,
+    ) -> Tensor<5> {
+        let (input, scale) = (clip.cast(conditioning.dtype()), self.scale.at(timestep));
+        let is_guided = conditioning.batch() > 1;
         match (reuse.begin(index), is_guided) {
-            (true, false) => self.call(input, timestep, self.conditioning, reuse.keep(index)),
+            (true, false) => self.call(input, timestep, conditioning, reuse.keep(index)),
             (true, true) => {
                 let both = Tensor::cat(vec![input.clone(), input], 0);
-                let halves = self
-                    .call(both, timestep, self.conditioning, reuse.keep(index))
-                    .chunk(2, 0);
+                let halves = self.call(both, timestep, conditioning, reuse.keep(index)).chunk(2, 0);
                 let (negative, positive) = (halves[0].clone(), halves[1].clone());
                 reuse.keep_guidance(index, &positive, &negative);
-                let guided = negative.clone() + (positive.clone() - negative) * self.scale;
+                let guided = negative.clone() + (positive.clone() - negative) * scale;
                 self.rescaled(guided, &positive)
             }
-            (false, false) => self.call(input, timestep, self.conditioning, Some(reuse.features(index))),
+            (false, false) => self.call(input, timestep, conditioning, Some(reuse.features(index))),
             (false, true) => {
-                let conditioning = self.conditioning.last();
+                let conditioning = conditioning.last();
                 let positive = self.call(input, timestep, &conditioning, Some(reuse.features(index)));
                 match reuse.guidance(index) {
-                    Some(difference) => self.rescaled(positive.clone() + difference * (self.scale - 1.0), &positive),
+                    Some(difference) => self.rescaled(positive.clone() + difference * (scale - 1.0), &positive),
                     None => positive,
                 }
             }
@@ -61,6 +100,14 @@ impl Guided<'_> {
     ) -> Tensor<5> {
         let output = self.denoiser.call(input, timestep, conditioning, deep);
         output.cast(DType::F32)
+    }
+
+    /// Latents [as schedulers see them](Family::as_samples) with the frame that is given.
+    fn with_given(&self, samples: Tensor<5>) -> Tensor<5> {
+        match self.given {
+            Some(given) => self.family.as_samples(given.put(self.family.as_clip(samples))),
+            None => samples,
+        }
     }
 
     /// With as much of the spread taken back as is wanted.
@@ -112,7 +159,7 @@ pub(crate) fn denoise(
     let total = timesteps.len();
     let mut reuse = Reuse::new(model.speed, scheduler.timesteps().len());
     let family = model.family;
-    let mut clean = None;
+    let (mut clean, mut prepared) = (None, None);
     check_finite(&samples, || "the latents before the first model call".to_owned())?;
     for (done, timestep) in timesteps.into_iter().enumerate() {
         on_call(Call {
@@ -121,8 +168,12 @@ pub(crate) fn denoise(
             whole: reuse.whole_calls(),
             clean: clean.as_ref(),
         })?;
-        let input = scheduler.scale_model_input(samples.clone(), noise)?;
-        let output = model.predict(family.as_clip(input), timestep, begin + done, &mut reuse);
+        if model.denoiser.select(timestep)? {
+            prepared = None;
+        }
+        let conditioning = prepared.get_or_insert_with(|| model.denoiser.prepare(model.conditioning.clone()));
+        let input = model.with_given(scheduler.scale_model_input(samples.clone(), noise)?);
+        let output = model.predict(family.as_clip(input), timestep, conditioning, begin + done, &mut reuse);
         let step = scheduler.step(family.as_samples(output), samples, noise)?;
         samples = step.prev_sample;
         if let Some(inpainting) = inpainting {
@@ -139,6 +190,7 @@ pub(crate) fn denoise(
             (Some(clean), Some(inpainting)) => Some(inpainting.keep_the_rest(clean, scheduler, None)?),
             (clean, _) => clean.or_else(|| Some(samples.clone())),
         };
+        clean = clean.map(|clean| model.with_given(clean));
     }
     on_call(Call {
         done: total,
@@ -146,7 +198,7 @@ pub(crate) fn denoise(
         whole: reuse.whole_calls(),
         clean: clean.as_ref(),
     })?;
-    Ok(samples)
+    Ok(model.with_given(samples))
 }
 
 /// Reads one value back from the device, for which the step is finished there: so progress and cancelling keep up with it.
@@ -163,6 +215,17 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+
+    #[test]
+    fn the_second_weight_is_for_timesteps_below_the_boundary() {
+        let scale = GuidanceScale {
+            scale: 4.0,
+            below: Some((875.0, 3.0)),
+        };
+        assert_eq!([999.0, 875.0, 874.9, 0.0].map(|t| scale.at(t)), [4.0, 4.0, 3.0, 3.0]);
+        let scale = GuidanceScale { below: None, ..scale };
+        assert_eq!(scale.at(0.0), 4.0);
+    }
 
     #[test]
     fn one_bad_value_is_found() {

@@ -6,12 +6,15 @@
 
 mod adapted;
 mod animatediff;
+mod clip_pictures;
 mod clip_text;
 mod latent_diffusion;
 mod modelscope;
 mod stable_diffusion;
 mod wan;
 mod wan_experts;
+mod wan_pictures;
+mod wan_preview;
 mod wan_text;
 
 pub(crate) use adapted::LoadedDenoiser;
@@ -19,6 +22,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::Tensor,
 };
+use image::RgbImage;
 use serde_json::{Map, Value};
 use t2v_denoiser::Conditioning;
 use t2v_schedulers::{NoiseSource, SchedulerKind, TorchGenerator};
@@ -26,7 +30,10 @@ use t2v_text_encoder::{TextEncoderError, TextualInversion};
 use t2v_vae::{LatentCodec, Posterior};
 use t2v_weights::{Component, LoadOptions, LoraSet, ModelFolder, WeightsError};
 
-use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
+use crate::{
+    InitMedia, MemoryMode, PipelineError, Report, ValidationError, beginning::Beginning, defaults::Defaults,
+    geometry::Geometry, preview::PreviewDecoder,
+};
 
 /// A model folder that is being opened, and what goes with it.
 pub(crate) struct Opening<'a> {
@@ -51,12 +58,14 @@ const FAMILIES: &[(&str, Open)] = &[
     ("AnimateDiffPipeline", animatediff::open),
     ("AnimateDiffVideoToVideoPipeline", animatediff::open),
     ("WanPipeline", wan::open),
+    ("WanImageToVideoPipeline", wan::open),
 ];
 
 /// The components of any family that have weights, by their names in `model_index.json`: of those that a folder lists, all
 /// are loaded.
-pub(crate) const COMPONENTS: [&str; 6] = [
+pub(crate) const COMPONENTS: [&str; 7] = [
     "text_encoder",
+    "image_encoder",
     "unet",
     "transformer",
     "transformer_2",
@@ -85,6 +94,26 @@ pub(crate) trait Family: Send + Sync {
     /// Whether the denoiser is given mask and masked picture beside the latents.
     fn takes_masked_pictures(&self) -> bool {
         false
+    }
+
+    /// How clips begin with pictures that are given, where the denoiser is shown these rather than that they are noised.
+    fn beginning(&self) -> Option<Beginning> {
+        None
+    }
+
+    /// Adds what is wrong with pictures to start from, or with there being none, of a clip of so many frames.
+    fn check_init(&self, init: Option<&InitMedia>, _frames: u32, faults: &mut ValidationError) {
+        if let Some(InitMedia::Ends(_)) = init {
+            faults.add(
+                "init",
+                "The model can't make videos between two pictures: leave out the last one.",
+            );
+        }
+    }
+
+    /// The timestep below which the second weight of the prompt counts, where there is one.
+    fn guidance_boundary(&self) -> Option<f64> {
+        None
     }
 
     /// Whether the prediction is moved away from that for the negative prompt.
@@ -128,8 +157,23 @@ pub(crate) trait Family: Send + Sync {
     /// The way from prompts to conditioning, with nothing loaded yet but vocabularies.
     fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError>;
 
-    /// Loads the denoiser.
-    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError>;
+    /// Whether pictures are embedded for the denoiser.
+    fn has_picture_encoder(&self) -> bool {
+        false
+    }
+
+    /// Loads the encoder of pictures, if it has one.
+    fn load_picture_encoder(&self) -> Result<Option<Loaded<Box<dyn PictureEncoder>>>, PipelineError> {
+        Ok(None)
+    }
+
+    /// Loads the denoiser; `mode` says how much of it may be in memory where it is several networks.
+    fn load_denoiser(&self, mode: MemoryMode) -> Result<Box<dyn LoadedDenoiser>, PipelineError>;
+
+    /// Loads a small decoder for previews, if the model has one.
+    fn load_preview_decoder(&self) -> Result<Option<Box<dyn PreviewDecoder>>, PipelineError> {
+        Ok(None)
+    }
 
     /// Loads the autoencoder.
     fn load_codec(&self) -> Result<Loaded<Box<dyn LatentCodec>>, PipelineError>;
@@ -158,6 +202,12 @@ pub(crate) trait TextConditioner: Send {
 
     /// Bytes of its network in memory; 0 where it is not.
     fn loaded_bytes(&self) -> usize;
+}
+
+/// From a picture to embeddings that the denoiser attends to.
+pub(crate) trait PictureEncoder: Send {
+    /// `[1, tokens, width]`
+    fn encode(&self, picture: &RgbImage) -> Tensor<3>;
 }
 
 /// A network in memory.

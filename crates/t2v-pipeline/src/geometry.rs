@@ -1,6 +1,6 @@
 //! Which sizes a family's clips can have, and those of their latents.
 
-use crate::{ValidationError, request::MAX_SIDE};
+use crate::ValidationError;
 
 /// The sizes of clips and of their latents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(crate) struct Geometry {
     pub(crate) spatial_factor: usize,
     /// What both sides are multiples of: the spatial factor, or more where the denoiser takes latents in patches.
     pub(crate) side_multiple: usize,
+    /// The longest side, in pixels; no more than a request may have.
+    pub(crate) max_side: u32,
     /// Frames that a latent frame after the first stands for: clips have `temporal_factor * k + 1` frames.
     pub(crate) temporal_factor: usize,
     /// The longest clip.
@@ -39,7 +41,7 @@ impl Geometry {
 
     /// Sides near the given ones that clips can have: both made smaller by the same factor where one is too large.
     pub(crate) fn nearest_size(&self, sides: [u32; 2]) -> [u32; 2] {
-        let (factor, most) = (self.side_multiple as f64, f64::from(MAX_SIDE));
+        let (factor, most) = (self.side_multiple as f64, f64::from(self.max_side));
         let longest = f64::from(sides[0].max(sides[1]));
         let scale = (most / longest).min(1.0);
         let most = (most / factor).floor();
@@ -56,7 +58,15 @@ impl Geometry {
 
     /// Adds what is wrong with a side, if anything.
     pub(crate) fn check_side(&self, field: &str, pixels: usize, faults: &mut ValidationError) {
-        let factor = self.side_multiple;
+        let (factor, most) = (
+            self.side_multiple,
+            self.max_side as usize / self.side_multiple * self.side_multiple,
+        );
+        if pixels > most {
+            let fault = format!("The {field} may not be greater than {most} with this model, not {pixels}.");
+            faults.add(field, fault);
+            return;
+        }
         if pixels.is_multiple_of(factor) {
             return;
         }
@@ -117,6 +127,7 @@ mod tests {
             channels: 4,
             spatial_factor: 8,
             side_multiple: 16,
+            max_side: 1024,
             temporal_factor,
             max_frames: 82,
             windows_to: None,
@@ -154,6 +165,8 @@ mod tests {
         let side = |pixels| fault(|faults| geometry(1).check_side("width", pixels, faults));
         assert_eq!(side(64), "");
         assert!(side(72).contains("64 or 80") && side(8).contains("such as 16,"));
+        assert_eq!(side(1024), "");
+        assert!(side(1025).contains("greater than 1024") && side(1040).contains("greater than 1024"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use t2v_media::InitMedia;
 
-use crate::resize::resize_rgb;
+use crate::resize::{Filter, resize_rgb};
 
 /// The pictures at `width` x `height` as a clip, `[1, 3, pictures, height, width]` in -1..1.
 pub(crate) fn init_clip(init: &InitMedia, width: usize, height: usize, device: &Device) -> Tensor<5> {
@@ -21,7 +21,7 @@ fn tensor(picture: &RgbImage, width: usize, height: usize, device: &Device) -> T
     let picture = if picture.dimensions() == size {
         picture
     } else {
-        resized = resize_rgb(picture, size.0, size.1);
+        resized = resize_rgb(picture, size.0, size.1, Filter::Lanczos);
         &resized
     };
     let values: Vec<f32> = picture.as_raw().iter().map(|v| f32::from(*v) / 255.0).collect();

@@ -22,6 +22,7 @@
 //! denoiser and autoencoder are called, which is that of diffusers' `TextToVideoSDPipeline` and
 //! `VideoToVideoSDPipeline`; so the same checkpoint, request and seed give the same frames as there.
 
+mod beginning;
 mod checkpoint;
 mod defaults;
 mod denoise;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     geometry::Geometry,
-    request::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_SIDE, MAX_STEPS},
+    request::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_STEPS},
 };
 
 /// The values that a field may have: from `minimum` to `maximum`, both included.
@@ -49,7 +49,7 @@ impl Limits {
         let multiple = geometry.side_multiple as u32;
         let side = Limit {
             minimum: multiple,
-            maximum: MAX_SIDE / multiple * multiple,
+            maximum: geometry.max_side / multiple * multiple,
             step: Some(multiple),
         };
         Self {

@@ -15,9 +15,9 @@ use t2v_vae::LatentCodec;
 use crate::{
     PipelineError,
     checkpoint::Checkpoint,
-    family::{Loaded, LoadedDenoiser, TextConditioner},
+    family::{Loaded, LoadedDenoiser, PictureEncoder, TextConditioner},
     loras::ChosenLoras,
-    preview::LatentToRgb,
+    preview::Previewer,
 };
 
 /// What of a checkpoint stays in memory.
@@ -27,7 +27,8 @@ pub enum MemoryMode {
     /// Each component from its first use on: the next generation starts at once.
     #[default]
     Resident,
-    /// Only the component at work: the peak is about that of the largest, and each generation loads anew.
+    /// Only the component at work: the peak is about that of the largest, and each generation loads anew. Of two denoisers, as
+    /// of Wan 2.2, one at a time.
     Sequential,
 }
 
@@ -35,12 +36,14 @@ pub enum MemoryMode {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Slot {
     TextConditioner,
+    /// Of families that are shown pictures.
+    PictureEncoder,
     Denoiser,
     Codec,
 }
 
 impl Slot {
-    const ALL: [Self; 3] = [Self::TextConditioner, Self::Denoiser, Self::Codec];
+    const ALL: [Self; 4] = [Self::TextConditioner, Self::PictureEncoder, Self::Denoiser, Self::Codec];
 }
 
 /// A checkpoint in use.
@@ -49,14 +52,15 @@ pub(crate) struct Model {
     mode: MemoryMode,
     vae_tiling: bool,
     pub(crate) text: Box<dyn TextConditioner>,
+    picture_encoder: Option<Loaded<Box<dyn PictureEncoder>>>,
     denoiser: Option<Box<dyn LoadedDenoiser>>,
     codec: Option<Loaded<Box<dyn LatentCodec>>>,
     /// What the networks that are in memory have, and those that are loaded get; none where a change of them went wrong.
     loras: Option<ChosenLoras>,
     /// Told the bytes of what is in memory, for those who ask while a generation runs.
     loaded_bytes: Arc<AtomicUsize>,
-    /// For previews, once it is known.
-    pub(crate) latent_to_rgb: Option<LatentToRgb>,
+    /// Once previews were wanted; it is small, and stays.
+    pub(crate) previewer: Option<Previewer>,
     /// What a GPU has kernels for: networks, each with the shape of its input.
     warm: HashSet<(Slot, [usize; 5])>,
 }
@@ -69,11 +73,12 @@ impl Model {
             checkpoint,
             mode: MemoryMode::default(),
             vae_tiling: false,
+            picture_encoder: None,
             denoiser: None,
             codec: None,
             loras: Some(ChosenLoras::default()),
             loaded_bytes,
-            latent_to_rgb: None,
+            previewer: None,
             warm: HashSet::new(),
         })
     }
@@ -107,6 +112,7 @@ impl Model {
     pub(crate) fn is_loaded(&self, slot: Slot) -> bool {
         match slot {
             Slot::TextConditioner => self.text.loaded_bytes() > 0,
+            Slot::PictureEncoder => self.picture_encoder.is_some() || !self.checkpoint.family.has_picture_encoder(),
             Slot::Denoiser => self.denoiser.is_some(),
             Slot::Codec => self.codec.is_some(),
         }
@@ -123,6 +129,7 @@ impl Model {
                 (PipelineError::Weights(error), Some(loras)) => loras.fault(error),
                 (error, _) => error,
             })?,
+            Slot::PictureEncoder => self.picture_encoder().map(drop)?,
             Slot::Denoiser => self.denoiser().map(drop)?,
             Slot::Codec => self.codec().map(drop)?,
         }
@@ -141,13 +148,14 @@ impl Model {
     /// Drops every network, and has the device free what it held for them.
     pub(crate) fn unload(&mut self) {
         self.text.unload();
-        (self.denoiser, self.codec) = (None, None);
+        (self.picture_encoder, self.denoiser, self.codec) = (None, None, None);
         t2v_kernels::release_memory(self.device());
         self.count();
     }
 
     fn count(&self) {
         let bytes = self.text.loaded_bytes()
+            + self.picture_encoder.as_ref().map_or(0, |encoder| encoder.bytes)
             + self.denoiser.as_ref().map_or(0, |denoiser| denoiser.bytes())
             + self.codec.as_ref().map_or(0, |codec| codec.bytes);
         self.loaded_bytes.store(bytes, Ordering::Relaxed);
@@ -158,9 +166,17 @@ impl Model {
         self.text.add_textual_inversion(word)
     }
 
+    /// The encoder of pictures, if the family has one.
+    pub(crate) fn picture_encoder(&mut self) -> Result<Option<&dyn PictureEncoder>, PipelineError> {
+        if self.picture_encoder.is_none() {
+            self.picture_encoder = self.checkpoint.family.load_picture_encoder()?;
+        }
+        Ok(self.picture_encoder.as_ref().map(|encoder| &*encoder.network))
+    }
+
     pub(crate) fn denoiser(&mut self) -> Result<&dyn LoadedDenoiser, PipelineError> {
         let loaded = get_or_load(&mut self.denoiser, || {
-            let mut denoiser = self.checkpoint.family.load_denoiser()?;
+            let mut denoiser = self.checkpoint.family.load_denoiser(self.mode)?;
             if let Some(loras) = &self.loras {
                 denoiser.set_loras(&loras.set).map_err(|e| loras.fault(e))?;
             }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     GenerateOptions, PipelineError, Preview, Progress, Stage, StageTimes, denoise::Call, family::Family,
-    preview::LatentToRgb,
+    preview::Previewer,
 };
 
 /// Measures stages, tells progress and previews, and notices when it is to stop.
@@ -85,7 +85,7 @@ impl<'a> Monitor<'a> {
     pub(crate) fn preview(
         &mut self,
         call: &Call<'_>,
-        projection: &LatentToRgb,
+        previewer: &Previewer,
         family: &dyn Family,
     ) -> Result<(), PipelineError> {
         let due = self
@@ -96,7 +96,7 @@ impl<'a> Monitor<'a> {
             on_preview(&Preview {
                 done: call.done,
                 total: call.total,
-                frames: projection.pictures(family.as_clip(clean.clone()))?,
+                frames: previewer.pictures(family.as_clip(clean.clone()))?,
             });
         }
         Ok(())

@@ -15,7 +15,6 @@ use crate::{
     InitMedia, InitReport, MaskReport, PipelineError, Report, TextToVideoRequest, ValidationError,
     checkpoint::Checkpoint,
     loras::{ChosenLoras, Loras, listed, unknown},
-    request::MAX_SIDE,
 };
 
 /// What a pipeline was told for all its generations, which may change while they wait.
@@ -85,7 +84,10 @@ impl Plan {
             height,
             num_frames: num_frames.unwrap_or(request.num_frames.unwrap_or(checkpoint.defaults.num_frames)),
             scheduler: scheduler.to_string(),
-            strength: init.map(|_| strength),
+            // Pictures that are shown are not noised.
+            strength: init
+                .filter(|_| checkpoint.family.beginning().is_none())
+                .map(|_| strength),
             mask: mask.map(MaskReport::of),
             vae_tiling: request
                 .vae_tiling
@@ -93,6 +95,8 @@ impl Plan {
             ..requested(checkpoint, request)
         };
         check_family(checkpoint, &report, &mut faults);
+        checkpoint.family.check_init(init, report.num_frames, &mut faults);
+        check_second_scale(checkpoint, request, &mut faults);
         let (loras, reports) = settings.loras.choose(&request.loras()?, &mut faults);
         report.loras = reports;
         settings.check_words(request, &mut faults);
@@ -140,6 +144,7 @@ impl Plan {
 /// What the request says, or else the checkpoint, of what depends on nothing else.
 fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
     let defaults = &checkpoint.defaults;
+    let guidance_scale = request.guidance_scale.unwrap_or(defaults.guidance_scale);
     Report {
         model_id: checkpoint.name.clone(),
         prompt: request.prompt.clone(),
@@ -151,7 +156,11 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
             .unwrap_or_default(),
         fps: request.fps.unwrap_or(defaults.fps),
         num_inference_steps: request.num_inference_steps.unwrap_or(defaults.num_inference_steps),
-        guidance_scale: request.guidance_scale.unwrap_or(defaults.guidance_scale),
+        guidance_scale,
+        guidance_scale_2: checkpoint
+            .family
+            .guidance_boundary()
+            .map(|_| request.guidance_scale_2.unwrap_or(guidance_scale)),
         clip_skip: request.clip_skip.unwrap_or(0),
         seed: request.seed.unwrap_or_else(random_seed),
         prompt_weighting: request.prompt_weighting.unwrap_or_default(),
@@ -163,6 +172,16 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
         speed: request.speed.unwrap_or_default(),
         dtype: checkpoint.dtype.to_string(),
         ..Report::default()
+    }
+}
+
+/// Adds a fault where a weight is asked for that no step would use.
+fn check_second_scale(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) {
+    if request.guidance_scale_2.is_some() && checkpoint.family.guidance_boundary().is_none() {
+        faults.add(
+            "guidance_scale_2",
+            "The model has one denoiser for all steps, whose weight is the guidance scale: leave out guidance_scale_2.",
+        );
     }
 }
 
@@ -261,12 +280,14 @@ fn size(
     };
     let mut side = |field: &str, asked: Option<u32>, default: Option<u32>| {
         let Some(pixels) = asked.or(default) else {
-            let fault = format!("The {field} is required: the model has no default of at most {MAX_SIDE}.");
+            let most = geometry.max_side;
+            let fault = format!("The {field} is required: the model has no default of at most {most}.");
             faults.add(field, fault);
             return 0;
         };
-        if !(1..=MAX_SIDE).contains(&pixels) {
-            let fault = format!("The {field} of the picture would be {pixels}; give one between 1 and {MAX_SIDE}.");
+        if asked.is_none() && !(1..=geometry.max_side).contains(&pixels) {
+            let most = geometry.max_side;
+            let fault = format!("The {field} of the picture would be {pixels}; give one between 1 and {most}.");
             faults.add(field, fault);
             return 0;
         }

@@ -1,4 +1,5 @@
-//! Rough pictures of a generation under way, without the autoencoder.
+//! Rough pictures of a generation under way, without the autoencoder: by a projection to colours, or by a small decoder where the
+//! model has one.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
@@ -21,15 +22,50 @@ pub struct Preview {
     pub done: usize,
     /// Model calls in all.
     pub total: usize,
-    /// One small picture a frame of the latents, a pixel for each of their cells.
+    /// One picture a frame of the latents: small ones, a pixel for each of their cells, or with a model that has a small decoder for
+    /// this as large as the frames.
     pub frames: Vec<RgbImage>,
+}
+
+/// From latents to pictures, in a small part of the time that the autoencoder takes.
+pub(crate) enum Previewer {
+    Colours(LatentToRgb),
+    Decoder(Box<dyn PreviewDecoder>),
+}
+
+impl Previewer {
+    /// One picture a frame of a clip, `[1, channels, frames, height, width]`.
+    pub(crate) fn pictures(&self, clip: Tensor<5>) -> Result<Vec<RgbImage>, PipelineError> {
+        match self {
+            Self::Colours(projection) => projection.pictures(clip),
+            Self::Decoder(decoder) => decoder.decode(clip).into_iter().map(last_frame).collect(),
+        }
+    }
+}
+
+/// A small decoder that gives about what the autoencoder does.
+pub(crate) trait PreviewDecoder: Send {
+    /// The frames that each latent frame stands for, `[1, 3, frames, height, width]` in -1..1, from the denoiser's latents.
+    fn decode(&self, clip: Tensor<5>) -> Vec<Tensor<5>>;
+}
+
+/// The last of some frames.
+fn last_frame(chunk: Tensor<5>) -> Result<RgbImage, PipelineError> {
+    let [_, _, frames, height, width] = chunk.dims();
+    let last = chunk.slice_dim(2, frames - 1..frames);
+    let values = readback::values(last.permute([0, 2, 3, 4, 1]))?;
+    let byte = |value: f32| ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8;
+    Ok(RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        let pixel = (y as usize * width + x as usize) * 3;
+        Rgb(std::array::from_fn(|colour| byte(values[pixel + colour])))
+    }))
 }
 
 /// The colour of a latent cell, as a linear function of its channels.
 ///
 /// The weights are those that explain best, in the sense of least squares, what an autoencoder decodes even latents to:
 /// so any checkpoint has its projection, and nobody has to publish one.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct LatentToRgb {
     /// For red, green and blue: a weight for each channel, then the constant.
     weights: [Vec<f64>; 3],

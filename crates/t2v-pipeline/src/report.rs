@@ -38,6 +38,9 @@ pub struct Report {
     pub num_inference_steps: u32,
     /// Weight of the prompt.
     pub guidance_scale: f64,
+    /// Its weight in the steps with less noise, of models that have a second denoiser for these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance_scale_2: Option<f64>,
     /// How much of the pictures to start from was replaced, where there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strength: Option<f64>,
@@ -191,6 +194,7 @@ impl Report {
             num_inference_steps: Some(self.num_inference_steps),
             enhance_prompt: Some(false),
             guidance_scale: Some(self.guidance_scale),
+            guidance_scale_2: self.guidance_scale_2,
             strength: self.strength,
             seed: Some(self.seed),
             num_frames: Some(self.num_frames),

@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use crate::{FreeInit, FreeNoise, Speed};
 pub use validate::ValidationError;
-pub(crate) use validate::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_SIDE, MAX_STEPS};
+pub(crate) use validate::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_SIDE, MAX_STEPS, USUAL_SIDE};
 
 /// A request, field by field the body of the Stable Diffusion API's `text2video` endpoint, with `num_frames`, `fps`
-/// and `clip_skip` of its later versions, and `prompt_weighting`, `long_prompts`, `vae_tiling` and `speed` of this crate.
+/// and `clip_skip` of its later versions, and `guidance_scale_2`, `prompt_weighting`, `long_prompts`, `vae_tiling` and `speed`
+/// of this crate.
 ///
 /// What is `None` is the checkpoint's own default. [`from_json`](Self::from_json) takes numbers as numbers or as
 /// strings and switches as `"yes"`, `"no"` or booleans, as the API's clients send them.
@@ -30,9 +31,9 @@ pub struct TextToVideoRequest {
     pub prompt: String,
     /// What it should not show; it takes the place of the empty prompt in guidance.
     pub negative_prompt: Option<String>,
-    /// Pixels, at most 1024 and a multiple of the model's factor.
+    /// Pixels, a multiple of the model's factor and at most 1024, or 2048 with models that can do that (Wan).
     pub width: Option<u32>,
-    /// Pixels, at most 1024 and a multiple of the model's factor.
+    /// Pixels, a multiple of the model's factor and at most 1024, or 2048 with models that can do that (Wan).
     pub height: Option<u32>,
     /// Name of a scheduler, with or without the suffix `Scheduler`.
     pub scheduler: Option<String>,
@@ -45,7 +46,12 @@ pub struct TextToVideoRequest {
     pub enhance_prompt: Option<bool>,
     /// Weight of the prompt against the negative prompt, 1 to 20; at 1 the negative prompt is not used.
     pub guidance_scale: Option<f64>,
-    /// With pictures to start from: how much of them is replaced, 0 to 1.
+    /// Its weight in the steps with less noise, 1 to 20, of models that have a second denoiser for these (Wan 2.2 of 14 billion
+    /// parameters). `None`: that of [`guidance_scale`](Self::guidance_scale), as in diffusers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance_scale_2: Option<f64>,
+    /// With pictures to start from: how much of them is replaced, 0 to 1. Models that are shown the picture that a clip begins
+    /// with (Wan's) replace nothing of it, and have no use for the strength.
     pub strength: Option<f64>,
     /// 0 to 4294967295; `None` draws one.
     pub seed: Option<u32>,
@@ -196,6 +202,13 @@ impl TextToVideoRequest {
     #[must_use]
     pub fn with_guidance_scale(mut self, scale: f64) -> Self {
         self.guidance_scale = Some(scale);
+        self
+    }
+
+    /// Sets the weight of the prompt in the steps with less noise.
+    #[must_use]
+    pub fn with_guidance_scale_2(mut self, scale: f64) -> Self {
+        self.guidance_scale_2 = Some(scale);
         self
     }
 

@@ -71,7 +71,7 @@ pub struct Processing {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErrorResponse {
-    /// A text, or faults by field: `{"width": ["The width may not be greater than 1024, not 2000."]}`.
+    /// A text, or faults by field: `{"width": ["The width may not be greater than 2048, not 5000."]}`.
     pub message: Value,
     /// Advice to the client; left out where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,11 +243,11 @@ mod tests {
     #[test]
     fn faults_of_a_request_are_an_error_by_field() {
         let error = crate::TextToVideoRequest::new("x")
-            .with_size(2000, 8)
+            .with_size(5000, 8)
             .validate()
             .unwrap_err();
         let expected = json!({
-            "status": "error", "message": {"width": ["The width may not be greater than 1024, not 2000."]},
+            "status": "error", "message": {"width": ["The width may not be greater than 2048, not 5000."]},
         });
         assert_json(&(&error).into(), expected.clone());
         assert_json(&(&PipelineError::Request(error)).into(), expected);

@@ -1,5 +1,7 @@
 //! One generation: the stages in the order of diffusers' pipelines, which is the same for every family.
 
+mod first_picture;
+
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -10,7 +12,8 @@ use t2v_vae::Posterior;
 
 use crate::{
     GenerateOptions, InitMedia, Latents, ModelCalls, PipelineError, Report, Speed, Stage, Video,
-    denoise::{Call, Guided, denoise},
+    beginning::GivenFrame,
+    denoise::{Call, GuidanceScale, Guided, denoise},
     enhance::complete_prompts,
     family::Family,
     init_clip::init_clip,
@@ -19,7 +22,7 @@ use crate::{
     monitor::Monitor,
     passes::Passes,
     plan::Plan,
-    preview::LatentToRgb,
+    preview::{LatentToRgb, Previewer},
     readback,
 };
 
@@ -42,23 +45,23 @@ impl<'a> Run<'a> {
         self.model.set_vae_tiling(plan.report.vae_tiling);
         self.adapt(&plan)?;
         let mut conditioning = self.condition(&mut plan)?;
-        let projection = self.projection()?;
+        self.prepare_previews()?;
         let mut generator = TorchGenerator::new(u64::from(plan.report.seed));
-        let start = match (self.monitor.options.init.take(), plan.scheduler) {
-            (Some(init), _) if init.mask().is_some() => {
+        let init = self.monitor.options.init.take();
+        let start = match (init, self.family().beginning()) {
+            (None, _) => self.start_from_noise(&plan, &mut generator)?,
+            (Some(init), Some(beginning)) => {
+                self.start_with_pictures(beginning, &init, &plan, &mut conditioning, &mut generator)?
+            }
+            (Some(init), None) if init.mask().is_some() => {
                 self.start_inpainting(&init, &plan, &mut conditioning, &mut generator)?
             }
-            (Some(init), SchedulerKind::DdimInverse) => self.invert(&init, &plan, &conditioning)?,
-            (Some(init), _) => self.start_from(&init, &plan, &mut generator)?,
-            (None, _) => self.start_from_noise(&plan, &mut generator)?,
+            (Some(init), None) if plan.scheduler == SchedulerKind::DdimInverse => {
+                self.invert(&init, &plan, &conditioning)?
+            }
+            (Some(init), None) => self.start_from(&init, &plan, &mut generator)?,
         };
-        let clip = self.denoise(
-            start,
-            &mut plan.report,
-            &conditioning,
-            projection.as_ref(),
-            &mut generator,
-        )?;
+        let clip = self.denoise(start, &mut plan.report, &conditioning, &mut generator)?;
         if let Some(on_latents) = &mut self.monitor.options.on_latents {
             on_latents(&Latents::new(clip.clone(), plan.report.clone())?)?;
         }
@@ -116,16 +119,21 @@ impl<'a> Run<'a> {
         Ok(conditioning)
     }
 
-    fn projection(&mut self) -> Result<Option<LatentToRgb>, PipelineError> {
-        if !self.monitor.wants_previews() {
-            return Ok(None);
+    /// Has what makes previews at hand, where they are wanted.
+    fn prepare_previews(&mut self) -> Result<(), PipelineError> {
+        if !self.monitor.wants_previews() || self.model.previewer.is_some() {
+            return Ok(());
         }
-        if self.model.latent_to_rgb.is_none() {
-            self.load(Slot::Codec)?;
-            let (device, channels) = (self.model.device().clone(), self.family().geometry().channels);
-            self.model.latent_to_rgb = Some(LatentToRgb::fit(self.model.codec()?, channels, &device)?);
-        }
-        Ok(self.model.latent_to_rgb.clone())
+        let previewer = match self.family().load_preview_decoder()? {
+            Some(decoder) => Previewer::Decoder(decoder),
+            None => {
+                self.load(Slot::Codec)?;
+                let (device, channels) = (self.model.device().clone(), self.family().geometry().channels);
+                Previewer::Colours(LatentToRgb::fit(self.model.codec()?, channels, &device)?)
+            }
+        };
+        self.model.previewer = Some(previewer);
+        Ok(())
     }
 
     /// Noise as diffusers draws it, for the whole clip at once.
@@ -230,9 +238,13 @@ impl<'a> Run<'a> {
             family: &*checkpoint.family,
             denoiser: self.model.denoiser()?,
             conditioning: &conditioning.last(),
-            scale: 1.0,
+            scale: GuidanceScale {
+                scale: 1.0,
+                below: None,
+            },
             rescale: 0.0,
             speed: Speed::Exact,
+            given: None,
         };
         let monitor = &mut self.monitor;
         // The way up draws no noise.
@@ -264,14 +276,29 @@ impl<'a> Run<'a> {
 
     /// Distribution of the latents of a clip, or of a picture, as long as the video.
     fn encode(&mut self, mut clip: Tensor<5>, plan: &Plan) -> Result<Posterior<5>, PipelineError> {
-        self.load(Slot::Codec)?;
-        self.monitor.begin(Stage::Encoding);
         let [frames, ..] = plan.clip();
         let geometry = *self.family().geometry();
         if geometry.temporal_factor > 1 && clip.dims()[2] == 1 {
             // Only where frames are encoded one by one are the latents of a still clip those of one picture.
             clip = clip.repeat_dim(2, frames);
         }
+        let Posterior { mean, std } = self.encode_clip(clip)?;
+        let [_, _, wanted, ..] = geometry.latent_shape(plan.clip());
+        let whole = |latents: Tensor<5>| {
+            let done = latents.dims()[2];
+            latents.repeat_dim(2, wanted / done)
+        };
+        Ok(Posterior {
+            mean: whole(mean),
+            std: whole(std),
+        })
+    }
+
+    /// Distribution of the latents of a clip.
+    fn encode_clip(&mut self, clip: Tensor<5>) -> Result<Posterior<5>, PipelineError> {
+        self.load(Slot::Codec)?;
+        self.monitor.begin(Stage::Encoding);
+        let geometry = *self.family().geometry();
         let frames = clip.dims()[2];
         let (mut means, mut stds, mut done) = (Vec::new(), Vec::new(), 0);
         self.monitor.advance(done, frames)?;
@@ -282,21 +309,18 @@ impl<'a> Run<'a> {
             self.monitor.advance(geometry.frames(done), frames)?;
         }
         self.monitor.end();
-        let [_, _, wanted, ..] = geometry.latent_shape(plan.clip());
-        let whole = |chunks| Tensor::cat(chunks, 2).repeat_dim(2, wanted / done);
         Ok(Posterior {
-            mean: whole(means),
-            std: whole(stds),
+            mean: Tensor::cat(means, 2),
+            std: Tensor::cat(stds, 2),
         })
     }
 
     /// The clean latents as a clip; when cancelled and asked to keep what there is, the newest estimate of them.
     fn denoise(
         &mut self,
-        start: Start,
+        mut start: Start,
         report: &mut Report,
         conditioning: &Conditioning,
-        projection: Option<&LatentToRgb>,
         generator: &mut TorchGenerator,
     ) -> Result<Tensor<5>, PipelineError> {
         self.load(Slot::Denoiser)?;
@@ -304,24 +328,26 @@ impl<'a> Run<'a> {
         self.monitor.begin_cold(Stage::Denoising, is_cold);
         let checkpoint = Arc::clone(&self.model.checkpoint);
         report.motion_adapter = checkpoint.motion_adapter()?;
+        let previewer = self.model.previewer.take();
         let denoiser = self.model.denoiser()?;
         if !denoiser.reuses_features() {
             report.speed = Speed::Exact;
         }
-        let conditioning = denoiser.prepare(conditioning.clone());
+        let given = start.given.take();
         let guided = Guided {
             family: &*checkpoint.family,
             denoiser,
-            conditioning: &conditioning,
-            scale: report.guidance_scale,
+            conditioning,
+            scale: GuidanceScale::of(report, &*checkpoint.family),
             rescale: report.guidance_rescale,
             speed: report.speed,
+            given: given.as_ref(),
         };
         let (monitor, mut newest, mut calls) = (&mut self.monitor, None, ModelCalls::default());
         let passes = Passes::plan(&start, report, &checkpoint)?;
         let on_call = |call: Call<'_>| {
-            if let Some(projection) = projection {
-                monitor.preview(&call, projection, guided.family)?;
+            if let Some(previewer) = &previewer {
+                monitor.preview(&call, previewer, guided.family)?;
             }
             (calls.total, calls.whole) = (call.done, call.whole);
             if let Some(clean) = call.clean {
@@ -330,6 +356,7 @@ impl<'a> Run<'a> {
             monitor.advance(call.done, call.total)
         };
         let result = passes.run(start, report, generator, &guided, on_call);
+        self.model.previewer = previewer;
         report.model_calls = calls;
         self.monitor.end();
         let samples = match (result, newest) {
@@ -398,6 +425,8 @@ pub(crate) struct Start {
     pub(crate) begin: usize,
     /// What is kept of a picture.
     pub(crate) inpainting: Option<Inpainting>,
+    /// The latent frame that is not to be made.
+    pub(crate) given: Option<GivenFrame>,
 }
 
 impl Start {
@@ -407,6 +436,7 @@ impl Start {
             samples,
             begin,
             inpainting: None,
+            given: None,
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Checkpoints of Stable Diffusion 1.x and 2.x in one file, opened as if they were model folders.
+//! Checkpoints of Stable Diffusion 1.x and 2.x in one file, and transformers of Wan, opened as if they were model folders.
 //!
-//! Such a file (`.safetensors`, or a `.ckpt` pickle, of which no code is run) has the weights of the U-Net, the autoencoder
+//! Such a file of Stable Diffusion (`.safetensors`, or a `.ckpt` pickle, of which no code is run) has the weights of the U-Net, the autoencoder
 //! and the text encoder in the layout of latent-diffusion, and nothing else. The configurations are those that diffusers
 //! takes for its kind, or those of a folder that is given, as by diffusers' `config=`; the tokenizer is always of that folder.
+//! One of Wan has the weights of the transformer; the rest is the folder's.
 //!
 //! Upstream: `diffusers/loaders/single_file.py`.
 
@@ -10,6 +11,7 @@ mod assumed;
 mod kind;
 #[cfg(test)]
 mod tests;
+mod wan;
 
 use std::path::Path;
 
@@ -24,7 +26,7 @@ const MOST_LAYERS: u64 = 64;
 /// More resolutions than any network has.
 const MOST_LEVELS: usize = 16;
 
-/// Opens `path`, a checkpoint of Stable Diffusion 1.x or 2.x in one file, as a model folder.
+/// Opens `path`, a checkpoint of Stable Diffusion 1.x or 2.x in one file or a transformer of Wan, as a model folder.
 ///
 /// Files of `config_folder`, a diffusers folder or one that has at least `tokenizer/`, come before what is assumed of the
 /// checkpoint's kind; weights of it are read only for a component that the file lacks, such as an autoencoder that was left
@@ -33,12 +35,17 @@ const MOST_LEVELS: usize = 16;
 /// Of 2.x the model of 768 pixels is assumed, which predicts velocity, as in diffusers: one of 512 pixels needs the
 /// scheduler's configuration in `config_folder`.
 ///
+/// Of Wan the folder has all but the transformer, whose configuration is read off the file where the folder has none.
+///
 /// # Errors
 /// The file can't be read, would run code, or is of another kind, which is named; no folder with a tokenizer is given; a
 /// component is neither in the file nor in the folder.
 pub fn open_single_file(path: impl AsRef<Path>, config_folder: Option<&Path>) -> Result<ModelFolder, PipelineError> {
     let path = path.as_ref();
     let file = TensorFile::open(path)?;
+    if wan::is_transformer(&file) {
+        return wan::open(path, &file, config_folder);
+    }
     let kind = Kind::of(&file)?;
     let Some(folder) = config_folder else {
         let reason =

@@ -41,7 +41,7 @@ fn numbers_and_numeric_strings_are_the_same() {
 #[test]
 fn every_fault_is_reported_at_once() {
     let body = json!({
-        "width": 2000, "height": 0, "num_inference_steps": 51, "guidance_scale": 21, "strength": 1.5,
+        "width": 5000, "height": 0, "num_inference_steps": 51, "guidance_scale": 21, "strength": 1.5,
         "scheduler": "Nonesuch", "seed": -2, "enhance_prompt": "maybe", "track_id": [1], "num_frames": "x", "fps": 0,
     });
     let faults = faults(&TextToVideoRequest::from_json(&body).unwrap_err());
@@ -64,7 +64,7 @@ fn every_fault_is_reported_at_once() {
     assert_eq!(faults["prompt"], json!(["The prompt field is required."]));
     assert_eq!(
         faults["width"],
-        json!(["The width may not be greater than 1024, not 2000."])
+        json!(["The width may not be greater than 2048, not 5000."])
     );
     let scheduler = faults["scheduler"][0].as_str().unwrap();
     assert!(
@@ -226,6 +226,7 @@ fn loras_and_improved_sampling_are_read_as_clients_write_them() {
         ("free_init", json!({"iterations": 3}), "unknown field `iterations`"),
         ("free_noise", json!("yes"), "not usable"),
         ("guidance_rescale", json!(2), "between 0 and 1, not 2"),
+        ("guidance_scale_2", json!(0.5), "between 1 and 20, not 0.5"),
     ] {
         let mut body = body.clone();
         body[field] = value;

@@ -98,7 +98,7 @@ async fn the_id_comes_before_the_video() {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_are_told_all_at_once_and_by_field() {
     let server = TestServer::start("").await;
-    let body = json!({"width": "2000", "num_inference_steps": 51, "scheduler": "Nonesuch"});
+    let body = json!({"width": "5000", "num_inference_steps": 51, "scheduler": "Nonesuch"});
     let answer = server.client.legacy("text2video", body).await;
     assert_eq!(answer.status, 400);
     let body = answer.json();
@@ -116,7 +116,7 @@ async fn faults_are_told_all_at_once_and_by_field() {
 async fn faults_of_every_kind_come_in_one_round() {
     let server = TestServer::start("").await;
     let body = json!({
-        "prompt": " ", "width": "2000", "height": 63, "webhook": "https://127.0.0.1/hook", "loadbalancer": "yes",
+        "prompt": " ", "width": "5000", "height": 63, "webhook": "https://127.0.0.1/hook", "loadbalancer": "yes",
         "init_image": "bm8gcGljdHVyZQ==", "output_type": "avi"
     });
     let answer = server.client.legacy("text2video", body).await;
@@ -137,7 +137,7 @@ async fn faults_of_every_kind_come_in_one_round() {
         "{faults}"
     );
     // A model that there is not has no sizes, and is one fault more.
-    let body = json!({"prompt": "x", "width": 2000, "model_id": "nonesuch"});
+    let body = json!({"prompt": "x", "width": 5000, "model_id": "nonesuch"});
     let faults = server.client.legacy("text2video", body).await.json()["message"].clone();
     assert_eq!(keys(&faults), ["model_id", "width"]);
     assert!(

@@ -2,13 +2,13 @@
 
 use burn::{
     module::{Module, Param},
-    nn::{Embedding, EmbeddingConfig, Linear},
+    nn::{Embedding, EmbeddingConfig},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
-use t2v_kernels::{Activation, LayerNorm, MultiHead, attention, linear, project, project_add};
+use t2v_kernels::LayerNorm;
 use t2v_weights::{Component, KeyMap, Network};
 
-use crate::{ClipTextConfig, TextEncoderError};
+use crate::{ClipTextConfig, TextEncoderError, clip_layer::ClipLayer};
 
 #[derive(Module, Debug)]
 struct Embeddings {
@@ -17,72 +17,8 @@ struct Embeddings {
 }
 
 #[derive(Module, Debug)]
-struct SelfAttention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    out_proj: Linear,
-    #[module(skip)]
-    split: MultiHead,
-}
-
-#[derive(Module, Debug)]
-struct Mlp {
-    fc1: Linear,
-    fc2: Linear,
-    #[module(skip)]
-    activation: Activation,
-}
-
-#[derive(Module, Debug)]
-struct Layer {
-    layer_norm1: LayerNorm,
-    self_attn: SelfAttention,
-    layer_norm2: LayerNorm,
-    mlp: Mlp,
-}
-
-impl Layer {
-    fn new(config: &ClipTextConfig, device: &Device) -> Self {
-        let width = config.hidden_size;
-        let norm = || LayerNorm::new(width, config.layer_norm_eps, device);
-        let project = || linear(width, width, true, device);
-        Self {
-            layer_norm1: norm(),
-            self_attn: SelfAttention {
-                q_proj: project(),
-                k_proj: project(),
-                v_proj: project(),
-                out_proj: project(),
-                split: MultiHead {
-                    heads: config.num_attention_heads,
-                    head_dim: width / config.num_attention_heads,
-                },
-            },
-            layer_norm2: norm(),
-            mlp: Mlp {
-                fc1: linear(width, config.intermediate_size, true, device),
-                fc2: linear(config.intermediate_size, width, true, device),
-                activation: config.hidden_act,
-            },
-        }
-    }
-
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let normed = self.layer_norm1.forward(x.clone());
-        let query = project(&self.self_attn.q_proj, normed.clone());
-        let key = project(&self.self_attn.k_proj, normed.clone());
-        let value = project(&self.self_attn.v_proj, normed);
-        let attended = attention(query, key, value, self.self_attn.split, true);
-        let x = project_add(&self.self_attn.out_proj, attended, x);
-        let hidden = project(&self.mlp.fc1, self.layer_norm2.forward(x.clone()));
-        project_add(&self.mlp.fc2, self.mlp.activation.forward(hidden), x)
-    }
-}
-
-#[derive(Module, Debug)]
 struct Encoder {
-    layers: Vec<Layer>,
+    layers: Vec<ClipLayer>,
 }
 
 /// The text tower of CLIP: a transformer in which each token sees the tokens before it.
@@ -113,7 +49,7 @@ impl Network for ClipTextModel {
             },
             encoder: Encoder {
                 layers: (0..config.num_hidden_layers)
-                    .map(|_| Layer::new(&config, device))
+                    .map(|_| ClipLayer::new(config.layer_sizes(), device))
                     .collect(),
             },
             final_layer_norm: LayerNorm::new(width, config.layer_norm_eps, device),
@@ -130,7 +66,7 @@ impl ClipTextModel {
     /// The type that it computes in: also that of the token embeddings, unless they are halves that were left so.
     fn dtype(&self) -> DType {
         let layer = self.encoder.layers.first();
-        layer.map_or(DType::F32, |layer| t2v_kernels::dtype(&layer.mlp.fc1))
+        layer.map_or(DType::F32, ClipLayer::dtype)
     }
 
     /// The configuration it was built from.
@@ -181,7 +117,7 @@ impl ClipTextModel {
             .map(|embeddings| embeddings.cast(self.dtype()));
         let mut hidden = token + position;
         for layer in &self.encoder.layers[..layers - clip_skip] {
-            hidden = layer.forward(hidden);
+            hidden = layer.forward(hidden, true);
         }
         Ok(self.final_layer_norm.forward(hidden))
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use t2v_kernels::Activation;
 use t2v_weights::{Component, epsilon_fault, size_fault};
 
-use crate::TextEncoderError;
+use crate::{TextEncoderError, clip_layer::LayerSizes};
 
 /// The fields of transformers' `CLIPTextConfig` that inference needs, with its defaults.
 ///
@@ -61,6 +61,16 @@ impl ClipTextConfig {
         let config: Self = component.config(&["CLIPTextModel", "CLIPTextModelWithProjection"])?;
         config.check()?;
         Ok(config)
+    }
+
+    pub(crate) fn layer_sizes(&self) -> LayerSizes {
+        LayerSizes {
+            width: self.hidden_size,
+            inner: self.intermediate_size,
+            heads: self.num_attention_heads,
+            activation: self.hidden_act,
+            eps: self.layer_norm_eps,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), TextEncoderError> {

@@ -12,6 +12,14 @@ pub enum TextEncoderError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// A value of an image encoder's configuration that no such encoder can have.
+    #[error("`{key}` of the image encoder's configuration {reason}")]
+    Vision {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// The tokenizer's files don't make a tokenizer.
     #[error("`{file}`: {reason}")]
     Tokenizer {

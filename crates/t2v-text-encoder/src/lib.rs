@@ -10,7 +10,7 @@
 //!
 //! [`T5Tokenizer`] and [`Umt5Encoder`] are the tokenizer and the encoder of UMT5
 //! ([Chung et al., 2023](https://arxiv.org/abs/2304.09151)), with which Wan is conditioned; [`clean_prompt`] is what its pipeline
-//! does to prompts before.
+//! does to prompts before. [`ClipVisionModel`] is CLIP's other tower, which sees the pictures that its clips begin with.
 //!
 //! The key decision: the tokenizer is the `tokenizers` crate with exactly the pipeline that transformers assembles, so
 //! that every Unicode corner falls as it does there; this crate adds only the reading of the files, truncation and
@@ -22,6 +22,8 @@
 mod chunks;
 mod clean;
 mod clip;
+mod clip_layer;
+mod clip_vision;
 mod config;
 mod embed;
 mod error;
@@ -36,6 +38,7 @@ mod weighting;
 pub use chunks::{Chunk, Chunks};
 pub use clean::clean_prompt;
 pub use clip::ClipTextModel;
+pub use clip_vision::{ClipVisionConfig, ClipVisionModel};
 pub use config::ClipTextConfig;
 pub use error::TextEncoderError;
 pub use gpt2::{Gpt2, Gpt2Config, Sampling};

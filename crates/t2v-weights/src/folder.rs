@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{Component, EmbeddedFile, FolderParts, WeightsError, json, layout, settings::Settings, source::Source};
+use crate::{
+    Component, EmbeddedFile, FolderParts, Weights, WeightsError, json, layout, settings::Settings, source::Source,
+};
 
 pub(crate) const INDEX: &str = "model_index.json";
 
@@ -154,6 +156,16 @@ impl ModelFolder {
             return Ok(None);
         }
         json::from_slice(&self.source.display(file), &self.source.read(file)?).map(Some)
+    }
+
+    /// A file of weights beside the index, where the folder has it.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub fn optional_weights(&self, file: &str) -> Result<Option<Weights>, WeightsError> {
+        let path = self.source.folder_path(file).filter(|path| path.is_file());
+        path.map(|path| Ok(Weights::open(path)?.with_strict(self.settings.strict)))
+            .transpose()
     }
 
     /// The component `name`. Its class is checked where its configuration is read.

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use t2v_weights::{Selection, WeightsError};
+use t2v_weights::{Selection, Taken, WeightsError};
 
 /// The width of an attention head in every model of Wan.
 const HEAD_DIM: usize = 128;
@@ -42,25 +42,45 @@ pub fn wan_transformer_config<'a>(
     origin: &str,
     tensors: impl Iterator<Item = (&'a str, &'a [usize])>,
 ) -> Result<Value, WeightsError> {
-    let fault = |reason: String| WeightsError::SingleFile {
-        file: origin.into(),
-        reason,
-    };
-    let taken = wan_transformer().plan(origin, tensors)?;
-    for (part, model) in OTHERS {
-        if taken.iter().any(|tensor| tensor.name.contains(part)) {
-            return Err(fault(format!(
-                "it is the transformer of {model} (it has keys with `{part}`), which is not supported"
-            )));
-        }
-    }
+    let taken = taken(origin, tensors)?;
     let shapes = Shapes(
         taken
             .iter()
             .map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()))
             .collect(),
     );
-    shapes.config().map_err(fault)
+    shapes.config().map_err(|reason| fault(origin, reason))
+}
+
+/// Whether a file's transformer is one that there is a network for; `origin` is the file's name for messages.
+///
+/// # Errors
+/// It has more parts, which another of Wan's models has.
+pub fn check_wan_transformer<'a>(
+    origin: &str,
+    tensors: impl Iterator<Item = (&'a str, &'a [usize])>,
+) -> Result<(), WeightsError> {
+    taken(origin, tensors).map(drop)
+}
+
+/// The tensors of a transformer that there is a network for.
+fn taken<'a>(origin: &str, tensors: impl Iterator<Item = (&'a str, &'a [usize])>) -> Result<Vec<Taken>, WeightsError> {
+    let taken = wan_transformer().plan(origin, tensors)?;
+    for (part, model) in OTHERS {
+        if taken.iter().any(|tensor| tensor.name.contains(part)) {
+            let reason =
+                format!("it is the transformer of {model} (it has keys with `{part}`), which is not supported");
+            return Err(fault(origin, reason));
+        }
+    }
+    Ok(taken)
+}
+
+fn fault(origin: &str, reason: String) -> WeightsError {
+    WeightsError::SingleFile {
+        file: origin.into(),
+        reason,
+    }
 }
 
 /// Shapes by name.

@@ -6,6 +6,7 @@ use t2v_kernels::lay_out;
 use t2v_weights::{AppliedLoras, LoadOptions, LoraSet, LoraTarget, ModuleSnapshot, Network, WeightsError};
 
 use super::parameter_bytes;
+use crate::PipelineError;
 
 /// A network and the LoRAs that its weights have.
 pub(crate) struct Adapted<N> {
@@ -53,6 +54,15 @@ pub(crate) trait LoadedDenoiser: Denoiser {
 
     /// As [`Adapted::bytes`].
     fn bytes(&self) -> usize;
+
+    /// Has the network in memory that is called at a timestep, perhaps in place of another. Gives whether it is another than that
+    /// of the call before, so that the conditioning has to be [prepared](Denoiser::prepare) anew.
+    ///
+    /// # Errors
+    /// It can't be loaded.
+    fn select(&self, _timestep: f64) -> Result<bool, PipelineError> {
+        Ok(false)
+    }
 }
 
 impl<N: Network + Denoiser> Denoiser for Adapted<N> {

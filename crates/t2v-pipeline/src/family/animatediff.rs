@@ -11,7 +11,9 @@ use t2v_vae::{LatentCodec, Posterior};
 use t2v_weights::{Component, Network, WeightsError};
 
 use super::{Family, Loaded, LoadedDenoiser, Opening, TextConditioner, clip_text, latent_diffusion::LatentDiffusion};
-use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_FRAMES};
+use crate::{
+    MemoryMode, PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry, request::MAX_FRAMES,
+};
 
 /// Frames that upstream encodes at once, and draws noise for at once.
 const ENCODED_AT_ONCE: usize = 16;
@@ -128,7 +130,7 @@ impl Family for AnimateDiff {
         self.parts.text_conditioner()
     }
 
-    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
+    fn load_denoiser(&self, _mode: MemoryMode) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
         let (weights, options) = (self.parts.folder.component("unet")?.weights()?, &self.parts.options);
         let unet = match &self.adapter {
             Some(adapter) => UNet2d::with_adapter(self.unet.clone(), weights, adapter.weights()?, options)?,

@@ -7,7 +7,7 @@ use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
 use t2v_weights::{LoadOptions, LoraTarget, ModelFolder, Network};
 
 use super::{Loaded, LoadedDenoiser, Opening, TextConditioner, adapted::Adapted, clip_text::ClipText, parameter_bytes};
-use crate::{PipelineError, geometry::Geometry, request::MAX_SIDE};
+use crate::{PipelineError, geometry::Geometry, request::USUAL_SIDE};
 
 /// The components of a folder around its denoiser, with configurations that are read and fit it.
 pub(super) struct LatentDiffusion {
@@ -68,6 +68,7 @@ impl LatentDiffusion {
             channels: self.vae.latent_channels,
             spatial_factor: factor,
             side_multiple: factor,
+            max_side: USUAL_SIDE,
             temporal_factor: 1,
             max_frames,
             windows_to,
@@ -79,7 +80,7 @@ impl LatentDiffusion {
         let factor = self.vae.scale_factor();
         let pixels = |latents: usize| {
             let side = u32::try_from(latents.checked_mul(factor)?).ok();
-            side.filter(|side| (1..=MAX_SIDE).contains(side))
+            side.filter(|side| (1..=USUAL_SIDE).contains(side))
         };
         latents.map_or([None; 2], |sides| sides.map(pixels))
     }

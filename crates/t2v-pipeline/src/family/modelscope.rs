@@ -10,7 +10,7 @@ use t2v_vae::LatentCodec;
 use t2v_weights::Network;
 
 use super::{Family, Loaded, LoadedDenoiser, Opening, TextConditioner, clip_text, latent_diffusion::LatentDiffusion};
-use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
+use crate::{MemoryMode, PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
 
 const MAX_FRAMES: usize = 128;
 
@@ -76,7 +76,7 @@ impl Family for ModelScope {
         self.parts.text_conditioner()
     }
 
-    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
+    fn load_denoiser(&self, _mode: MemoryMode) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
         let component = self.parts.folder.component("unet")?;
         let unet = UNet3d::from_component(&component, &self.parts.options)?;
         Ok(self.parts.adapted(unet))

@@ -14,7 +14,7 @@ use t2v_weights::Network;
 use super::{
     Family, Loaded, LoadedDenoiser, Opening, TextConditioner, animatediff, clip_text, latent_diffusion::LatentDiffusion,
 };
-use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
+use crate::{MemoryMode, PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
 
 /// Channels that a denoiser made for inpainting takes beside the latents: the mask, and those of the masked picture.
 fn inpainting_channels(latents: usize) -> usize {
@@ -141,7 +141,7 @@ impl Family for StableDiffusion {
         self.parts.text_conditioner()
     }
 
-    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
+    fn load_denoiser(&self, _mode: MemoryMode) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
         let weights = self.parts.folder.component("unet")?.weights()?;
         let unet = UNet2d::from_weights(self.unet.clone(), &weights, &self.parts.options)?;
         Ok(self.parts.adapted(unet))

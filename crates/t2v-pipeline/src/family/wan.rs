@@ -1,23 +1,26 @@
-//! Wan 2.1 and 2.2 ([Wan team, 2025](https://arxiv.org/abs/2503.20314)): clips from text.
+//! Wan 2.1 and 2.2 ([Wan team, 2025](https://arxiv.org/abs/2503.20314)): clips from text, and from text and a picture.
 //!
-//! `WanPipeline` of diffusers: UMT5, a transformer over patches of latents (in the large model of Wan 2.2 two, one after the
+//! `WanPipeline` and `WanImageToVideoPipeline` of diffusers: UMT5, a transformer over patches of latents (in the large model of Wan 2.2 two, one after the
 //! other), an autoencoder in which a latent frame stands for several. A clip is one sample to schedulers.
 
 use serde::Deserialize;
-use t2v_denoiser::{WanTransformer, WanTransformerConfig};
+use t2v_denoiser::WanTransformerConfig;
 use t2v_kernels::lay_out;
 use t2v_text_encoder::Umt5Config;
 use t2v_vae::{AutoencoderKlWan, AutoencoderKlWanConfig, LatentCodec};
-use t2v_weights::{LoadOptions, LoraTarget, ModelFolder, Network, WeightsError};
+use t2v_weights::{LoadOptions, ModelFolder, Network, WeightsError};
 
 use super::{
-    Family, Loaded, LoadedDenoiser, Opening, TextConditioner,
-    adapted::Adapted,
-    parameter_bytes,
-    wan_experts::Experts,
+    Family, Loaded, LoadedDenoiser, Opening, PictureEncoder, TextConditioner, parameter_bytes,
+    wan_experts::{Experts, Transformer},
+    wan_pictures::Pictures,
+    wan_preview,
     wan_text::{self, WanText},
 };
-use crate::{PipelineError, Report, ValidationError, defaults::Defaults, geometry::Geometry};
+use crate::{
+    InitMedia, MemoryMode, PipelineError, Report, ValidationError, beginning::Beginning, defaults::Defaults,
+    geometry::Geometry, preview::PreviewDecoder, request::MAX_SIDE,
+};
 
 const INDEX: &str = "model_index.json";
 const TRANSFORMER: &str = "transformer";
@@ -33,6 +36,8 @@ const TRAIN_TIMESTEPS: f64 = 1000.0;
 struct Index {
     /// The share of the timesteps below which the second transformer denoises.
     boundary_ratio: Option<f64>,
+    /// Whether latent frames have timesteps of their own, so that the first may be that of a picture.
+    expand_timesteps: bool,
 }
 
 /// What is read of a scheduler's configuration.
@@ -49,6 +54,7 @@ struct Wan {
     /// The second transformer, and the lowest timestep of the first.
     second: Option<(WanTransformerConfig, f64)>,
     vae: AutoencoderKlWanConfig,
+    pictures: Pictures,
     geometry: Geometry,
 }
 
@@ -61,7 +67,8 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
     }
     let folder = opening.folder;
     let transformer = WanTransformerConfig::from_component(&folder.component(TRANSFORMER)?)?;
-    let second = second(folder)?;
+    let index: Index = folder.optional_config(INDEX)?.unwrap_or_default();
+    let second = second(folder, &index)?;
     let text = Umt5Config::from_component(&folder.component("text_encoder")?)?;
     let vae = AutoencoderKlWanConfig::from_component(&folder.component("vae")?)?;
     for config in [Some(&transformer), second.as_ref().map(|(config, _)| config)]
@@ -71,17 +78,18 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
         check_fit(config, &text, &vae)?;
     }
     if let Some((second, _)) = &second
-        && second.patch_size != transformer.patch_size
+        && (second.patch_size, second.in_channels) != (transformer.patch_size, transformer.in_channels)
     {
         return Err(PipelineError::Checkpoint(format!(
-            "the transformers have patches of {:?} and {:?}; they denoise the same latents",
-            transformer.patch_size, second.patch_size
+            "the transformers have patches of {:?} and {:?}, and take {} and {} channels; they denoise the same latents",
+            transformer.patch_size, second.patch_size, transformer.in_channels, second.in_channels
         )));
     }
     Ok(Box::new(Wan {
         folder: folder.clone(),
         options: opening.options.clone(),
         geometry: geometry(&transformer, &vae),
+        pictures: Pictures::of(folder, &transformer, &vae, index.expand_timesteps)?,
         transformer,
         second,
         vae,
@@ -89,8 +97,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
 }
 
 /// The second transformer, if the folder has one that is used: with the lowest timestep of the first.
-fn second(folder: &ModelFolder) -> Result<Option<(WanTransformerConfig, f64)>, PipelineError> {
-    let index: Index = folder.optional_config(INDEX)?.unwrap_or_default();
+fn second(folder: &ModelFolder, index: &Index) -> Result<Option<(WanTransformerConfig, f64)>, PipelineError> {
     let Some(ratio) = index.boundary_ratio else {
         return Ok(None);
     };
@@ -124,16 +131,11 @@ fn check_fit(
             text.d_model
         ));
     }
-    for (does, channels) in [
-        ("takes", transformer.in_channels),
-        ("gives", transformer.out_channels()),
-    ] {
-        if channels != latents {
-            return fault(format!(
-                "the denoiser {does} {channels} channels, the VAE's latents have {latents}; models that begin with a picture \
-                 are not supported"
-            ));
-        }
+    let given = transformer.out_channels();
+    if given != latents {
+        return fault(format!(
+            "the denoiser gives {given} channels, the VAE's latents have {latents}"
+        ));
     }
     match transformer.patch_size[0] {
         1 => Ok(()),
@@ -152,6 +154,7 @@ fn geometry(transformer: &WanTransformerConfig, vae: &AutoencoderKlWanConfig) ->
         channels: vae.z_dim,
         spatial_factor,
         side_multiple: spatial_factor * patch.unwrap_or(width * height),
+        max_side: MAX_SIDE,
         temporal_factor,
         max_frames: MAX_FRAMES.min(positions),
         windows_to: None,
@@ -159,14 +162,12 @@ fn geometry(transformer: &WanTransformerConfig, vae: &AutoencoderKlWanConfig) ->
 }
 
 impl Wan {
-    fn load_transformer(
-        &self,
-        name: &str,
-        config: &WanTransformerConfig,
-    ) -> Result<Adapted<WanTransformer>, PipelineError> {
-        let weights = self.folder.component(name)?.weights()?;
-        let transformer = WanTransformer::from_weights(config.clone(), &weights, &self.options)?;
-        Ok(Adapted::new(transformer, LoraTarget::Denoiser, &self.options))
+    fn transformer(&self, name: &str, config: &WanTransformerConfig) -> Result<Transformer, PipelineError> {
+        Ok(Transformer {
+            component: self.folder.component(name)?,
+            config: config.clone(),
+            options: self.options.clone(),
+        })
     }
 }
 
@@ -193,18 +194,24 @@ impl Family for Wan {
 
     fn check(&self, plan: &Report, faults: &mut ValidationError) {
         wan_text::check(plan, faults);
-        if plan.strength.is_some() {
-            faults.add(
-                "init",
-                "The model makes videos from text alone: leave out what to start from.",
-            );
-        }
         if plan.free_init.is_some() {
             faults.add(
                 "free_init",
                 "FreeInit is for models whose latents have as many frames as the clip.",
             );
         }
+    }
+
+    fn beginning(&self) -> Option<Beginning> {
+        self.pictures.beginning()
+    }
+
+    fn check_init(&self, init: Option<&InitMedia>, frames: u32, faults: &mut ValidationError) {
+        self.pictures.check(init, frames, faults);
+    }
+
+    fn guidance_boundary(&self) -> Option<f64> {
+        self.second.as_ref().map(|(_, boundary)| *boundary)
     }
 
     fn text_conditioner(&self) -> Result<Box<dyn TextConditioner>, PipelineError> {
@@ -215,16 +222,27 @@ impl Family for Wan {
         Ok(Box::new(WanText::new(&tokenizer, encoder, &self.options)?))
     }
 
-    fn load_denoiser(&self) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
-        let first = self.load_transformer(TRANSFORMER, &self.transformer)?;
+    fn has_picture_encoder(&self) -> bool {
+        self.pictures.seen().is_some()
+    }
+
+    /// In single precision, as upstream has it loaded.
+    fn load_picture_encoder(&self) -> Result<Option<Loaded<Box<dyn PictureEncoder>>>, PipelineError> {
+        let options = self.options.clone().in_single_precision();
+        self.pictures.load_encoder(&self.folder, &options)
+    }
+
+    fn load_denoiser(&self, mode: MemoryMode) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
+        let first = self.transformer(TRANSFORMER, &self.transformer)?;
         let Some((config, boundary)) = &self.second else {
-            return Ok(Box::new(first));
+            return Ok(Box::new(first.load()?));
         };
-        Ok(Box::new(Experts {
-            noisy: first,
-            clear: self.load_transformer(SECOND, config)?,
-            boundary: *boundary,
-        }))
+        let second = self.transformer(SECOND, config)?;
+        Ok(Box::new(Experts::load([first, second], *boundary, mode)?))
+    }
+
+    fn load_preview_decoder(&self) -> Result<Option<Box<dyn PreviewDecoder>>, PipelineError> {
+        wan_preview::load(&self.folder, self.vae.z_dim, &self.options)
     }
 
     /// In single precision, as upstream has it loaded.

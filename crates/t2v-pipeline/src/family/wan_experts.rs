@@ -1,20 +1,106 @@
 //! Two transformers of Wan 2.2, each for a part of the denoising: the first makes the layout, the second the details.
+//!
+//! Both together are twice the largest network, so that where memory is short one makes room for the other. That happens once in
+//! a generation, since timesteps only fall.
+
+use std::cell::{Cell, RefCell};
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Conditioning, DeepFeatures, Denoiser, WanTransformer};
-use t2v_weights::{LoraSet, WeightsError};
+use t2v_denoiser::{Conditioning, DeepFeatures, Denoiser, WanTransformer, WanTransformerConfig};
+use t2v_weights::{Component, LoadOptions, LoraSet, LoraTarget, Network, WeightsError};
 
 use super::adapted::{Adapted, LoadedDenoiser};
+use crate::{MemoryMode, PipelineError};
+
+/// A transformer that can be loaded.
+pub(super) struct Transformer {
+    pub(super) component: Component,
+    pub(super) config: WanTransformerConfig,
+    pub(super) options: LoadOptions,
+}
+
+impl Transformer {
+    pub(super) fn load(&self) -> Result<Adapted<WanTransformer>, PipelineError> {
+        let weights = self.component.weights()?;
+        let transformer = WanTransformer::from_weights(self.config.clone(), &weights, &self.options)?;
+        Ok(Adapted::new(transformer, LoraTarget::Denoiser, &self.options))
+    }
+}
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expert {
+    /// For noisy latents.
+    Noisy,
+    /// For those with less noise.
+    Clear,
+}
 
 /// A transformer for noisy latents and another for those with less noise.
 pub(super) struct Experts {
-    pub(super) noisy: Adapted<WanTransformer>,
-    pub(super) clear: Adapted<WanTransformer>,
+    sources: [Transformer; 2],
     /// The lowest timestep of the first.
-    pub(super) boundary: f64,
+    boundary: f64,
+    /// Whether both may be in memory.
+    keeps_both: bool,
+    loras: LoraSet,
+    loaded: RefCell<[Option<Adapted<WanTransformer>>; 2]>,
+    /// The one that was called last.
+    current: Cell<Option<Expert>>,
+}
+
+impl Experts {
+    /// With the first in memory. `sources` are the first and the second, `boundary` is the lowest timestep of the first.
+    pub(super) fn load(sources: [Transformer; 2], boundary: f64, mode: MemoryMode) -> Result<Self, PipelineError> {
+        let noisy = sources[Expert::Noisy as usize].load()?;
+        Ok(Self {
+            sources,
+            boundary,
+            keeps_both: mode == MemoryMode::Resident,
+            loras: LoraSet::default(),
+            loaded: RefCell::new([Some(noisy), None]),
+            current: Cell::new(None),
+        })
+    }
+
+    fn at(&self, timestep: f64) -> Expert {
+        if timestep >= self.boundary {
+            Expert::Noisy
+        } else {
+            Expert::Clear
+        }
+    }
+
+    /// Loads an expert, after the other was dropped where memory is for one.
+    fn bring(&self, expert: Expert) -> Result<(), PipelineError> {
+        let mut loaded = self.loaded.borrow_mut();
+        if loaded[expert as usize].is_some() {
+            return Ok(());
+        }
+        let source = &self.sources[expert as usize];
+        if !self.keeps_both {
+            *loaded = [None, None];
+            t2v_kernels::release_memory(source.options.device());
+        }
+        let mut network = source.load()?;
+        if expert == Expert::Noisy {
+            network.set_loras(&self.loras)?;
+        }
+        loaded[expert as usize] = Some(network);
+        Ok(())
+    }
 }
 
 impl Denoiser for Experts {
+    /// For the expert that was [selected](LoadedDenoiser::select).
+    fn prepare(&self, conditioning: Conditioning) -> Conditioning {
+        let loaded = self.loaded.borrow();
+        match self.current.get().and_then(|expert| loaded[expert as usize].as_ref()) {
+            Some(network) => network.prepare(conditioning),
+            None => conditioning,
+        }
+    }
+
     fn call(
         &self,
         latents: Tensor<5>,
@@ -22,22 +108,85 @@ impl Denoiser for Experts {
         conditioning: &Conditioning,
         deep: Option<DeepFeatures<'_>>,
     ) -> Tensor<5> {
-        let expert = if timestep >= self.boundary {
-            &self.noisy
-        } else {
-            &self.clear
+        let loaded = self.loaded.borrow();
+        let Some(network) = &loaded[self.at(timestep) as usize] else {
+            unreachable!("the transformer of a timestep is selected before it is called")
         };
-        expert.call(latents, timestep, conditioning, deep)
+        network.call(latents, timestep, conditioning, deep)
     }
 }
 
 impl LoadedDenoiser for Experts {
     /// As in diffusers, LoRAs are the first transformer's.
     fn set_loras(&mut self, set: &LoraSet) -> Result<(), WeightsError> {
-        self.noisy.set_loras(set)
+        self.loras = set.clone();
+        match &mut self.loaded.get_mut()[Expert::Noisy as usize] {
+            Some(noisy) => noisy.set_loras(set),
+            None => Ok(()),
+        }
     }
 
     fn bytes(&self) -> usize {
-        Adapted::bytes(&self.noisy) + Adapted::bytes(&self.clear)
+        let loaded = self.loaded.borrow();
+        loaded.iter().flatten().map(Adapted::bytes).sum()
+    }
+
+    fn select(&self, timestep: f64) -> Result<bool, PipelineError> {
+        let expert = self.at(timestep);
+        self.bring(expert)?;
+        Ok(self.current.replace(Some(expert)) != Some(expert))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device};
+    use t2v_weights::ModelFolder;
+
+    use super::*;
+
+    fn experts(mode: MemoryMode) -> Experts {
+        let folder = ModelFolder::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/wan_b")).unwrap();
+        let source = |name| {
+            let component = folder.component(name).unwrap();
+            Transformer {
+                config: WanTransformerConfig::from_component(&component).unwrap(),
+                component,
+                options: LoadOptions::new(DType::F32, &Device::flex()),
+            }
+        };
+        Experts::load([source("transformer"), source("transformer_2")], 875.0, mode).unwrap()
+    }
+
+    fn loaded(experts: &Experts) -> [bool; 2] {
+        let loaded = experts.loaded.borrow();
+        [loaded[0].is_some(), loaded[1].is_some()]
+    }
+
+    #[test]
+    fn one_makes_room_for_the_other() {
+        let experts = experts(MemoryMode::Sequential);
+        let one = experts.bytes();
+        assert!(one > 0);
+        assert_eq!(loaded(&experts), [true, false]);
+        for (timestep, is_another, expected) in [
+            (999.0, true, [true, false]),
+            (875.0, false, [true, false]),
+            (874.9, true, [false, true]),
+            (0.0, false, [false, true]),
+            // Of the next generation.
+            (999.0, true, [true, false]),
+        ] {
+            assert_eq!(experts.select(timestep).unwrap(), is_another, "{timestep}");
+            assert_eq!((loaded(&experts), experts.bytes()), (expected, one), "{timestep}");
+        }
+    }
+
+    #[test]
+    fn both_stay_where_there_is_memory() {
+        let experts = experts(MemoryMode::Resident);
+        let one = experts.bytes();
+        assert!(experts.select(999.0).unwrap() && experts.select(10.0).unwrap() && experts.select(999.0).unwrap());
+        assert_eq!((loaded(&experts), experts.bytes()), ([true, true], 2 * one));
     }
 }

@@ -21,7 +21,7 @@ pub enum ModelSource {
     Hub(HubModel),
 }
 
-/// A model folder in diffusers' layout, or a checkpoint of Stable Diffusion in one file, and how it is read.
+/// A model folder in diffusers' layout, or a checkpoint of Stable Diffusion or a transformer of Wan in one file, and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderModel {
     path: PathBuf,
@@ -45,7 +45,8 @@ impl FolderModel {
     }
 
     /// For a checkpoint in one file: a folder in diffusers' layout whose configurations, scheduler and tokenizer it takes. At
-    /// least the tokenizer has to be there; what else lacks is assumed by the checkpoint's kind.
+    /// least the tokenizer has to be there; what else lacks is assumed by the checkpoint's kind. Beside a transformer of Wan, all but
+    /// its weights and configuration has to be there.
     #[must_use]
     pub fn with_config(mut self, folder: impl Into<PathBuf>) -> Self {
         self.config = Some(folder.into());

@@ -10,7 +10,7 @@ use super::{
     validate::{self, spoken},
 };
 
-const FIELDS: [&str; 30] = [
+const FIELDS: [&str; 31] = [
     "key",
     "model_id",
     "prompt",
@@ -21,6 +21,7 @@ const FIELDS: [&str; 30] = [
     "num_inference_steps",
     "enhance_prompt",
     "guidance_scale",
+    "guidance_scale_2",
     "strength",
     "seed",
     "webhook",
@@ -117,6 +118,7 @@ pub(super) fn request(body: &Value, form: Form) -> Result<TextToVideoRequest, Va
         num_inference_steps: fields.integer("num_inference_steps"),
         enhance_prompt: fields.switch("enhance_prompt"),
         guidance_scale: fields.number("guidance_scale"),
+        guidance_scale_2: fields.number("guidance_scale_2"),
         strength: fields.number("strength"),
         seed: fields.seed(),
         webhook: fields.string("webhook"),

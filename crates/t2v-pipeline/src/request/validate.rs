@@ -7,8 +7,10 @@ use t2v_schedulers::SchedulerKind;
 
 use super::TextToVideoRequest;
 
-/// Pixels.
-pub(crate) const MAX_SIDE: u32 = 1024;
+/// Pixels, of any model; each says how many it can do.
+pub(crate) const MAX_SIDE: u32 = 2048;
+/// Pixels that most models can do, and the limit of the API.
+pub(crate) const USUAL_SIDE: u32 = 1024;
 pub(crate) const MAX_STEPS: u32 = 50;
 pub(crate) const MAX_GUIDANCE: f64 = 20.0;
 /// Of any model; each says how many it can do.
@@ -89,6 +91,7 @@ pub(super) fn faults(request: &TextToVideoRequest) -> ValidationError {
     }
     faults.check_range("num_inference_steps", request.num_inference_steps, 1, MAX_STEPS);
     faults.check_range("guidance_scale", request.guidance_scale, 1.0, MAX_GUIDANCE);
+    faults.check_range("guidance_scale_2", request.guidance_scale_2, 1.0, MAX_GUIDANCE);
     faults.check_range("strength", request.strength, 0.0, 1.0);
     faults.check_range("num_frames", request.num_frames, 1, MAX_FRAMES);
     faults.check_range("clip_skip", request.clip_skip, 0, MAX_CLIP_SKIP);

@@ -7,7 +7,7 @@ use t2v_text_encoder::ldm::{CLIP_PREFIX, OPEN_CLIP_PREFIX};
 use t2v_weights::{Selection, Taken, TensorFile, WeightsError};
 
 /// A part of a key that gives another model away, and what it is.
-const OTHERS: [(&str, &str); 25] = [
+const OTHERS: [(&str, &str); 24] = [
     ("lora", "a LoRA, which is applied to a model, not opened as one"),
     ("string_to_param.", "a learnt word (textual inversion), not a model"),
     ("emb_params", "a learnt word (textual inversion), not a model"),
@@ -33,7 +33,6 @@ const OTHERS: [(&str, &str); 25] = [
     ("cap_embedder.", "Lumina 2"),
     ("double_layers.", "AuraFlow"),
     ("cross_attn.q_linear.", "Sana or PixArt"),
-    ("head.modulation", "Wan"),
     ("double_stream_blocks.", "HiDream"),
     ("net.x_embedder.", "Cosmos"),
 ];
@@ -85,7 +84,7 @@ impl Kind {
             .find(|(part, _)| keys.iter().any(|key| key.name.contains(part)));
         if let Some((_, what)) = other {
             return Err(format!(
-                "it is {what}; checkpoints of Stable Diffusion 1.x and 2.x are opened from one file"
+                "it is {what}; checkpoints of Stable Diffusion 1.x and 2.x and transformers of Wan are opened from one file"
             ));
         }
         let channels = axis(keys, "input_blocks.0.0.weight", 1).ok_or_else(|| without_unet(keys))?;

@@ -161,11 +161,11 @@ pub(super) struct Parameters {
 pub(super) struct Sampling {
     /// What should not be shown.
     negative_prompt: Option<String>,
-    /// Pixels, a multiple of the model's factor.
-    #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
+    /// Pixels, a multiple of the model's factor and at most 1024 with most models.
+    #[schema(minimum = 8, maximum = 2048, multiple_of = 8)]
     width: Option<u32>,
-    /// Pixels, a multiple of the model's factor.
-    #[schema(minimum = 8, maximum = 1024, multiple_of = 8)]
+    /// Pixels, a multiple of the model's factor and at most 1024 with most models.
+    #[schema(minimum = 8, maximum = 2048, multiple_of = 8)]
     height: Option<u32>,
     /// Name of a scheduler, of those that `schedulers_list` has.
     #[schema(example = "UniPCMultistepScheduler")]
@@ -176,6 +176,10 @@ pub(super) struct Sampling {
     /// Weight of the prompt.
     #[schema(minimum = 1, maximum = 20)]
     guidance_scale: Option<f64>,
+    /// Its weight in the steps with less noise, of models that have a second denoiser for these; otherwise that of
+    /// `guidance_scale`.
+    #[schema(minimum = 1, maximum = 20)]
+    guidance_scale_2: Option<f64>,
     /// With something to start from: how much of it is replaced.
     #[schema(minimum = 0, maximum = 1)]
     strength: Option<f64>,

@@ -9,7 +9,7 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 use t2v_kernels::{Activation, add, cat_channels, conv2d, conv3x3, upsample_nearest};
-use t2v_weights::{KeyMap, LoadOptions, Weights, size_fault};
+use t2v_weights::{KeyMap, LoadOptions, Weights, WeightsError, size_fault};
 
 use crate::{VaeError, codec::image, error::fault};
 
@@ -46,6 +46,35 @@ impl TinyWanConfig {
         patch_size: 2,
         ..Self::WAN_2_1
     };
+
+    /// Of the decoder in a file of TAEHV's, by the shapes of its tensors.
+    ///
+    /// # Errors
+    /// The file can't be read, or holds no such decoder.
+    pub fn from_weights(weights: &Weights) -> Result<Self, VaeError> {
+        let shapes = weights.shapes()?;
+        let shape = |layer: usize| {
+            let key = format!("decoder.{layer}.weight");
+            match shapes.iter().find(|(name, _)| *name == key) {
+                Some((_, shape)) if shape.len() == 4 => Ok([shape[0], shape[1]]),
+                _ => Err(WeightsError::SingleFile {
+                    file: weights.origin().into(),
+                    reason: format!("it is no small decoder of Wan's latents (TAEHV): `{key}` is no convolution in it"),
+                }),
+            }
+        };
+        let [first, latent_channels] = shape(1)?;
+        let mut channels = [first; 4];
+        for stage in 0..GROWTH.len() {
+            [channels[stage + 1], _] = shape(3 + stage * LAYERS + BLOCKS + 2)?;
+        }
+        let [output, _] = shape(4 + GROWTH.len() * LAYERS)?;
+        Ok(Self {
+            latent_channels,
+            channels,
+            patch_size: (output / 3).isqrt(),
+        })
+    }
 
     fn check(&self) -> Result<(), VaeError> {
         let [a, b, c, d] = self.channels;
@@ -160,6 +189,12 @@ impl TinyWanDecoder {
     pub fn dtype(&self) -> DType {
         let bias = self.conv_in.bias.as_ref();
         bias.map_or(self.conv_in.weight.dtype(), |bias| bias.dtype())
+    }
+
+    /// The sizes that it was built by.
+    #[must_use]
+    pub fn config(&self) -> TinyWanConfig {
+        self.config
     }
 
     /// A clip from the denoiser's latents, which stay normalised: a frame for the first of them, four for each after it.
