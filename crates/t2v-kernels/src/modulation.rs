@@ -59,6 +59,11 @@ pub fn add_gated(residual: Tensor<3>, x: Tensor<3>, gate: Tensor<2>) -> Tensor<3
     assert_runs(tokens, runs);
     assert_shape("the gate of a modulation", &gate, [runs, dim]);
     assert_shape("what a gated result is added to", &residual, [batch, tokens, dim]);
+    #[cfg(feature = "cpu-operators")]
+    let [residual, x] = match crate::flex::add_gated(residual, x, gate.clone()) {
+        Ok(out) => return out,
+        Err(inputs) => inputs,
+    };
     let x = x.cast(DType::F32).reshape([batch, runs, tokens / runs, dim]);
     let let_in = (x * by_run(gate)).reshape([batch, tokens, dim]);
     (residual.cast(DType::F32) + let_in).cast(dtype)

@@ -7,8 +7,8 @@ use crate::{MultiHead, shape::assert_shape};
 /// Cosines and sines of the angles by which each token's pairs of channels are turned, the same for all heads.
 #[derive(Debug, Clone)]
 pub struct Rotation {
-    cos: Tensor<2>,
-    sin: Tensor<2>,
+    pub(crate) cos: Tensor<2>,
+    pub(crate) sin: Tensor<2>,
 }
 
 impl Rotation {
@@ -34,6 +34,11 @@ impl Rotation {
     pub fn forward(&self, x: Tensor<3>, split: MultiHead) -> Tensor<3> {
         let ([tokens, pairs], [batch, ..], dtype) = (self.cos.dims(), x.dims(), x.dtype());
         assert_shape("the input of a rotation", &x, [batch, tokens, split.heads * 2 * pairs]);
+        #[cfg(feature = "cpu-operators")]
+        let x = match crate::flex::rotate(self, x, split) {
+            Ok(out) => return out,
+            Err(x) => x,
+        };
         let paired = x.cast(DType::F32).reshape([batch, tokens, split.heads, pairs, 2]);
         let channel = |index| paired.clone().narrow(4, index, 1);
         let (first, second) = (channel(0), channel(1));

@@ -17,6 +17,7 @@ mod resample;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transpose;
 mod weight;
 mod winograd;
@@ -33,6 +34,7 @@ pub(crate) use frame_attention::attention_frames;
 pub(crate) use matrix::{feed_forward, linear, linear_add, linear_to_image};
 pub(crate) use normalisation::{channel_rms_norm, group_norm, layer_norm};
 pub(crate) use resample::{cat_channels, upsample_2x};
+pub(crate) use tokens::{add_gated, rms_norm, rotate};
 
 use crate::settings::settings;
 use buffer::{into_bytes, scratch};
