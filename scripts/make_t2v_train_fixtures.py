@@ -89,7 +89,7 @@ def check_file(path: str) -> None:
     from safetensors.torch import load_file
 
     fixture = load_file(FOLDER / "lora_velocity.safetensors")
-    unet = UNet3DConditionModel(**UNET)
+    unet = UNet3DConditionModel(**UNET).eval()
     unet.load_state_dict({key[8:]: value.float() for key, value in fixture.items() if key.startswith("weights.")})
     unet.__class__ = type("UNet3DConditionModel", (UNet3DConditionModel, PeftAdapterMixin), {})
     noisy, text = fixture["input.latents"], fixture["input.text"]
