@@ -67,6 +67,7 @@ mod sigmas;
 mod solver_sigmas;
 mod spacing;
 mod thresholding;
+mod training;
 mod two_calls;
 mod unipc_multistep;
 
@@ -77,3 +78,4 @@ pub use kind::SchedulerKind;
 pub use registry::{for_model, from_config, kind_of_config};
 pub use scheduler::{NoiseSource, Schedule, SchedulePoints, Scheduler, StepOptions, StepOutput};
 pub use score_sde_ve::{ScoreSdeVe, SdeVeOutput};
+pub use training::TrainingNoise;

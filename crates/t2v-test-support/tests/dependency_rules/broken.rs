@@ -1,7 +1,7 @@
 //! Each rule on made-up manifests that break it.
 
 use crate::{
-    FACADE, Rule, choices_of_a_backend, manifest::Manifest, readers_of_weights, tensors_in_the_muxer,
+    FACADE, Rule, choices_of_a_backend, gradients, manifest::Manifest, readers_of_weights, tensors_in_the_muxer,
     test_support_in_use, unsafe_code, upwards,
 };
 
@@ -87,6 +87,21 @@ fn readers_of_weights_are_seen() {
         assert_broken(readers_of_weights, "t2v-vae", lines);
     }
     assert_kept(readers_of_weights, "t2v-weights", "[dependencies]\nburn-store = '0'");
+}
+
+#[test]
+fn gradients_are_seen() {
+    for lines in [
+        "[dependencies]\nburn = { workspace = true, features = ['autodiff'] }",
+        "[dev-dependencies]\nburn = { workspace = true, features = ['optim'] }",
+        "[dependencies]\nburn-optim = '0'",
+        "[dependencies]\nt2v-train = '0'",
+    ] {
+        assert_broken(gradients, "t2v-pipeline", lines);
+        assert_broken(gradients, "t2v-examples", lines);
+    }
+    let autodiff = "[dependencies]\nburn = { workspace = true, features = ['autodiff', 'optim'] }";
+    assert_kept(gradients, "t2v-train", autodiff);
 }
 
 #[test]

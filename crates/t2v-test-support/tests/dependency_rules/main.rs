@@ -27,7 +27,9 @@ const FOUNDATIONS: [&str; 2] = ["t2v-weights", "t2v-kernels"];
 /// The crate that composes the others and chooses the backend.
 const FACADE: &str = "t2v-pipeline";
 /// Programs, which forward that choice.
-const PROGRAMS: [&str; 3] = ["t2v-examples", "t2v-benches", "t2v-server"];
+const PROGRAMS: [&str; 4] = ["t2v-examples", "t2v-benches", "t2v-server", TRAINING];
+/// The one that records gradients.
+const TRAINING: &str = "t2v-train";
 /// Burn's backends: features of `burn`, and crates `burn-<name>`.
 const BACKENDS: [&str; 11] = [
     "flex", "cuda", "wgpu", "vulkan", "metal", "webgpu", "cpu", "rocm", "ndarray", "tch", "remote",
@@ -63,6 +65,17 @@ fn readers_of_weights(manifest: &Manifest) -> Vec<String> {
     manifest.faults(|dependency| match dependency.package.as_str() {
         "burn-store" => manifest.name != "t2v-weights",
         "burn" => dependency.features.iter().any(is_store),
+        _ => false,
+    })
+}
+
+/// Only `t2v-train` has Burn record gradients, and nothing builds on it: what generates is built without.
+fn gradients(manifest: &Manifest) -> Vec<String> {
+    let records = |feature: &String| ["autodiff", "optim", "train"].contains(&feature.as_str());
+    manifest.faults(|dependency| match dependency.package.as_str() {
+        "burn" => manifest.name != TRAINING && dependency.features.iter().any(records),
+        "burn-autodiff" | "burn-optim" | "burn-train" => true,
+        TRAINING => true,
         _ => false,
     })
 }
@@ -140,11 +153,12 @@ fn members() -> Vec<Manifest> {
 }
 
 type Rule = fn(&Manifest) -> Vec<String>;
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 7] = [
     upwards,
     test_support_in_use,
     tensors_in_the_muxer,
     readers_of_weights,
+    gradients,
     choices_of_a_backend,
     unsafe_code,
 ];

@@ -1,0 +1,15 @@
+//! A folder of clips with captions, as what a network is shown.
+//!
+//! Faults of the folder are collected, and told all at once before anything is encoded; then each clip is encoded once by the
+//! base's own autoencoder and each caption by its text encoder.
+
+mod captions;
+mod clips;
+mod encode;
+mod frames;
+mod kept;
+
+pub use captions::{Caption, find_clips};
+use clips::Clip;
+pub use encode::{Dataset, Example};
+pub use frames::ClipSize;

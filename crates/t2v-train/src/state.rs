@@ -1,0 +1,161 @@
+//! A training between two steps, as a file to go on from.
+
+use std::{collections::HashMap, path::Path};
+
+use burn::tensor::Device;
+
+use crate::{
+    Factors, TrainError, TrainSettings,
+    error::file,
+    tensor_file::{self, MatrixFile},
+};
+
+const FORMAT: &str = "t2v-train state 1";
+
+/// Adapters, the optimiser's moving averages, the average of the adapters and the step, from which all random numbers follow.
+#[derive(Debug, Clone)]
+pub struct SavedState {
+    pub(crate) settings: TrainSettings,
+    /// Steps done.
+    pub(crate) step: usize,
+    /// Names and shapes of the factors.
+    pub(crate) keys: Vec<(String, [usize; 2])>,
+    pub(crate) factors: Factors,
+    pub(crate) moments: Vec<Factors>,
+    pub(crate) average: Option<Factors>,
+}
+
+impl SavedState {
+    /// Steps done.
+    #[must_use]
+    pub fn steps_done(&self) -> usize {
+        self.step
+    }
+
+    /// The settings of the training.
+    #[must_use]
+    pub fn settings(&self) -> &TrainSettings {
+        &self.settings
+    }
+
+    /// Whether a training can go on from it. The number of steps may be another.
+    pub(crate) fn check(
+        &self,
+        settings: &TrainSettings,
+        keys: &[(String, [usize; 2])],
+        moments: usize,
+    ) -> Result<(), TrainError> {
+        let fault = |reason: &str| TrainError::File {
+            path: "the saved state".into(),
+            reason: reason.into(),
+        };
+        let own = TrainSettings {
+            steps: settings.steps,
+            ..self.settings.clone()
+        };
+        if own != *settings {
+            return Err(fault(
+                "was trained with other settings; give the same ones, only `steps` may differ",
+            ));
+        }
+        if self.keys != keys {
+            return Err(fault("has other layers than this base: it was trained on another one"));
+        }
+        if self.step > settings.steps {
+            return Err(fault(&format!(
+                "has {} steps, more than the {} asked for",
+                self.step, settings.steps
+            )));
+        }
+        match self.step > 0 && self.moments.len() != moments {
+            true => Err(fault("lacks the optimiser's moving averages")),
+            false => Ok(()),
+        }
+    }
+
+    /// The groups of factors, by what their keys begin with.
+    fn groups(&self) -> impl Iterator<Item = (String, &Factors)> {
+        let moments = self.moments.iter().enumerate();
+        std::iter::once(("factor".to_owned(), &self.factors))
+            .chain(moments.map(|(i, moment)| (format!("moment.{i}"), moment)))
+            .chain(self.average.iter().map(|average| ("average".to_owned(), average)))
+    }
+
+    /// Writes it, whole or not at all. `run` is what else has to be the same when it is gone on from.
+    ///
+    /// # Errors
+    /// A path that can't be written to.
+    pub fn save(&self, path: &Path, run: &str) -> Result<(), TrainError> {
+        let mut tensors = Vec::new();
+        for (group, factors) in self.groups() {
+            let keyed = self.keys.iter().zip(&factors.0);
+            tensors.extend(keyed.map(|((key, _), tensor)| (format!("{group}.{key}"), tensor.clone())));
+        }
+        let settings = serde_json::to_string(&self.settings).map_err(|e| file(path, e))?;
+        let order: Vec<&str> = self.keys.iter().map(|(key, _)| key.as_str()).collect();
+        let metadata = HashMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
+            ("settings".to_owned(), settings),
+            ("step".to_owned(), self.step.to_string()),
+            ("moments".to_owned(), self.moments.len().to_string()),
+            ("average".to_owned(), self.average.is_some().to_string()),
+            (
+                "keys".to_owned(),
+                serde_json::to_string(&order).map_err(|e| file(path, e))?,
+            ),
+            ("run".to_owned(), run.to_owned()),
+        ]);
+        tensor_file::write(path, &tensors, metadata)
+    }
+
+    /// Reads what [`save`](Self::save) wrote, for the same run.
+    ///
+    /// # Errors
+    /// No such file, one of another kind, or of another run.
+    pub fn open(path: &Path, run: &str, device: &Device) -> Result<Self, TrainError> {
+        let from = MatrixFile::open(path)?;
+        let text = |key: &str| {
+            from.text(key).ok_or_else(|| {
+                let reason = format!("is no saved state of a training: its metadata have no `{key}`");
+                file(path, reason)
+            })
+        };
+        if text("format")? != FORMAT {
+            return Err(file(
+                path,
+                format!("is no saved state of this version of t2v-train ({FORMAT})"),
+            ));
+        }
+        if text("run")? != run {
+            let (had, has) = (text("run")?, run);
+            return Err(file(
+                path,
+                format!("is of another training: of {had}, and this one is of {has}"),
+            ));
+        }
+        let number = |key: &str| {
+            text(key)?
+                .parse::<usize>()
+                .map_err(|e| file(path, format!("`{key}`: {e}")))
+        };
+        let keys: Vec<String> = serde_json::from_str(text("keys")?).map_err(|e| file(path, e))?;
+        let read = |group: &str| {
+            let keys: Vec<String> = keys.iter().map(|key| format!("{group}.{key}")).collect();
+            from.matrices(&keys, device).map(Factors)
+        };
+        let factors = read("factor")?;
+        let moments = (0..number("moments")?).map(|i| read(&format!("moment.{i}")));
+        Ok(Self {
+            settings: serde_json::from_str(text("settings")?).map_err(|e| file(path, format!("`settings`: {e}")))?,
+            step: number("step")?,
+            moments: moments.collect::<Result<Vec<_>, TrainError>>()?,
+            average: (text("average")? == "true").then(|| read("average")).transpose()?,
+            keys: keys
+                .iter()
+                .cloned()
+                .zip(factors.0.iter().map(|tensor| tensor.dims()))
+                .collect(),
+            factors,
+        })
+    }
+}
