@@ -1,4 +1,4 @@
-//! A GPU through wgpu, or Mesa's lavapipe in its place: `cargo test -p t2v-pipeline --features wgpu --test gpu`.
+//! A GPU through wgpu, or Mesa's lavapipe in its place: `cargo test -p t2v-pipeline --features wgpu --test gpu -- --ignored`.
 
 #![cfg(feature = "wgpu")]
 #![allow(clippy::unwrap_used)]
@@ -38,6 +38,7 @@ fn largest_difference(a: &Video, b: &Video) -> f32 {
 }
 
 #[test]
+#[ignore = "needs a GPU, or Mesa's lavapipe"]
 fn frames_are_those_of_the_cpu() {
     let expected = Pipeline::embedded(&Device::flex())
         .unwrap()
@@ -74,6 +75,7 @@ fn frames_are_those_of_the_cpu() {
 /// Small checkpoints of ModelScope's and AnimateDiff's architectures with random weights, which amplify rounding more than
 /// trained ones.
 #[test]
+#[ignore = "needs a GPU, or Mesa's lavapipe"]
 fn half_precision_stays_near_on_random_weights() {
     let gpu = gpu();
     for (name, least) in [("tiny_a", HALF_ON_MODELSCOPE), ("animatediff", HALF_ON_ANIMATEDIFF)] {
@@ -89,6 +91,7 @@ fn half_precision_stays_near_on_random_weights() {
 }
 
 #[test]
+#[ignore = "needs a GPU, or Mesa's lavapipe"]
 fn what_an_adapter_cannot_do_is_refused_with_what_it_can() {
     let gpu = gpu();
     // WGSL has no bf16.
@@ -104,6 +107,7 @@ fn what_an_adapter_cannot_do_is_refused_with_what_it_can() {
 }
 
 #[test]
+#[ignore = "needs a GPU, or Mesa's lavapipe"]
 fn what_is_too_large_is_an_error_after_which_the_pipeline_goes_on() {
     let pipeline = Pipeline::embedded(&gpu()).unwrap();
     let huge = request().with_size(1024, 1024).with_num_frames(128);
