@@ -11,8 +11,7 @@ use super::{
     f32_primitive, into_contiguous, into_elements, is_supported, parameter,
     product::{Bias, Matrix, RightSide, Target},
     scratch, tensor,
-    transpose::{Lines, transpose},
-    weight::{PackedWeight, Weight},
+    weight::{PackedWeight, Weight, multiply_few},
 };
 
 /// Tokens that a thread takes through a layer at a time.
@@ -74,10 +73,10 @@ impl Parameters {
         self.bias.as_ref().map(elements)
     }
 
-    /// Whether an `x` of this many rows is skinny: packing the weights would cost more than transposing the product.
+    /// Whether an `x` of this many rows is skinny: packing the weights as a whole would cost more than it saves.
     fn is_skinny(&self, rows: usize) -> bool {
         let (d_in, d_out) = (self.weight.rows(), self.weight.columns());
-        self.in_torch_layout && rows * (d_in + d_out) < d_in * d_out
+        rows * (d_in + d_out) < d_in * d_out
     }
 
     fn packed(&self) -> PackedWeight {
@@ -93,8 +92,8 @@ impl Parameters {
         let rows = if joined { batch * tokens } else { tokens };
         if self.is_skinny(rows) {
             for (index, out) in out.chunks_mut(rows * d_out).enumerate() {
-                let transposed = self.multiply_skinny(rows_of(&x, index, [rows, d_in]));
-                transpose_to(&transposed, rows, out, add);
+                let x = rows_of(&x, index, [rows, d_in]);
+                multiply_few(&self.weight, self.in_torch_layout, x, self.bias(), add, out);
             }
         } else {
             let packed = self.packed();
@@ -109,41 +108,6 @@ impl Parameters {
         }
         tensor(out, [batch, tokens, d_out])
     }
-
-    /// `(x weight + bias)^T` for a skinny `x`, with a weight in torch's layout, which is not packed.
-    fn multiply_skinny(&self, x: Matrix) -> Scratch {
-        let (tokens, d_in) = (x.rows(), x.columns());
-        let mut out = Scratch::new(self.d_out() * tokens);
-        let shape = RightSide::new(d_in, tokens);
-        let mut packed = Scratch::new(shape.len());
-        shape.panels(&mut packed).into_par_iter().for_each(|panel| {
-            let part = x.part(panel.columns.clone(), panel.depth.clone());
-            panel.pack(part.transposed());
-        });
-        self.weight.multiply(shape, &packed, self.bias(), &mut out);
-        out
-    }
-}
-
-/// Writes `[features, tokens]` as `[tokens, features]`, or adds it to what is there.
-fn transpose_to(from: &[f32], tokens: usize, out: &mut [f32], add: bool) {
-    const TILE: usize = 16;
-    let features = from.len() / tokens;
-    out.par_chunks_mut(TILE * features)
-        .enumerate()
-        .for_each_init(Scratch::default, |room, (tile, out)| {
-            let count = out.len() / features;
-            let lines = Lines {
-                values: &from[tile * TILE..],
-                stride: tokens,
-            };
-            if !add {
-                return transpose(lines, [features, count], out, features);
-            }
-            let transposed = room.at_least(out.len());
-            transpose(lines, [features, count], transposed, features);
-            out.iter_mut().zip(transposed).for_each(|(out, x)| *out += *x);
-        });
 }
 
 /// `x weight + bias`; `x` may be a transposed view.

@@ -15,6 +15,7 @@ mod normalisation;
 mod product;
 mod resample;
 mod simd;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -192,6 +192,29 @@ fn weights_in_half_precision() {
     }
 }
 
+/// Several blocks of the depth and of the columns, in every precision and order of a weight.
+#[test]
+fn linear_layers_of_few_rows() {
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for in_torch_layout in [true, false] {
+            let shape = if in_torch_layout { [205, 801] } else { [801, 205] };
+            let weight = random(shape).cast(dtype);
+            let layer = |weight: Tensor<2>| Linear {
+                weight: Param::from_tensor(if in_torch_layout { weight.transpose() } else { weight }),
+                bias: Some(Param::from_tensor(random([205]).zeros_like() + 0.5)),
+            };
+            for rows in [1, 13] {
+                let (x, residual) = (random([2, rows, 801]), random([2, rows, 205]));
+                let expected = layer(weight.clone().cast(DType::F32)).forward(x.clone());
+                let layer = layer(weight.clone());
+                assert_within(2e-4, super::linear(&layer, x.clone()), expected.clone());
+                let sum = super::linear_add(&layer, x, residual.clone());
+                assert_within(2e-4, sum, expected + residual);
+            }
+        }
+    }
+}
+
 #[test]
 fn linear_layers_to_images() {
     for bias in [true, false] {
