@@ -171,7 +171,8 @@ fn power_of_two<I: Isa>(isa: I, x: I::F32) -> I::F32 {
         1.0,
     ];
     let (ops, integers) = (isa.f32(), isa.i32());
-    let x = ops.max(ops.splat(LEAST), x);
+    // What is no number stays none, which the larger of the two need not.
+    let x = ops.select(ops.splat(LEAST), x, ops.lt(x, ops.splat(LEAST)));
     let shifted = ops.add(x, ops.splat(ROUNDING));
     let rest = ops.sub(x, ops.sub(shifted, ops.splat(ROUNDING)));
     let mut value = ops.splat(COEFFICIENTS[0]);
