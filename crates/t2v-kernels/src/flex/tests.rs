@@ -215,6 +215,32 @@ fn feed_forward_layers() {
     assert_same(super::feed_forward([&proj, &out], x, residual), expected);
 }
 
+/// Of enough tokens to be taken, in two sizes of blocks, with weights in single and in half precision.
+#[test]
+fn layers_with_an_activation_between() {
+    for (dtype, tolerance) in [(DType::F32, 2e-5), (DType::BF16, 1e-2)] {
+        for activation in [Activation::GeluNew, Activation::Silu] {
+            let device = Device::flex();
+            let [mut proj, mut out] = [linear(12, 50, true, &device), linear(50, 9, true, &device)];
+            let (x, half) = (random([3, 101, 12]), |weight: Tensor<2>| weight.cast(dtype));
+            let expected = out.forward(activation.forward(proj.forward(x.clone())));
+            for layer in [&mut proj, &mut out] {
+                layer.weight = Param::from_tensor(half(layer.weight.val()));
+            }
+            let view = x.clone().swap_dims(1, 2).mul_scalar(1.0).swap_dims(1, 2);
+            for x in [x, view] {
+                assert_within(tolerance, super::mlp([&proj, &out], activation, x), expected.clone());
+            }
+        }
+    }
+    let [wide, narrow] = [
+        linear(300, 300, true, &Device::flex()),
+        linear(300, 300, true, &Device::flex()),
+    ];
+    let few = super::mlp([&wide, &narrow], Activation::Silu, random([1, 3, 300]));
+    assert!(few.is_err(), "few tokens are left to the layers");
+}
+
 #[test]
 fn layer_norms() {
     let mut norm = LayerNorm::new(35, 1e-3, &Device::flex());
