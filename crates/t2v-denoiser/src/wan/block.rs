@@ -5,7 +5,7 @@ use burn::{
     nn::Linear,
     tensor::{DType, Device, Tensor},
 };
-use t2v_kernels::{Activation, LayerNorm, Rotation, add_gated, linear, modulated_norm, project};
+use t2v_kernels::{Activation, LayerNorm, Rotation, add_gated, linear, mlp, modulated_norm};
 
 use super::{
     WanTransformerConfig,
@@ -35,7 +35,7 @@ impl FeedForward {
     }
 
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        project(&self.out, self.activation.forward(project(&self.proj, x)))
+        mlp(&self.proj, self.activation, &self.out, x)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Tokens that a thread takes through a layer at a time.
-const TOKENS: usize = 128;
+pub(super) const TOKENS: usize = 128;
 
 /// The primitive of a tensor that [`is_supported`], as it lies in memory, in order if there are strides that no matrix has.
 fn into_strided<const D: usize>(x: Tensor<D>) -> FlexTensor {
@@ -41,7 +41,7 @@ fn rows_of(x: &FlexTensor, index: usize, shape: [usize; 2]) -> Matrix<'_> {
 }
 
 /// A layer's parameters.
-struct Parameters {
+pub(super) struct Parameters {
     weight: Weight,
     /// Whether the weight is `[d_out, d_in]` in memory, as torch has it, and not `[d_in, d_out]`.
     in_torch_layout: bool,
@@ -49,7 +49,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn of(layer: &Linear) -> Option<Self> {
+    pub(super) fn of(layer: &Linear) -> Option<Self> {
         let bias = match &layer.bias {
             Some(bias) => Some(parameter(bias.val())?),
             None => None,
@@ -62,24 +62,24 @@ impl Parameters {
         })
     }
 
-    fn d_out(&self) -> usize {
+    pub(super) fn d_out(&self) -> usize {
         match self.in_torch_layout {
             true => self.weight.rows(),
             false => self.weight.columns(),
         }
     }
 
-    fn bias(&self) -> Option<&[f32]> {
+    pub(super) fn bias(&self) -> Option<&[f32]> {
         self.bias.as_ref().map(elements)
     }
 
     /// Whether an `x` of this many rows is skinny: packing the weights as a whole would cost more than it saves.
-    fn is_skinny(&self, rows: usize) -> bool {
+    pub(super) fn is_skinny(&self, rows: usize) -> bool {
         let (d_in, d_out) = (self.weight.rows(), self.weight.columns());
         rows * (d_in + d_out) < d_in * d_out
     }
 
-    fn packed(&self) -> PackedWeight {
+    pub(super) fn packed(&self) -> PackedWeight {
         PackedWeight::new(&self.weight, self.in_torch_layout)
     }
 
