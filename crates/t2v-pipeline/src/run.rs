@@ -330,7 +330,11 @@ impl<'a> Run<'a> {
         report.motion_adapter = checkpoint.motion_adapter()?;
         let previewer = self.model.previewer.take();
         let denoiser = self.model.denoiser()?;
-        if !denoiser.reuses_features() {
+        let is_exact = report
+            .speed
+            .products()
+            .are_exact(conditioning.dtype(), self.model.device());
+        if is_exact && !denoiser.reuses_features() {
             report.speed = Speed::Exact;
         }
         let given = start.given.take();

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use t2v_kernels::Products;
 
 /// How much of a generation's exactness is given for its speed.
 ///
@@ -30,6 +31,14 @@ impl Speed {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         *self == Self::Exact
+    }
+
+    /// What the denoiser's transformer blocks multiply in.
+    pub(crate) fn products(self) -> Products {
+        match self {
+            Self::Exact | Self::Balanced => Products::Exact,
+            Self::Fast => Products::Int8,
+        }
     }
 
     /// The calls from one that runs the whole network to the next, of so many: the more there are, the less changes in between.

@@ -5,7 +5,7 @@ use burn::{
     nn::Linear,
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{Activation, LayerNorm, dtype, linear, project};
+use t2v_kernels::{Activation, LayerNorm, Products, dtype, linear, project};
 
 use super::{
     WanTransformerConfig,
@@ -115,7 +115,7 @@ impl ConditionEmbedder {
         let picture = self.image_embedder.as_ref().zip(conditioning.image.clone());
         Context {
             text: project(linear_2, Activation::GeluNew.forward(hidden)),
-            picture: picture.map(|(embedder, picture)| embedder.forward(picture)),
+            picture: picture.map(|(embedder, picture)| embedder.forward(picture, Products::Exact)),
         }
     }
 }

@@ -10,7 +10,7 @@ use burn::{
 };
 
 use super::product::{Bias, Matrix, RightSide, Target};
-use crate::{Activation, ChannelRmsNorm, LayerNorm, MultiHead, linear, merge_frames, split_frames};
+use crate::{Activation, ChannelRmsNorm, LayerNorm, MultiHead, Products, linear, merge_frames, split_frames};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.3, 1.5), &Device::flex())
@@ -154,13 +154,19 @@ fn linear_layers() {
             };
             let x = random([3, rows, 21]);
             let residual = random([3, rows, 34]);
-            let sum = super::linear_add(&layer, x.clone(), residual.clone());
+            let sum = super::linear_add(Products::Exact, &layer, x.clone(), residual.clone());
             assert_same(sum, layer.forward(x.clone()) + residual);
-            assert_same(super::linear(&layer, x.clone()), layer.forward(x));
+            assert_same(super::linear(Products::Exact, &layer, x.clone()), layer.forward(x));
             let view = random([3, 21, rows]).swap_dims(1, 2);
-            assert_same(super::linear(&layer, view.clone()), layer.forward(view));
+            assert_same(
+                super::linear(Products::Exact, &layer, view.clone()),
+                layer.forward(view),
+            );
             let part = random([3, rows, 50]).slice([0..3, 0..rows, 20..41]);
-            assert_same(super::linear(&layer, part.clone()), layer.forward(part));
+            assert_same(
+                super::linear(Products::Exact, &layer, part.clone()),
+                layer.forward(part),
+            );
         }
     }
 }
@@ -175,7 +181,10 @@ fn weights_in_half_precision() {
             bias: Some(Param::from_tensor(random([34]).zeros_like() + 0.5)),
         };
         let x = random([3, 7, 21]);
-        assert_same(super::linear(&layer(half), x.clone()), layer(whole).forward(x));
+        assert_same(
+            super::linear(Products::Exact, &layer(half), x.clone()),
+            layer(whole).forward(x),
+        );
 
         let mut conv = Conv2dConfig::new([5, 13], [3, 3]).init(&Device::flex());
         let (half, whole) = halved(random([13, 45]));
@@ -199,7 +208,7 @@ fn linear_layers_to_images() {
         let (tokens, image) = (random([3, 35, 21]), random([3, 34, 5, 7]));
         let projected = layer.forward(tokens.clone()).swap_dims(1, 2).reshape([3, 34, 5, 7]);
         let expected = projected + image.clone();
-        assert_same(super::linear_to_image(&layer, tokens, image), expected);
+        assert_same(super::linear_to_image(Products::Exact, &layer, tokens, image), expected);
     }
 }
 
@@ -212,7 +221,10 @@ fn feed_forward_layers() {
     let (x, residual) = (random([3, 101, 12]), random([3, 101, 12]));
     let halves = proj.forward(x.clone()).chunk(2, 2);
     let expected = out.forward(halves[0].clone() * activation::gelu(halves[1].clone())) + residual.clone();
-    assert_same(super::feed_forward([&proj, &out], x, residual), expected);
+    assert_same(
+        super::feed_forward(Products::Exact, [&proj, &out], x, residual),
+        expected,
+    );
 }
 
 #[test]
