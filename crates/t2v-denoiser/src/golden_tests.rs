@@ -388,7 +388,7 @@ fn deep_features_are_reused() {
         let config = UNet2dConfig::from_json(golden.config.clone()).unwrap();
         let model = UNet2d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
         let latents = as_clip(&golden, "input.sample");
-        let conditioning = Conditioning::new(golden.input("encoder_hidden_states"), Products::Exact);
+        let conditioning = Conditioning::new(golden.input("encoder_hidden_states"));
         check_reuse::<6>(name, &model, [latents.clone(), reversed(&latents)], &conditioning);
         check_last_alone(name, &model, &latents, &conditioning);
     }
