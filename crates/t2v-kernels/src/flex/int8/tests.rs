@@ -17,7 +17,7 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 }
 
 fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().into_vec().unwrap()
+    x.into_data().try_into_vec().unwrap()
 }
 
 /// A row's integers and step.
@@ -198,8 +198,11 @@ fn error<const D: usize>(actual: Tensor<D>, expected: Tensor<D>) -> f32 {
 #[track_caller]
 fn assert_near<const D: usize>(actual: Tensor<D>, expected: Tensor<D>) {
     let error = error(actual, expected);
-    assert!(error < 0.02, "{error}");
-    assert_eq!(error > 0.0, Instructions::best().is_some(), "{error}");
+    let expected = match Instructions::best() {
+        Some(_) => 1e-3..2e-2,
+        None => 0.0..1e-6,
+    };
+    assert!(expected.contains(&error), "{error}");
 }
 
 #[test]
