@@ -8,7 +8,8 @@ use t2v_kernels::Products;
 /// How much of a generation's exactness is given for its speed.
 ///
 /// Anything but [`Exact`](Self::Exact) lets calls of the denoiser leave out most of its layers, with features and a guidance
-/// that go on from earlier calls ([`speeds`](crate::speeds) has how, and what it costs). A denoiser that can't runs exactly, and so
+/// that go on from earlier calls, and [`Fast`](Self::Fast) multiplies 8-bit integers on top of that
+/// ([`speeds`](crate::speeds) has how, and what it costs). A denoiser that can do neither runs exactly, and so
 /// does the inversion of pictures; the [report](crate::Report) says how it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
