@@ -54,7 +54,7 @@ impl PictureEmbedding {
             }
             None => x,
         };
-        self.norm2.forward(self.ff.forward(self.norm1.forward(x)))
+        self.norm2.forward(self.ff.forward(self.norm1.forward(x), Products::Exact))
     }
 }
 
@@ -115,7 +115,7 @@ impl ConditionEmbedder {
         let picture = self.image_embedder.as_ref().zip(conditioning.image.clone());
         Context {
             text: project(linear_2, Activation::GeluNew.forward(hidden)),
-            picture: picture.map(|(embedder, picture)| embedder.forward(picture, Products::Exact)),
+            picture: picture.map(|(embedder, picture)| embedder.forward(picture)),
         }
     }
 }
