@@ -54,7 +54,8 @@ impl PictureEmbedding {
             }
             None => x,
         };
-        self.norm2.forward(self.ff.forward(self.norm1.forward(x), Products::Exact))
+        self.norm2
+            .forward(self.ff.forward(self.norm1.forward(x), Products::Exact))
     }
 }
 
