@@ -73,7 +73,7 @@ pub use attention::{MultiHead, attention, attention_frames};
 pub use conv::{conv_same, conv_time, conv1x1, conv2d, conv2d_turns, conv3x1x1, conv3x3};
 pub use frames::{merge_frames, split_frames};
 pub use layout::lay_out;
-pub use linear::{dtype, feed_forward, linear, project, project_add, project_add_image};
+pub use linear::{dtype, feed_forward, linear, mlp, project, project_add, project_add_image};
 pub use modulation::{add_gated, modulated_norm};
 pub use norm::{ChannelRmsNorm, LayerNorm, group_norm, group_norm_frames};
 pub use products::Products;

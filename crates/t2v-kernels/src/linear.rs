@@ -6,7 +6,7 @@ use burn::{
 };
 
 use crate::{
-    Products, geglu,
+    Activation, Products, geglu,
     shape::{assert_shape, widths},
 };
 
@@ -67,6 +67,18 @@ pub fn project_add(layer: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<
 #[must_use]
 pub fn project_add_image(layer: &Linear, tokens: Tensor<3>, residual: Tensor<4>) -> Tensor<4> {
     Products::Exact.project_add_image(layer, tokens, residual)
+}
+
+/// `out(activation(proj(x)))`. On a CPU what is between the layers exists for some tokens at a time.
+///
+/// # Shapes
+/// - x: `[batch, tokens, d_in]` -> `[batch, tokens, d_out]`
+///
+/// # Panics
+/// On tokens of another width than the first layer's, and on layers that don't belong together.
+#[must_use]
+pub fn mlp(proj: &Linear, activation: Activation, out: &Linear, x: Tensor<3>) -> Tensor<3> {
+    Products::Exact.mlp(proj, activation, out, x)
 }
 
 /// `out(geglu(proj(x))) + residual`, the gated feed-forward layer of a transformer.
@@ -134,6 +146,26 @@ impl Products {
         };
         let shape = residual.dims();
         layer.forward(tokens).swap_dims(1, 2).reshape(shape) + residual
+    }
+
+    /// As [`mlp`], in these numbers.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn mlp(self, proj: &Linear, activation: Activation, out: &Linear, x: Tensor<3>) -> Tensor<3> {
+        let ([_, inner], [taken, _]) = (widths(proj), widths(out));
+        assert!(
+            inner == taken,
+            "two linear layers of which the first gives {inner} channels and the second takes {taken}"
+        );
+        assert_input(proj, &x);
+        #[cfg(feature = "cpu-operators")]
+        let x = match crate::flex::mlp(self, [proj, out], activation, x) {
+            Ok(out) => return out,
+            Err(x) => x,
+        };
+        self.project(out, activation.forward(self.project(proj, x)))
     }
 
     /// As [`feed_forward`], in these numbers.

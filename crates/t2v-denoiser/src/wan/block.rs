@@ -35,8 +35,7 @@ impl FeedForward {
     }
 
     pub(super) fn forward(&self, x: Tensor<3>, products: Products) -> Tensor<3> {
-        let hidden = self.activation.forward(products.project(&self.proj, x));
-        products.project(&self.out, hidden)
+        products.mlp(&self.proj, self.activation, &self.out, x)
     }
 }
 

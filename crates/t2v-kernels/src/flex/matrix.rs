@@ -19,7 +19,7 @@ use super::{
 use crate::Products;
 
 /// Tokens that a thread takes through a layer at a time.
-const TOKENS: usize = 128;
+pub(super) const TOKENS: usize = 128;
 
 /// The primitive of a tensor that [`is_supported`], as it lies in memory, in order if there are strides that no matrix has.
 fn into_strided<const D: usize>(x: Tensor<D>) -> FlexTensor {
@@ -45,7 +45,7 @@ fn rows_of(x: &FlexTensor, index: usize, shape: [usize; 2]) -> Matrix<'_> {
 }
 
 /// A layer's parameters.
-struct Parameters {
+pub(super) struct Parameters {
     /// What it may be multiplied in.
     products: Products,
     weight: Weight,
@@ -55,7 +55,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn of(layer: &Linear, products: Products) -> Option<Self> {
+    pub(super) fn of(layer: &Linear, products: Products) -> Option<Self> {
         let bias = match &layer.bias {
             Some(bias) => Some(parameter(bias.val())?),
             None => None,
@@ -69,7 +69,7 @@ impl Parameters {
         })
     }
 
-    fn d_out(&self) -> usize {
+    pub(super) fn d_out(&self) -> usize {
         match self.in_torch_layout {
             true => self.weight.rows(),
             false => self.weight.columns(),
@@ -95,7 +95,7 @@ impl Parameters {
     }
 
     /// The layer as it is multiplied with matrices of `rows` rows, `all` together, unless they are skinny.
-    fn packed(&self, rows: usize, all: usize) -> Option<Packed<'_>> {
+    pub(super) fn packed(&self, rows: usize, all: usize) -> Option<Packed<'_>> {
         if let Some(weight) = self.quantised(all) {
             return Some(Packed::Integers(weight));
         }
@@ -146,7 +146,7 @@ impl Parameters {
 }
 
 /// A layer that was packed.
-enum Packed<'a> {
+pub(super) enum Packed<'a> {
     /// With its bias.
     Floats(PackedWeight, Option<&'a [f32]>),
     Integers(QuantisedWeight),
@@ -154,7 +154,7 @@ enum Packed<'a> {
 
 impl Packed<'_> {
     /// `x weight + bias`, which is written to or added to `out`. `room` is for an `x` of integers.
-    fn multiply(&self, x: Matrix, room: &mut Rows, out: Target) {
+    pub(super) fn multiply(&self, x: Matrix, room: &mut Rows, out: Target) {
         match self {
             Self::Floats(weight, bias) => weight.multiply(x, *bias, out),
             Self::Integers(weight) => weight.multiply(x, room, out),

@@ -94,7 +94,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Writes the values to rows of `stride` elements.
-    fn copy_to(self, out: &mut [f32], stride: usize) {
+    pub(super) fn copy_to(self, out: &mut [f32], stride: usize) {
         if self.strides[0] == 1 && self.strides[1] != 1 {
             let [len, count] = self.shape;
             let lines = Lines {

@@ -10,7 +10,7 @@ use burn::{
 };
 
 use super::product::{Bias, Matrix, RightSide, Target};
-use crate::{Activation, ChannelRmsNorm, LayerNorm, MultiHead, Products, linear, merge_frames, split_frames};
+use crate::{Activation, ChannelRmsNorm, LayerNorm, Products, linear, merge_frames, split_frames};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.3, 1.5), &Device::flex())
@@ -227,6 +227,36 @@ fn feed_forward_layers() {
     );
 }
 
+/// Of enough tokens to be taken, in two sizes of blocks, with weights in single and in half precision.
+#[test]
+fn layers_with_an_activation_between() {
+    for (dtype, tolerance) in [(DType::F32, 2e-5), (DType::BF16, 1e-2)] {
+        for activation in [Activation::GeluNew, Activation::Silu] {
+            let device = Device::flex();
+            let [mut proj, mut out] = [linear(12, 50, true, &device), linear(50, 9, true, &device)];
+            let (x, half) = (random([3, 101, 12]), |weight: Tensor<2>| weight.cast(dtype));
+            let expected = out.forward(activation.forward(proj.forward(x.clone())));
+            for layer in [&mut proj, &mut out] {
+                layer.weight = Param::from_tensor(half(layer.weight.val()));
+            }
+            let view = x.clone().swap_dims(1, 2).mul_scalar(1.0).swap_dims(1, 2);
+            for x in [x, view] {
+                assert_within(
+                    tolerance,
+                    super::mlp(Products::Exact, [&proj, &out], activation, x),
+                    expected.clone(),
+                );
+            }
+        }
+    }
+    let [wide, narrow] = [
+        linear(300, 300, true, &Device::flex()),
+        linear(300, 300, true, &Device::flex()),
+    ];
+    let few = super::mlp(Products::Exact, [&wide, &narrow], Activation::Silu, random([1, 3, 300]));
+    assert!(few.is_err(), "few tokens are left to the layers");
+}
+
 #[test]
 fn layer_norms() {
     let mut norm = LayerNorm::new(35, 1e-3, &Device::flex());
@@ -337,67 +367,6 @@ fn convolutions_in_time() {
         let expected = merge_frames(conv.forward(split_frames(x.clone(), frames)));
         assert_same(super::conv_time(&conv, x, frames), expected);
     }
-}
-
-#[test]
-fn attentions() {
-    for (queries, keys, heads, head_dim, causal) in [
-        (50, 50, 2, 8, true),
-        (70, 33, 3, 5, false),
-        (1000, 300, 1, 16, false),
-        (700, 700, 1, 4, true),
-    ] {
-        let split = MultiHead { heads, head_dim };
-        let tokens = |len| random([2, len, heads * head_dim]) * 0.7;
-        let (q, k, v) = (tokens(queries), tokens(keys), tokens(keys));
-        let head = |x: &Tensor<3>| {
-            let [batch, len, _] = x.dims();
-            x.clone().reshape([batch, len, heads, head_dim]).swap_dims(1, 2)
-        };
-        let mut scores = head(&q).matmul(head(&k).swap_dims(2, 3)) / (head_dim as f64).sqrt();
-        if causal {
-            let hidden = Tensor::<2>::ones([queries, keys], &Device::flex()).triu(1) * -1e9;
-            scores = scores + hidden.unsqueeze();
-        }
-        let expected = activation::softmax(scores, 3).matmul(head(&v)).swap_dims(1, 2);
-        let expected = expected.reshape([2, queries, heads * head_dim]);
-        assert_same(super::attention([q, k, v], split, causal), expected);
-    }
-}
-
-/// Attention of `[entries, tokens, inner]` by Burn's own operators.
-fn plain_attention([q, k, v]: [Tensor<3>; 3], heads: usize) -> Tensor<3> {
-    let [entries, queries, inner] = q.dims();
-    let head = |x: Tensor<3>| {
-        let len = x.dims()[1];
-        x.reshape([entries, len, heads, inner / heads]).swap_dims(1, 2)
-    };
-    let scores = head(q).matmul(head(k).swap_dims(2, 3)) / ((inner / heads) as f64).sqrt();
-    let mixed = activation::softmax(scores, 3).matmul(head(v)).swap_dims(1, 2);
-    mixed.reshape([entries, queries, inner])
-}
-
-#[test]
-fn attention_over_frames() {
-    for (clips, frames, tokens, heads, head_dim) in [(2, 16, 20, 2, 64), (1, 5, 37, 3, 8), (3, 33, 1, 1, 20)] {
-        let (split, inner) = (MultiHead { heads, head_dim }, heads * head_dim);
-        let qkv: [Tensor<3>; 3] = std::array::from_fn(|_| random([clips * frames, tokens, inner]) * 0.7);
-        let by_token = qkv.clone().map(|x| {
-            let x = x.reshape([clips, frames, tokens, inner]).swap_dims(1, 2);
-            x.reshape([clips * tokens, frames, inner])
-        });
-        let expected = plain_attention(by_token, heads).reshape([clips, tokens, frames, inner]);
-        let expected = expected.swap_dims(1, 2).reshape([clips * frames, tokens, inner]);
-        assert_same(super::attention_frames(qkv, split, frames), expected);
-    }
-}
-
-#[test]
-fn attention_of_short_sequences() {
-    let split = MultiHead { heads: 3, head_dim: 10 };
-    let qkv: [Tensor<3>; 3] = std::array::from_fn(|_| random([6, 9, 30]));
-    let expected = plain_attention(qkv.clone(), split.heads);
-    assert_same(super::attention(qkv, split, false), expected);
 }
 
 #[test]

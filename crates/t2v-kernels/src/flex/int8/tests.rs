@@ -10,7 +10,7 @@ use super::{
     super::product::{Matrix, Target},
     Columns, Instructions, LEAST_ROWS, Room, Rows,
 };
-use crate::{Products, linear};
+use crate::{Activation, Products, linear};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.1, 1.0), &Device::flex())
@@ -254,7 +254,20 @@ fn feed_forward_layers_are_near_exact_ones() {
     }
 }
 
-/// Few tokens, and such as are no f32, are multiplied exactly.
+#[test]
+fn layers_with_an_activation_between_are_near_exact_ones() {
+    let device = Device::flex();
+    let [first, second] = [[40, 100], [100, 33]].map(|[d_in, d_out]| {
+        let mut layer = linear(d_in, d_out, true, &device);
+        layer.weight = Param::from_tensor(random([d_out, d_in]).transpose() / (d_in as f32).sqrt());
+        layer
+    });
+    let (x, activation) = (random([2, 101, 40]), Activation::GeluNew);
+    let expected = Products::Exact.mlp(&first, activation, &second, x.clone());
+    assert_near(Products::Int8.mlp(&first, activation, &second, x), expected);
+}
+
+/// Few tokens, and short ones, are multiplied exactly.
 #[test]
 fn small_products_are_exact() {
     let device = Device::flex();
