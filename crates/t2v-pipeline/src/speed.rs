@@ -3,11 +3,13 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use t2v_kernels::Products;
 
 /// How much of a generation's exactness is given for its speed.
 ///
 /// Anything but [`Exact`](Self::Exact) lets calls of the denoiser leave out most of its layers, with features and a guidance
-/// that go on from earlier calls ([`speeds`](crate::speeds) has how, and what it costs). A denoiser that can't runs exactly, and so
+/// that go on from earlier calls, and [`Fast`](Self::Fast) multiplies 8-bit integers on top of that
+/// ([`speeds`](crate::speeds) has how, and what it costs). A denoiser that can do neither runs exactly, and so
 /// does the inversion of pictures; the [report](crate::Report) says how it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +32,14 @@ impl Speed {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         *self == Self::Exact
+    }
+
+    /// What the denoiser's transformer blocks multiply in.
+    pub(crate) fn products(self) -> Products {
+        match self {
+            Self::Exact | Self::Balanced => Products::Exact,
+            Self::Fast => Products::Int8,
+        }
     }
 
     /// The calls from one that runs the whole network to the next, of so many: the more there are, the less changes in between.

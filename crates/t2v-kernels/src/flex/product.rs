@@ -97,6 +97,20 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The values by rows, and elements from one row to the next; in `room` if they don't lie so.
+    pub(super) fn by_rows<'r>(&self, room: &'r mut Scratch) -> (&'r [f32], usize)
+    where
+        'a: 'r,
+    {
+        if self.strides[1] == 1 {
+            return (self.values, self.strides[0]);
+        }
+        let stride = self.shape[1] + GAP;
+        let rows = room.at_least(self.shape[0] * stride);
+        self.copy_to(rows, stride);
+        (rows, stride)
+    }
+
     /// Writes the values to rows of `stride` elements.
     pub(super) fn copy_to(self, out: &mut [f32], stride: usize) {
         if self.strides[0] == 1 && self.strides[1] != 1 {

@@ -10,7 +10,7 @@ use burn::{
 };
 
 use super::product::{Bias, Matrix, RightSide, Target};
-use crate::{Activation, ChannelRmsNorm, LayerNorm, linear, merge_frames, split_frames};
+use crate::{Activation, ChannelRmsNorm, LayerNorm, Products, linear, merge_frames, split_frames};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.3, 1.5), &Device::flex())
@@ -154,13 +154,19 @@ fn linear_layers() {
             };
             let x = random([3, rows, 21]);
             let residual = random([3, rows, 34]);
-            let sum = super::linear_add(&layer, x.clone(), residual.clone());
+            let sum = super::linear_add(Products::Exact, &layer, x.clone(), residual.clone());
             assert_same(sum, layer.forward(x.clone()) + residual);
-            assert_same(super::linear(&layer, x.clone()), layer.forward(x));
+            assert_same(super::linear(Products::Exact, &layer, x.clone()), layer.forward(x));
             let view = random([3, 21, rows]).swap_dims(1, 2);
-            assert_same(super::linear(&layer, view.clone()), layer.forward(view));
+            assert_same(
+                super::linear(Products::Exact, &layer, view.clone()),
+                layer.forward(view),
+            );
             let part = random([3, rows, 50]).slice([0..3, 0..rows, 20..41]);
-            assert_same(super::linear(&layer, part.clone()), layer.forward(part));
+            assert_same(
+                super::linear(Products::Exact, &layer, part.clone()),
+                layer.forward(part),
+            );
         }
     }
 }
@@ -175,7 +181,10 @@ fn weights_in_half_precision() {
             bias: Some(Param::from_tensor(random([34]).zeros_like() + 0.5)),
         };
         let x = random([3, 7, 21]);
-        assert_same(super::linear(&layer(half), x.clone()), layer(whole).forward(x));
+        assert_same(
+            super::linear(Products::Exact, &layer(half), x.clone()),
+            layer(whole).forward(x),
+        );
 
         let mut conv = Conv2dConfig::new([5, 13], [3, 3]).init(&Device::flex());
         let (half, whole) = halved(random([13, 45]));
@@ -207,8 +216,12 @@ fn linear_layers_of_few_rows() {
                 let (x, residual) = (random([2, rows, 801]), random([2, rows, 205]));
                 let expected = layer(weight.clone().cast(DType::F32)).forward(x.clone());
                 let layer = layer(weight.clone());
-                assert_within(2e-4, super::linear(&layer, x.clone()), expected.clone());
-                let sum = super::linear_add(&layer, x, residual.clone());
+                assert_within(
+                    2e-4,
+                    super::linear(Products::Exact, &layer, x.clone()),
+                    expected.clone(),
+                );
+                let sum = super::linear_add(Products::Exact, &layer, x, residual.clone());
                 assert_within(2e-4, sum, expected + residual);
             }
         }
@@ -222,7 +235,7 @@ fn linear_layers_to_images() {
         let (tokens, image) = (random([3, 35, 21]), random([3, 34, 5, 7]));
         let projected = layer.forward(tokens.clone()).swap_dims(1, 2).reshape([3, 34, 5, 7]);
         let expected = projected + image.clone();
-        assert_same(super::linear_to_image(&layer, tokens, image), expected);
+        assert_same(super::linear_to_image(Products::Exact, &layer, tokens, image), expected);
     }
 }
 
@@ -235,7 +248,10 @@ fn feed_forward_layers() {
     let (x, residual) = (random([3, 101, 12]), random([3, 101, 12]));
     let halves = proj.forward(x.clone()).chunk(2, 2);
     let expected = out.forward(halves[0].clone() * activation::gelu(halves[1].clone())) + residual.clone();
-    assert_same(super::feed_forward([&proj, &out], x, residual), expected);
+    assert_same(
+        super::feed_forward(Products::Exact, [&proj, &out], x, residual),
+        expected,
+    );
 }
 
 /// Of enough tokens to be taken, in two sizes of blocks, with weights in single and in half precision.
@@ -252,7 +268,11 @@ fn layers_with_an_activation_between() {
             }
             let view = x.clone().swap_dims(1, 2).mul_scalar(1.0).swap_dims(1, 2);
             for x in [x, view] {
-                assert_within(tolerance, super::mlp([&proj, &out], activation, x), expected.clone());
+                assert_within(
+                    tolerance,
+                    super::mlp(Products::Exact, [&proj, &out], activation, x),
+                    expected.clone(),
+                );
             }
         }
     }
@@ -260,7 +280,7 @@ fn layers_with_an_activation_between() {
         linear(300, 300, true, &Device::flex()),
         linear(300, 300, true, &Device::flex()),
     ];
-    let few = super::mlp([&wide, &narrow], Activation::Silu, random([1, 3, 300]));
+    let few = super::mlp(Products::Exact, [&wide, &narrow], Activation::Silu, random([1, 3, 300]));
     assert!(few.is_err(), "few tokens are left to the layers");
 }
 

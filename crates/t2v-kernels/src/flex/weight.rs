@@ -214,14 +214,9 @@ impl PackedWeight {
         Self { shape, packed }
     }
 
-    /// `x weight`, plus `bias` and what is in `out` already if `add`.
-    pub(super) fn multiply(&self, x: Matrix, bias: Option<&[f32]>, add: bool, out: &mut [f32]) {
+    /// `x weight`, plus `bias` and what is in `out` already if that is to be added to.
+    pub(super) fn multiply(&self, x: Matrix, bias: Option<&[f32]>, out: Target) {
         let bias = bias.map_or(Bias::None, Bias::Columns);
-        let out = Target {
-            values: out,
-            stride: self.shape.columns(),
-            add,
-        };
         self.shape.multiply(x, &self.packed, bias, out);
     }
 }
