@@ -4,6 +4,10 @@ use super::{super::product::Target, instructions::Instructions};
 
 /// Rows by a panel of columns. Words are the bits of floats, so that buffers are those of all operators.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "there are no instructions that read them")
+)]
 pub(super) struct Operands<'a> {
     /// Words of rows, `stride` apart, and the rows' steps.
     pub(super) rows: &'a [f32],
