@@ -4,6 +4,10 @@ use super::{super::product::Target, instructions::Instructions};
 
 /// Rows by a panel of columns. Words are the bits of floats, so that buffers are those of all operators.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "there are no instructions that read them")
+)]
 pub(super) struct Operands<'a> {
     /// Words of rows, `stride` apart, and the rows' steps.
     pub(super) rows: &'a [f32],
@@ -54,9 +58,10 @@ mod x86_64 {
     const MOST_COLUMNS: usize = 48;
 
     pub(super) fn multiply(instructions: Instructions, operands: &Operands, out: &mut Target) {
-        // SAFETY: the caller has seen that the processor has the instructions.
         match instructions {
+            // SAFETY: the caller has seen that the processor has the instructions.
             Instructions::Avx2 => unsafe { avx2(operands, out) },
+            // SAFETY: as above.
             Instructions::Vnni => unsafe { vnni(operands, out) },
         }
     }
@@ -188,6 +193,10 @@ mod x86_64 {
 
     /// Makes numbers of the sums, in rows that are `stride` apart.
     #[inline(always)]
+    #[allow(
+        clippy::needless_range_loop,
+        reason = "with iterators the sums don't stay in registers"
+    )]
     fn finish<T: Vectors, const R: usize, const V: usize>(
         operands: &Operands,
         sums: [[T::Integers; V]; R],
@@ -221,33 +230,37 @@ mod x86_64 {
 
     struct Avx2;
 
-    // SAFETY, here and below: the instructions are there, as for whoever calls these, and pointers are the caller's promise.
     impl Vectors for Avx2 {
         type Integers = __m256i;
         const LANES: usize = 8;
 
         #[inline(always)]
         fn zero() -> __m256i {
+            // SAFETY: the instructions are there.
             unsafe { _mm256_setzero_si256() }
         }
 
         #[inline(always)]
         unsafe fn load(words: *const f32) -> __m256i {
+            // SAFETY: the instructions are there, and the words by the caller's promise.
             unsafe { _mm256_loadu_si256(words.cast()) }
         }
 
         #[inline(always)]
         unsafe fn splat(word: *const f32) -> __m256i {
+            // SAFETY: the instructions are there, and the words by the caller's promise.
             unsafe { _mm256_set1_epi32(word.cast::<i32>().read()) }
         }
 
         #[inline(always)]
         fn add_products(sums: __m256i, row: __m256i, column: __m256i) -> __m256i {
+            // SAFETY: the instructions are there.
             unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(row, column)) }
         }
 
         #[inline(always)]
         unsafe fn finish(sums: __m256i, step: f32, ends: Ends, add: bool) {
+            // SAFETY: the instructions are there, and the values by the caller's promise.
             unsafe {
                 let sums = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums, _mm256_loadu_si256(ends.surplus.cast())));
                 let steps = _mm256_mul_ps(_mm256_loadu_ps(ends.column_steps), _mm256_set1_ps(step));
@@ -268,26 +281,31 @@ mod x86_64 {
 
         #[inline(always)]
         fn zero() -> __m512i {
+            // SAFETY: the instructions are there.
             unsafe { _mm512_setzero_si512() }
         }
 
         #[inline(always)]
         unsafe fn load(words: *const f32) -> __m512i {
+            // SAFETY: the instructions are there, and the words by the caller's promise.
             unsafe { _mm512_loadu_si512(words.cast()) }
         }
 
         #[inline(always)]
         unsafe fn splat(word: *const f32) -> __m512i {
+            // SAFETY: the instructions are there, and the words by the caller's promise.
             unsafe { _mm512_set1_epi32(word.cast::<i32>().read()) }
         }
 
         #[inline(always)]
         fn add_products(sums: __m512i, row: __m512i, column: __m512i) -> __m512i {
+            // SAFETY: the instructions are there.
             unsafe { _mm512_dpbusd_epi32(sums, row, column) }
         }
 
         #[inline(always)]
         unsafe fn finish(sums: __m512i, step: f32, ends: Ends, add: bool) {
+            // SAFETY: the instructions are there, and the values by the caller's promise.
             unsafe {
                 let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_loadu_si512(ends.surplus.cast())));
                 let steps = _mm512_mul_ps(_mm512_loadu_ps(ends.column_steps), _mm512_set1_ps(step));
