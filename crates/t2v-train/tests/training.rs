@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, TensorData};
 use common::{data, fixture, settings, unet_3d};
 use t2v_denoiser::UNet3d;
 use t2v_test_support::Fixture;
