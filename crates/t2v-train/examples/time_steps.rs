@@ -15,12 +15,10 @@ use std::{
     time::Instant,
 };
 
-use burn::module::Module;
 use clap::Parser;
-use t2v_denoiser::Denoiser;
 use t2v_examples::program;
 use t2v_pipeline::DeviceName;
-use t2v_train::{Base, Dataset, Denoisers, TrainSettings, Trainer};
+use t2v_train::{Base, Dataset, Denoisers, TrainSettings, Trainable, Trainer};
 use t2v_weights::ModelFolder;
 
 #[derive(Parser)]
@@ -63,7 +61,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn answer<N: Module + Denoiser>(data: &Dataset, mut trainer: Trainer<N>) -> Result<(), Box<dyn Error>> {
+fn answer<N: Trainable>(data: &Dataset, mut trainer: Trainer<N>) -> Result<(), Box<dyn Error>> {
     println!("{}", trainer.adapters().parameters());
     for line in io::stdin().lock().lines() {
         let steps: usize = line?.trim().parse()?;

@@ -71,8 +71,9 @@ fn scores_may_be_large() {
     let values = Tensor::<1>::from_floats(numbers.as_slice(), &device)
         .reshape([1, KEYS, 1])
         .expand([1, KEYS, 4]);
-    // Scores by key, and the key with the largest one.
-    let cases: [(fn(usize) -> f32, f32); 4] = [
+    /// Scores by key, and the key with the largest one.
+    type Case = (fn(usize) -> f32, f32);
+    let cases: [Case; 4] = [
         (|key| key as f32, 999.0),
         (|key| -(key as f32), 0.0),
         (|key| -(key as f32 - 500.0).abs(), 500.0),
