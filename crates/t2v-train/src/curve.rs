@@ -41,12 +41,12 @@ fn draw(losses: &[f32], title: &str, svg: &mut String) -> Result<(), String> {
         .margin(10)
         .x_label_area_size(34)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..losses.len().max(1) as f64, (least..greatest).log_scale())
+        .build_cartesian_2d(0.0..losses.len().max(1) as f64, (least..greatest).log_scale().base(2.0))
         .map_err(text)?;
     chart
         .configure_mesh()
         .bold_line_style(BLACK.mix(0.12))
-        .light_line_style(BLACK.mix(0.04))
+        .max_light_lines(0)
         .axis_style(BLACK.mix(0.4))
         .x_desc("step")
         .y_desc("loss")
@@ -127,6 +127,13 @@ mod tests {
         losses.push(1.0);
         assert!((moving_average(&losses)[60].1 - 0.2).abs() < 1e-3);
         assert_eq!(moving_average(&vec![1.0; 1300]).last(), Some(&(1300.0, 1.0)));
+    }
+
+    #[test]
+    fn powers_of_two_have_labels() {
+        let svg = loss_curve(&[0.3, 0.2], "zorb").unwrap();
+        let has = |label: &str| svg.lines().any(|line| line.trim() == label);
+        assert!(has("0.25") && has("0.5") && !has("0.3"), "{svg}");
     }
 
     #[test]

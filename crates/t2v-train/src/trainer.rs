@@ -1,6 +1,10 @@
 //! Steps of a training.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::{
+    module::Module,
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use t2v_denoiser::Denoiser;
 use t2v_schedulers::TrainingNoise;
 use t2v_text_encoder::ClipTextModel;
 use t2v_weights::LoraTarget;
@@ -87,7 +91,9 @@ impl<N: Trainable> Trainer<N> {
             before: None,
         })
     }
+}
 
+impl<N: Module + Denoiser> Trainer<N> {
     /// With new adapters on the text encoder, too, as the settings have to say: captions are embedded in each step then.
     ///
     /// # Errors
