@@ -22,7 +22,7 @@ use burn::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use t2v_benches::{Target, in_dtype, warm_up};
 use t2v_denoiser::{TemporalConv, Transformer2d, TransformerTemporal};
-use t2v_kernels::{Activation, MultiHead, ResnetBlock2d, ResnetBlock2dConfig};
+use t2v_kernels::{Activation, MultiHead, Products, ResnetBlock2d, ResnetBlock2dConfig};
 
 /// What operators are measured with.
 struct Bench<'a> {
@@ -182,7 +182,8 @@ impl UNetLayer {
 
     fn forward(&self, x: Tensor<4>, text: Tensor<3>) -> Tensor<4> {
         let x = self.temporal_conv.forward(self.residual.forward(x, None), 16);
-        self.temporal.forward(self.spatial.forward(x, text), 16)
+        let x = self.spatial.forward(x, text, Products::Exact);
+        self.temporal.forward(x, 16, Products::Exact)
     }
 }
 

@@ -5,6 +5,8 @@
 //! cargo bench -p t2v-benches --bench stages
 //! .venv/bin/python scripts/make_random_modelscope.py /tmp/ms
 //! T2V_MODEL=/tmp/ms cargo bench -p t2v-benches --bench stages
+//! .venv/bin/python scripts/make_random_wan.py /tmp/wan
+//! T2V_MODEL=/tmp/wan cargo bench -p t2v-benches --bench stages
 //! T2V_MODEL=/tmp/ms T2V_DEVICE=cuda T2V_DTYPE=f16 cargo bench -p t2v-benches --features cuda --bench stages
 //! ```
 
@@ -31,6 +33,10 @@ const ON_GPUS: [&str; 5] = [
     "step 24 320 576",
 ];
 
+/// The same of Wan, whose autoencoder has a latent frame for the first frame and for each four more.
+const WAN_ON_CPUS: [&str; 3] = ["text encoder", "decode 5 256 256", "step 5 256 256"];
+const WAN_ON_GPUS: [&str; 3] = ["text encoder", "decode 17 480 832", "step 17 480 832"];
+
 fn measure(c: &mut Criterion, name: &str, target: &Target, stages: &mut Stages, all: &[&str]) {
     let mut group = c.benchmark_group(name);
     group.sample_size(10);
@@ -55,9 +61,11 @@ fn stages(c: &mut Criterion) {
         return;
     };
     let mut model = Stages::open(folder, &target).expect("T2V_MODEL is a model folder");
-    let all: &[&str] = match target.is_cpu() {
-        true => &ON_CPUS,
-        false => &ON_GPUS,
+    let all: &[&str] = match (model.is_wan(), target.is_cpu()) {
+        (false, true) => &ON_CPUS,
+        (false, false) => &ON_GPUS,
+        (true, true) => &WAN_ON_CPUS,
+        (true, false) => &WAN_ON_GPUS,
     };
     measure(c, "stages", &target, &mut model, all);
 }

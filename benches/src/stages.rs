@@ -1,86 +1,43 @@
 //! The networks of a model, run one at a time and timed.
 
+mod unets;
+mod wan;
+
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-use burn::tensor::{DType, Device, Distribution, Int, Tensor};
-use t2v_denoiser::{
-    Conditioning, Denoiser, MotionAdapterConfig, UNet2d, UNet2dConfig, UNet3d, UNet3dConfig, open_motion_adapter,
-};
+use burn::tensor::{Device, Distribution, Tensor};
 use t2v_kernels::lay_out;
-use t2v_text_encoder::{ClipTextConfig, ClipTextModel};
-use t2v_vae::{AutoencoderKl, AutoencoderKlConfig, LatentCodec};
-use t2v_weights::{Component, LoadOptions, ModelFolder, Network};
+use t2v_weights::{LoadOptions, ModelFolder, Network};
 
+use self::{unets::UNetStages, wan::WanStages};
 use crate::{Clip, Error, Target, Work};
 
-/// The timestep of every call of the denoiser.
+/// The timestep of every call of a denoiser.
 const TIMESTEP: f64 = 500.0;
 
-/// The denoisers that there are.
-enum UNetConfig {
-    ThreeD(UNet3dConfig),
-    /// With motion modules from elsewhere, if any.
-    TwoD(Box<UNet2dConfig>, Option<Component>),
-}
+/// The networks of a model of some kind. Each is read when it is first run, before the clock starts.
+trait Networks {
+    /// Reads all that were not read yet.
+    fn load(&mut self) -> Result<(), Error>;
 
-impl UNetConfig {
-    fn open(folder: &ModelFolder, motion_adapter: Option<&Path>) -> Result<Self, Error> {
-        let component = folder.component("unet")?;
-        if component
-            .entry()
-            .is_some_and(|entry| entry.class == "UNet3DConditionModel")
-        {
-            return Ok(Self::ThreeD(UNet3dConfig::from_component(&component)?));
-        }
-        let adapter = motion_adapter.map(open_motion_adapter).transpose()?;
-        let config = match &adapter {
-            Some(adapter) => UNet2dConfig::with_adapter(&component, &MotionAdapterConfig::from_component(adapter)?)?,
-            None => UNet2dConfig::from_component(&component)?,
-        };
-        Ok(Self::TwoD(Box::new(config), adapter))
-    }
+    /// Encodes two prompts of as many tokens as the model takes.
+    fn encode_text(&mut self) -> Result<Duration, Error>;
 
-    /// Channels of the latents, and width of the text embeddings.
-    fn widths(&self) -> [usize; 2] {
-        match self {
-            Self::ThreeD(config) => [config.in_channels, config.cross_attention_dim],
-            Self::TwoD(config, _) => [config.in_channels, config.cross_attention_dim],
-        }
-    }
+    /// One call of the denoiser.
+    fn denoise(&mut self, clips: usize, clip: Clip) -> Result<Duration, Error>;
 
-    fn load(&self, folder: &ModelFolder, options: &LoadOptions) -> Result<Box<dyn Denoiser>, Error> {
-        let component = folder.component("unet")?;
-        Ok(match self {
-            Self::ThreeD(_) => Box::new(lay_out(UNet3d::from_component(&component, options)?, options.device())),
-            Self::TwoD(config, adapter) => {
-                let (config, weights) = (UNet2dConfig::clone(config), component.weights()?);
-                let network = match adapter {
-                    Some(adapter) => UNet2d::with_adapter(config, weights, adapter.weights()?, options)?,
-                    None => UNet2d::from_weights(config, &weights, options)?,
-                };
-                Box::new(lay_out(network, options.device()))
-            }
-        })
-    }
+    /// Decodes a clip.
+    fn decode(&mut self, clip: Clip) -> Result<Duration, Error>;
 }
 
 /// The networks of a model, read when they are first run. Inputs are random; how large they are
 /// follows from the model's configurations.
 pub struct Stages {
-    folder: ModelFolder,
-    device: Device,
-    dtype: DType,
-    options: LoadOptions,
-    codec_options: LoadOptions,
-    text: ClipTextConfig,
-    unet: UNetConfig,
-    vae: AutoencoderKlConfig,
-    text_encoder: Option<ClipTextModel>,
-    denoiser: Option<Box<dyn Denoiser>>,
-    autoencoder: Option<AutoencoderKl>,
+    networks: Box<dyn Networks>,
+    is_wan: bool,
 }
 
 impl Stages {
@@ -89,7 +46,23 @@ impl Stages {
     /// # Errors
     /// A folder that is none of a model, or one of another family.
     pub fn open(folder: impl AsRef<Path>, target: &Target) -> Result<Self, Error> {
-        Self::new(ModelFolder::open(folder)?, None, target)
+        let folder = ModelFolder::open(folder)?;
+        let is_wan = folder.component("transformer").is_ok_and(|transformer| {
+            transformer
+                .entry()
+                .is_some_and(|entry| entry.class == "WanTransformer3DModel")
+        });
+        let networks: Box<dyn Networks> = match is_wan {
+            true => Box::new(WanStages::new(folder, target)?),
+            false => Box::new(UNetStages::new(folder, None, target)?),
+        };
+        Ok(Self { networks, is_wan })
+    }
+
+    /// Whether the model is one of Wan, whose clips have a first frame and groups of more.
+    #[must_use]
+    pub fn is_wan(&self) -> bool {
+        self.is_wan
     }
 
     /// The networks of a folder of Stable Diffusion, with motion modules in the denoiser.
@@ -97,7 +70,7 @@ impl Stages {
     /// # Errors
     /// As for [`open`](Self::open), and an adapter that does not fit.
     pub fn with_motion_adapter(folder: impl AsRef<Path>, adapter: &Path, target: &Target) -> Result<Self, Error> {
-        Self::new(ModelFolder::open(folder)?, Some(adapter), target)
+        Self::of_unet(ModelFolder::open(folder)?, Some(adapter), target)
     }
 
     /// Those of tiny-world, the embedded model.
@@ -105,32 +78,17 @@ impl Stages {
     /// # Errors
     /// None that a build of this workspace has.
     pub fn embedded(target: &Target) -> Result<Self, Error> {
-        Self::new(
+        Self::of_unet(
             ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?,
             None,
             target,
         )
     }
 
-    fn new(folder: ModelFolder, motion_adapter: Option<&Path>, target: &Target) -> Result<Self, Error> {
-        let options = target.placement().load_options()?;
-        let vae = AutoencoderKlConfig::from_component(&folder.component("vae")?)?;
+    fn of_unet(folder: ModelFolder, adapter: Option<&Path>, target: &Target) -> Result<Self, Error> {
         Ok(Self {
-            device: target.device().clone(),
-            dtype: target.dtype()?,
-            // As a pipeline loads it.
-            codec_options: match vae.force_upcast {
-                Some(true) => options.clone().in_single_precision(),
-                _ => options.clone(),
-            },
-            options,
-            text: ClipTextConfig::from_component(&folder.component("text_encoder")?)?,
-            unet: UNetConfig::open(&folder, motion_adapter)?,
-            vae,
-            folder,
-            text_encoder: None,
-            denoiser: None,
-            autoencoder: None,
+            networks: Box::new(UNetStages::new(folder, adapter, target)?),
+            is_wan: false,
         })
     }
 
@@ -139,10 +97,7 @@ impl Stages {
     /// # Errors
     /// Weights that are missing, damaged, or don't fit the configuration.
     pub fn load(&mut self) -> Result<(), Error> {
-        self.text_encoder()?;
-        self.denoiser()?;
-        self.autoencoder()?;
-        Ok(self.device.sync()?)
+        self.networks.load()
     }
 
     /// Runs one network, and says how long it took until its result was there.
@@ -151,74 +106,25 @@ impl Stages {
     /// A size that the model can't do, weights that can't be read, a failure of the device, a result that is not finite.
     pub fn run(&mut self, work: Work) -> Result<Duration, Error> {
         match work {
-            Work::TextEncoder => self.encode_text(),
-            Work::Denoiser { clips, clip } => self.denoise(clips, clip),
-            Work::Decoder(clip) => self.decode(clip),
+            Work::TextEncoder => self.networks.encode_text(),
+            Work::Denoiser { clips, clip } => self.networks.denoise(clips, clip),
+            Work::Decoder(clip) => self.networks.decode(clip),
         }
     }
+}
 
-    fn encode_text(&mut self) -> Result<Duration, Error> {
-        let (tokens, vocabulary) = (self.text.max_position_embeddings, self.text.vocab_size);
-        let ids: Vec<i64> = (0..2 * tokens).map(|i| ((300 + i * 7) % vocabulary) as i64).collect();
-        let ids = Tensor::<1, Int>::from_data(ids.as_slice(), &self.device).reshape([2, tokens]);
-        let device = self.device.clone();
-        let model = self.text_encoder()?;
-        timed(&device, || Ok(vec![model.forward(ids, 0)?]))
-    }
-
-    fn denoise(&mut self, clips: usize, clip: Clip) -> Result<Duration, Error> {
-        let [height, width] = self.latent_size(clip)?;
-        let [channels, width_of_text] = self.unet.widths();
-        let latents = self.noise([clips, channels, clip.frames, height, width]);
-        let text = self.noise([clips, self.text.max_position_embeddings, width_of_text]);
-        let conditioning = Conditioning::new(text.cast(self.dtype));
-        let latents = latents.cast(self.dtype);
-        let device = self.device.clone();
-        let model = self.denoiser()?;
-        timed(&device, || {
-            let noise = model.forward(latents, TIMESTEP, &conditioning);
-            Ok(vec![noise.cast(DType::F32)])
-        })
-    }
-
-    fn decode(&mut self, clip: Clip) -> Result<Duration, Error> {
-        let [height, width] = self.latent_size(clip)?;
-        let latents = self.noise([1, self.vae.latent_channels, clip.frames, height, width]);
-        let device = self.device.clone();
-        let codec: &dyn LatentCodec = self.autoencoder()?;
-        timed(&device, || Ok(codec.decode(latents).collect()))
-    }
-
-    /// Height and width of a clip's latents.
-    fn latent_size(&self, clip: Clip) -> Result<[usize; 2], Error> {
-        let factor = self.vae.scale_factor();
-        for (side, pixels) in [("height", clip.height), ("width", clip.width)] {
-            if pixels % factor != 0 {
-                return Err(format!("the {side} is {pixels}; the model needs a multiple of {factor}").into());
-            }
+/// Height and width of a clip's latents, of which each is `factor` pixels wide and high.
+fn latent_size(clip: Clip, factor: usize) -> Result<[usize; 2], Error> {
+    for (side, pixels) in [("height", clip.height), ("width", clip.width)] {
+        if pixels % factor != 0 {
+            return Err(format!("the {side} is {pixels}; the model needs a multiple of {factor}").into());
         }
-        Ok([clip.height / factor, clip.width / factor])
     }
+    Ok([clip.height / factor, clip.width / factor])
+}
 
-    fn noise<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
-        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &self.device)
-    }
-
-    fn text_encoder(&mut self) -> Result<&ClipTextModel, Error> {
-        read(&mut self.text_encoder, &self.folder, "text_encoder", &self.options)
-    }
-
-    fn denoiser(&mut self) -> Result<&dyn Denoiser, Error> {
-        let network = match self.denoiser.take() {
-            Some(network) => network,
-            None => self.unet.load(&self.folder, &self.options)?,
-        };
-        Ok(&**self.denoiser.insert(network))
-    }
-
-    fn autoencoder(&mut self) -> Result<&AutoencoderKl, Error> {
-        read(&mut self.autoencoder, &self.folder, "vae", &self.codec_options)
-    }
+fn noise<const D: usize>(device: &Device, shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
 
 /// A network, read if it is not there yet.
@@ -277,6 +183,21 @@ mod tests {
             let time = stages.run(words.parse().expect("it is work")).expect(words);
             assert!(time > Duration::ZERO, "{words}");
         }
+    }
+
+    #[test]
+    fn every_network_of_wan_runs() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/t2v-pipeline/tests/fixtures/wan_a");
+        let target = Target::new("flex", "f32").expect("the CPU is always there");
+        let mut stages = Stages::open(folder, &target).expect("it is a model");
+        stages.load().expect("its weights fit");
+        for words in ["text encoder", "step 5 32 32", "decode 5 16 32"] {
+            let time = stages.run(words.parse().expect("it is work")).expect(words);
+            assert!(time > Duration::ZERO, "{words}");
+        }
+        let fault = stages.run("decode 4 16 32".parse().expect("it is work"));
+        let fault = fault.expect_err("4 frames are no first one and groups").to_string();
+        assert_eq!(fault, "there are 4 frames; the model needs a multiple of 4, and one");
     }
 
     #[test]

@@ -15,7 +15,9 @@ use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use t2v_examples::{
     ModelArgs, open_frames, program,
-    tiny_world::{Attributes, BACKGROUNDS, COLOURS, FRAMES, Judge, MOTIONS, Rgb, SHAPES, SIZE, Verdict, draw_clip},
+    tiny_world::{
+        Attributes, BACKGROUNDS, COLOURS, FRAMES, Judge, MOTIONS, Rgb, SHAPES, Score, Verdict, draw_clip, judged_clip,
+    },
 };
 use t2v_pipeline::{DeviceName, GenerateOptions, Pipeline, Placement, Speed, TextToVideoRequest};
 
@@ -69,7 +71,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let judge = Judge::new();
     if let Some(path) = &args.frames {
         let (frames, shape) = open_frames(path)?;
-        println!("{}", in_words(judge.judge(&clip(&frames, shape)?)));
+        println!("{}", in_words(judge.judge(&judged_clip(&frames, shape)?)));
         return Ok(());
     }
     let kinds = [
@@ -89,24 +91,25 @@ fn run(args: &Args) -> Result<(), Error> {
         let mut combinations: Vec<Attributes> = Attributes::all().filter(|a| a.is_held_out() == held_out).collect();
         fastrand::Rng::with_seed(0).shuffle(&mut combinations);
         combinations.truncate(args.count);
-        let mut score = Score::default();
+        let (mut score, mut time) = (Score::default(), Duration::ZERO);
         let bar = ProgressBar::new(combinations.len() as u64);
         let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} eta {eta} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         for (seed, attributes) in (0..).zip(&combinations) {
-            let (frames, time) = match &pipeline {
+            let (frames, of_clip) = match &pipeline {
                 Some(pipeline) => generate(pipeline, attributes, seed, args)?,
                 None => (draw_clip(*attributes, u64::from(seed)), Duration::ZERO),
             };
             let verdict = judge.judge(&frames);
-            if !score.add(attributes, verdict, time) && args.misses {
+            time += of_clip;
+            if !score.add(attributes, verdict) && args.misses {
                 bar.suspend(|| println!("seed {seed}: {} -> {}", attributes.prompt(), in_words(verdict)));
             }
-            bar.set_message(score.row());
+            bar.set_message(row(&score, time));
             bar.inc(1);
         }
         bar.finish_and_clear();
-        println!("{name:12}  {}", score.row());
+        println!("{name:12}  {}", row(&score, time));
     }
     Ok(())
 }
@@ -126,19 +129,7 @@ fn generate(
     let video = pipeline.generate_with(&request, GenerateOptions::default())?;
     let time = video.stage_times().iter().map(|(_, time)| time).sum();
     let shape = [video.num_frames(), video.height(), video.width()];
-    Ok((clip(video.frames(), shape)?, time))
-}
-
-/// Frames in 0..1 as the judge takes them.
-fn clip(frames: &[f32], [count, height, width]: [usize; 3]) -> Result<Vec<Rgb>, Error> {
-    if height != SIZE || width != SIZE || count < 2 {
-        return Err(format!(
-            "the judge takes clips of {SIZE}x{SIZE}, at least 2 frames, not {count} of {width}x{height}"
-        )
-        .into());
-    }
-    let (pixels, _) = frames.as_chunks::<3>();
-    Ok(pixels.iter().map(|rgb| rgb.map(|v| v * 255.0)).collect())
+    Ok((judged_clip(video.frames(), shape)?, time))
 }
 
 fn in_words(verdict: Verdict) -> String {
@@ -151,38 +142,9 @@ fn in_words(verdict: Verdict) -> String {
     format!("{colour} {shape} {motion} {background}")
 }
 
-/// How many clips are right in colour, shape, motion, background, and in all four.
-#[derive(Default)]
-struct Score {
-    clips: usize,
-    right: [usize; 5],
-    time: Duration,
-}
-
-impl Score {
-    fn add(&mut self, asked: &Attributes, seen: Verdict, time: Duration) -> bool {
-        let right = [
-            seen.colour == Some(asked.colour),
-            seen.shape == Some(asked.shape),
-            seen.motion == Some(asked.motion),
-            seen.background == Some(asked.background),
-        ];
-        let all = right.iter().all(|right| *right);
-        for (count, right) in self.right.iter_mut().zip(right.into_iter().chain([all])) {
-            *count += usize::from(right);
-        }
-        self.clips += 1;
-        self.time += time;
-        all
-    }
-
-    fn row(&self) -> String {
-        let clips = self.clips.max(1) as f64;
-        let [colour, shape, motion, background, all] = self.right.map(|right| 100.0 * right as f64 / clips);
-        let seconds = self.time.as_secs_f64() / clips;
-        format!(
-            "{:5} {colour:5.1} % {shape:5.1} % {motion:5.1} %     {background:5.1} % {all:5.1} %  {seconds:14.2}",
-            self.clips
-        )
-    }
+fn row(score: &Score, time: Duration) -> String {
+    let [colour, shape, motion, background, all] = score.percent();
+    let clips = score.clips;
+    let seconds = time.as_secs_f64() / clips.max(1) as f64;
+    format!("{clips:5} {colour:5.1} % {shape:5.1} % {motion:5.1} %     {background:5.1} % {all:5.1} %  {seconds:14.2}")
 }

@@ -48,8 +48,10 @@ impl ModelArgs {
     ) -> Result<Arc<Pipeline>, Box<dyn Error>> {
         let registry = ModelRegistry::new(placement);
         let Some(model) = &self.model else {
-            let found = registry.pipeline_for(request.unwrap_or(&TextToVideoRequest::default()));
-            return found.map_err(|error| match error {
+            // Only its model counts: LoRAs and learnt words that it names are files that are added afterwards.
+            let mut named = TextToVideoRequest::default();
+            named.model_id = request.and_then(|request| request.model_id.clone());
+            return registry.pipeline_for(&named).map_err(|error| match error {
                 PipelineError::UnknownModel { .. } => {
                     format!("{error}; give a folder or another id with --model").into()
                 }
@@ -126,4 +128,20 @@ fn folder_name(path: &Path) -> String {
     let whole = path.canonicalize();
     let name = whole.as_deref().unwrap_or(path).file_name();
     name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use t2v_pipeline::DeviceName;
+
+    use super::*;
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn a_request_may_name_loras_that_are_added_afterwards() {
+        let mut request = TextToVideoRequest::new("a ball");
+        request.lora_model = Some("ink".into());
+        let placement = Placement::new(&DeviceName::FLEX.device().unwrap());
+        ModelArgs::default().pipeline(Some(&request), &placement).unwrap();
+    }
 }

@@ -3,7 +3,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
-use t2v_kernels::{Activation, MultiHead};
+use t2v_kernels::{Activation, MultiHead, Products};
 use t2v_test_support::Fixture;
 use t2v_weights::{LoadOptions, ModuleSnapshot, Network};
 
@@ -88,6 +88,7 @@ impl Golden {
             text,
             frames,
             windows: None,
+            products: Products::Exact,
         }
     }
 }
@@ -114,9 +115,11 @@ fn spatial_transformers() {
             golden.int("cross_attention_dim"),
             &golden.device,
         );
-        let output = golden
-            .load(layer)
-            .forward(golden.input("hidden_states"), golden.input("encoder_hidden_states"));
+        let output = golden.load(layer).forward(
+            golden.input("hidden_states"),
+            golden.input("encoder_hidden_states"),
+            Products::Exact,
+        );
         golden.check("sample", output);
     }
 }
@@ -129,7 +132,7 @@ fn temporal_transformers() {
         let layer = TransformerTemporal::new(channels, golden.split(), groups, &golden.device);
         let output = golden
             .load(layer)
-            .forward(golden.input("hidden_states"), golden.frames());
+            .forward(golden.input("hidden_states"), golden.frames(), Products::Exact);
         golden.check("sample", output);
     }
 }
@@ -311,7 +314,7 @@ fn motion_modules() {
                 },
             });
             let input = golden.input(&format!("hidden_states{case}"));
-            let output = module.forward_windows(input, int("num_frames").unwrap(), windows);
+            let output = module.forward_windows(input, int("num_frames").unwrap(), windows, Products::Exact);
             golden.check(&format!("sample{case}"), output);
         }
     }
@@ -333,14 +336,14 @@ fn check_reuse<const N: usize>(
     for depth in (0..N).chain([usize::MAX]) {
         let mut cache = FeatureCache::new(depth, 1);
         let reuse = |cache: &FeatureCache, x: &Tensor<5>, at: f64| {
-            values(model.call(x.clone(), 500.0, conditioning, Some(DeepFeatures::Reuse { cache, at })))
+            values(model.call(x.clone(), 500.0, conditioning, DeepFeatures::Reuse { cache, at }.into()))
         };
         assert_eq!(reuse(&cache, &latents, 0.0), whole, "{name} {depth}: nothing was kept");
         let keep = DeepFeatures::Keep {
             cache: &mut cache,
             at: 0.0,
         };
-        let kept = values(model.call(latents.clone(), 500.0, conditioning, Some(keep)));
+        let kept = values(model.call(latents.clone(), 500.0, conditioning, keep.into()));
         assert_eq!(kept, whole, "{name} {depth}");
         assert!(!cache.is_empty());
         for at in [0.0, 1.0] {
@@ -361,10 +364,10 @@ fn check_last_alone(name: &str, model: &impl Denoiser, latents: &Tensor<5>, cond
         cache: &mut cache,
         at: 0.0,
     };
-    let whole = model.call(latents.clone(), 500.0, conditioning, Some(keep));
+    let whole = model.call(latents.clone(), 500.0, conditioning, keep.into());
     let last = |x: Tensor<5>| x.slice_dim(0, batch - 1..batch);
     let reuse = DeepFeatures::Reuse { cache: &cache, at: 1.0 };
-    let alone = model.call(last(latents.clone()), 500.0, &conditioning.last(), Some(reuse));
+    let alone = model.call(last(latents.clone()), 500.0, &conditioning.last(), reuse.into());
     let difference: f32 = (alone - last(whole)).abs().max().into_scalar();
     assert!(difference < 1e-4, "{name}: {difference}");
 }

@@ -29,6 +29,7 @@ mod history;
 mod keys;
 pub mod ldm;
 mod motion_module;
+mod shortcuts;
 mod temporal_conv;
 mod timesteps;
 mod transformer_2d;
@@ -48,6 +49,7 @@ pub use error::DenoiserError;
 pub use feature_cache::{DeepFeatures, FeatureCache};
 pub use history::History;
 pub use motion_module::{motion_module, motion_module_config, open_motion_adapter};
+pub use shortcuts::Shortcuts;
 pub use temporal_conv::TemporalConv;
 pub use timesteps::{TimestepEmbedding, TimestepFrequencies, sinusoidal_embedding};
 pub use transformer_2d::Transformer2d;
@@ -77,7 +79,7 @@ pub trait Denoiser: Send {
     /// - conditioning: of the same batch
     /// - output: `[batch, out_channels, frames, height, width]`
     fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
-        self.call(latents, timestep, conditioning, None)
+        self.call(latents, timestep, conditioning, Shortcuts::default())
     }
 
     /// Whether [`call`](Self::call) can leave out layers.
@@ -85,9 +87,7 @@ pub trait Denoiser: Send {
         false
     }
 
-    /// As [`forward`](Self::forward), with `deep` keeping the features of the network's deep part, or with those that were kept in
-    /// place of most of its layers: in much less time, with an error that grows from call to call. A network that
-    /// [can't](Self::reuses_features) runs whole.
+    /// As [`forward`](Self::forward), with [shortcuts](Shortcuts).
     ///
     /// # Shapes
     /// Those of `forward`; with reused features the batch may be the last entries of the one that they were kept from.
@@ -96,6 +96,6 @@ pub trait Denoiser: Send {
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        deep: Option<DeepFeatures<'_>>,
+        shortcuts: Shortcuts<'_>,
     ) -> Tensor<5>;
 }

@@ -7,7 +7,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, group_norm, linear, project, project_add_image};
+use t2v_kernels::{MultiHead, Products, group_norm, linear};
 
 use crate::{Context, TransformerBlock, transformer_block::Attends};
 
@@ -78,14 +78,14 @@ impl Transformer2d {
     /// - x: `[batch * frames, channels, height, width]`, unchanged
     /// - text: `[batch, tokens, context_dim]`
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>, text: Tensor<3>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, text: Tensor<3>, products: Products) -> Tensor<4> {
         let pixels = group_norm(&self.norm, x.clone(), None)
             .flatten::<3>(2, 3)
             .swap_dims(1, 2);
-        let mut hidden = project(&self.proj_in, pixels);
+        let mut hidden = products.project(&self.proj_in, pixels);
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, Context::Text(&text));
+            hidden = block.forward(hidden, Context::Text(&text), products);
         }
-        project_add_image(&self.proj_out, hidden, x)
+        products.project_add_image(&self.proj_out, hidden, x)
     }
 }

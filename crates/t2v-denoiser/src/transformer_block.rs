@@ -5,7 +5,7 @@ use burn::{
     nn::Linear,
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{LayerNorm, MultiHead, attention, attention_frames, feed_forward, linear, project, project_add};
+use t2v_kernels::{LayerNorm, MultiHead, Products, attention, attention_frames, linear};
 
 use crate::ContextWindows;
 
@@ -54,28 +54,28 @@ impl Attention {
     }
 
     /// Queries, keys and values of the same tokens.
-    fn split_up(&self, x: Tensor<3>) -> [Tensor<3>; 3] {
-        [&self.to_q, &self.to_k, &self.to_v].map(|layer| project(layer, x.clone()))
+    fn split_up(&self, x: Tensor<3>, products: Products) -> [Tensor<3>; 3] {
+        [&self.to_q, &self.to_k, &self.to_v].map(|layer| products.project(layer, x.clone()))
     }
 
     /// Added to `residual`, attention of each row's tokens to each other.
     ///
     /// # Shapes
     /// - x, residual: `[rows, tokens, dim]`, unchanged
-    fn to_itself(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let [query, key, value] = self.split_up(x);
+    fn to_itself(&self, x: Tensor<3>, residual: Tensor<3>, products: Products) -> Tensor<3> {
+        let [query, key, value] = self.split_up(x, products);
         let out = attention(query, key, value, self.split, false);
-        project_add(&self.to_out[0], out, residual)
+        products.project_add(&self.to_out[0], out, residual)
     }
 
     /// Added to `residual`, attention of each token to itself in the other frames.
     ///
     /// # Shapes
     /// - x, residual: `[batch * frames, tokens, dim]`, unchanged
-    fn to_frames(&self, x: Tensor<3>, frames: usize, residual: Tensor<3>) -> Tensor<3> {
-        let [query, key, value] = self.split_up(x);
+    fn to_frames(&self, x: Tensor<3>, frames: usize, residual: Tensor<3>, products: Products) -> Tensor<3> {
+        let [query, key, value] = self.split_up(x, products);
         let out = attention_frames(query, key, value, self.split, frames);
-        project_add(&self.to_out[0], out, residual)
+        products.project_add(&self.to_out[0], out, residual)
     }
 
     /// Added to `residual`, attention to a context.
@@ -83,14 +83,19 @@ impl Attention {
     /// # Shapes
     /// - x, residual: `[batch * n, tokens, dim]`, unchanged
     /// - context: `[batch, context_tokens, context_dim]`; each entry serves `n` neighbouring entries of `x`
-    fn to_context(&self, x: Tensor<3>, context: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+    fn to_context(&self, x: Tensor<3>, context: Tensor<3>, residual: Tensor<3>, products: Products) -> Tensor<3> {
         let [rows, tokens, _] = x.dims();
         let batch = context.dims()[0];
         let inner = self.split.inner_dim();
-        let query = project(&self.to_q, x).reshape([batch, rows / batch * tokens, inner]);
-        let (key, value) = (project(&self.to_k, context.clone()), project(&self.to_v, context));
+        let query = products
+            .project(&self.to_q, x)
+            .reshape([batch, rows / batch * tokens, inner]);
+        let (key, value) = (
+            products.project(&self.to_k, context.clone()),
+            products.project(&self.to_v, context),
+        );
         let out = attention(query, key, value, self.split, false).reshape([rows, tokens, inner]);
-        project_add(&self.to_out[0], out, residual)
+        products.project_add(&self.to_out[0], out, residual)
     }
 }
 
@@ -115,8 +120,8 @@ impl FeedForward {
     ///
     /// # Shapes
     /// - x, residual: `[batch, tokens, dim]`, unchanged
-    fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        feed_forward(&self.proj, &self.out, x, residual)
+    fn forward(&self, x: Tensor<3>, residual: Tensor<3>, products: Products) -> Tensor<3> {
+        products.feed_forward(&self.proj, &self.out, x, residual)
     }
 }
 
@@ -191,36 +196,36 @@ impl TransformerBlock {
 
     /// # Shapes
     /// - x: `[rows, tokens, dim]`, unchanged
-    pub(crate) fn forward(&self, x: Tensor<3>, context: Context<'_>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, context: Context<'_>, products: Products) -> Tensor<3> {
         let x = match context {
-            Context::Text(text) => self.attend_to_text(x, text),
+            Context::Text(text) => self.attend_to_text(x, text, products),
             Context::Frames(frames, Some(windows)) if frames > windows.length => {
-                windows.blend(x, frames, |x, frames| self.attend_over_frames(x, frames))
+                windows.blend(x, frames, |x, frames| self.attend_over_frames(x, frames, products))
             }
-            Context::Frames(frames, _) => self.attend_over_frames(x, frames),
+            Context::Frames(frames, _) => self.attend_over_frames(x, frames, products),
         };
         let normed = self.norm3.forward(x.clone());
-        self.ff.forward(normed, x)
+        self.ff.forward(normed, x, products)
     }
 
-    fn attend_to_text(&self, x: Tensor<3>, text: &Tensor<3>) -> Tensor<3> {
+    fn attend_to_text(&self, x: Tensor<3>, text: &Tensor<3>, products: Products) -> Tensor<3> {
         let normed = self.norm1.forward(x.clone());
         let x = match self.text_alone {
-            true => self.attn1.to_context(normed, text.clone(), x),
-            false => self.attn1.to_itself(normed, x),
+            true => self.attn1.to_context(normed, text.clone(), x, products),
+            false => self.attn1.to_itself(normed, x, products),
         };
         let normed = self.norm2.forward(x.clone());
-        self.attn2.to_context(normed, text.clone(), x)
+        self.attn2.to_context(normed, text.clone(), x, products)
     }
 
-    fn attend_over_frames(&self, x: Tensor<3>, frames: usize) -> Tensor<3> {
+    fn attend_over_frames(&self, x: Tensor<3>, frames: usize, products: Products) -> Tensor<3> {
         let placed = |x| match &self.pos_embed {
             Some(positions) => positions.add_to(x, frames),
             None => x,
         };
         let normed = placed(self.norm1.forward(x.clone()));
-        let x = self.attn1.to_frames(normed, frames, x);
+        let x = self.attn1.to_frames(normed, frames, x, products);
         let normed = placed(self.norm2.forward(x.clone()));
-        self.attn2.to_frames(normed, frames, x)
+        self.attn2.to_frames(normed, frames, x, products)
     }
 }

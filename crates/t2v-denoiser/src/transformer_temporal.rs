@@ -6,7 +6,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, Linear},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, group_norm_frames, linear, project, project_add_image};
+use t2v_kernels::{MultiHead, Products, group_norm_frames, linear};
 
 use crate::{Context, ContextWindows, TransformerBlock, transformer_block::Attends};
 
@@ -67,20 +67,26 @@ impl TransformerTemporal {
     /// # Shapes
     /// - x: `[batch * frames, channels, height, width]`, unchanged
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>, frames: usize) -> Tensor<4> {
-        self.forward_windows(x, frames, None)
+    pub fn forward(&self, x: Tensor<4>, frames: usize, products: Products) -> Tensor<4> {
+        self.forward_windows(x, frames, None, products)
     }
 
     /// As [`forward`](Self::forward), with clips that are longer than a window attended to window by window.
     #[must_use]
-    pub fn forward_windows(&self, x: Tensor<4>, frames: usize, windows: Option<ContextWindows>) -> Tensor<4> {
+    pub fn forward_windows(
+        &self,
+        x: Tensor<4>,
+        frames: usize,
+        windows: Option<ContextWindows>,
+        products: Products,
+    ) -> Tensor<4> {
         let pixels = group_norm_frames(&self.norm, x.clone(), frames, None)
             .flatten::<3>(2, 3)
             .swap_dims(1, 2);
-        let mut hidden = project(&self.proj_in, pixels);
+        let mut hidden = products.project(&self.proj_in, pixels);
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, Context::Frames(frames, windows));
+            hidden = block.forward(hidden, Context::Frames(frames, windows), products);
         }
-        project_add_image(&self.proj_out, hidden, x)
+        products.project_add_image(&self.proj_out, hidden, x)
     }
 }

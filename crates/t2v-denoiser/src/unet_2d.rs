@@ -12,11 +12,13 @@ use burn::{
 pub use config::UNet2dConfig;
 use config::{Level, Temporal};
 pub use motion::MotionAdapterConfig;
-use t2v_kernels::{Downsample2d, MultiHead, Upsample2d, conv_same, conv2d, group_norm, merge_frames, split_frames};
+use t2v_kernels::{
+    Downsample2d, MultiHead, Products, Upsample2d, conv_same, conv2d, group_norm, merge_frames, split_frames,
+};
 use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
-    Conditioning, DeepFeatures, Denoiser, DenoiserError, ResnetsConfig, TimestepEmbedding, Transformer2d,
+    Conditioning, Denoiser, DenoiserError, ResnetsConfig, Shortcuts, TimestepEmbedding, Transformer2d,
     TransformerTemporal, UNetBlock, keys, unet_blocks::Condition, unet_body::UNetBody,
 };
 
@@ -84,7 +86,13 @@ impl UNet2d {
         &self.config
     }
 
-    fn condition(&self, timestep: f64, conditioning: &Conditioning, batch: usize, frames: usize) -> Condition {
+    fn condition(
+        &self,
+        timestep: f64,
+        conditioning: &Conditioning,
+        [batch, frames]: [usize; 2],
+        products: Products,
+    ) -> Condition {
         let text = conditioning.text.clone();
         let channels = self.config.down[0].channels;
         let embedding = self.config.timesteps.embed(timestep, channels, &text.device());
@@ -99,6 +107,7 @@ impl UNet2d {
             text,
             frames,
             windows: conditioning.windows,
+            products,
         }
     }
 }
@@ -113,10 +122,10 @@ impl Denoiser for UNet2d {
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        deep: Option<DeepFeatures<'_>>,
+        shortcuts: Shortcuts<'_>,
     ) -> Tensor<5> {
         let [batch, _, frames, ..] = latents.dims();
-        let condition = self.condition(timestep, conditioning, batch, frames);
+        let condition = self.condition(timestep, conditioning, [batch, frames], shortcuts.products);
         let latents = conditioning.join_channels(latents);
         let latents = match self.config.center_input_sample {
             true => latents * 2.0 - 1.0,
@@ -128,7 +137,7 @@ impl Denoiser for UNet2d {
             mid: self.mid_block.as_ref(),
             up: &self.up_blocks,
         };
-        let x = body.forward(x, &condition, deep);
+        let x = body.forward(x, &condition, shortcuts.deep);
         let x = group_norm(&self.conv_norm_out, x, Some(self.config.conv_act));
         split_frames(conv2d(&self.conv_out, x), frames)
     }

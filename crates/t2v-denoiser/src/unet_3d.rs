@@ -5,11 +5,11 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig, conv::Conv2d},
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{Activation, MultiHead, conv2d, conv3x3, group_norm, merge_frames, split_frames};
+use t2v_kernels::{Activation, MultiHead, Products, conv2d, conv3x3, group_norm, merge_frames, split_frames};
 use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
-    BlockConfig, Conditioning, DeepFeatures, Denoiser, DenoiserError, DownBlockType, ResnetsConfig, TimestepEmbedding,
+    BlockConfig, Conditioning, Denoiser, DenoiserError, DownBlockType, ResnetsConfig, Shortcuts, TimestepEmbedding,
     TransformerTemporal, UNet3dConfig, UNetBlock, UpBlockType, keys, sinusoidal_embedding, unet_blocks::Condition,
     unet_body::UNetBody,
 };
@@ -91,7 +91,7 @@ impl UNet3d {
         &self.config
     }
 
-    fn condition(&self, timestep: f64, text: Tensor<3>, rows: usize, frames: usize) -> Condition {
+    fn condition(&self, timestep: f64, text: Tensor<3>, [rows, frames]: [usize; 2], products: Products) -> Condition {
         let embedding = sinusoidal_embedding(timestep, self.config.block_out_channels[0], &text.device());
         let time = self.time_embedding.forward(embedding.cast(text.dtype()));
         Condition {
@@ -99,6 +99,7 @@ impl UNet3d {
             text,
             frames,
             windows: None,
+            products,
         }
     }
 }
@@ -140,18 +141,23 @@ impl Denoiser for UNet3d {
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        deep: Option<DeepFeatures<'_>>,
+        shortcuts: Shortcuts<'_>,
     ) -> Tensor<5> {
         let [batch, _, frames, ..] = latents.dims();
-        let condition = self.condition(timestep, conditioning.text.clone(), batch * frames, frames);
+        let condition = self.condition(
+            timestep,
+            conditioning.text.clone(),
+            [batch * frames, frames],
+            shortcuts.products,
+        );
         let x = conv2d(&self.conv_in, merge_frames(latents));
-        let x = self.transformer_in.forward(x, frames);
+        let x = self.transformer_in.forward(x, frames, Products::Exact);
         let body = UNetBody {
             down: &self.down_blocks,
             mid: Some(&self.mid_block),
             up: &self.up_blocks,
         };
-        let x = body.forward(x, &condition, deep);
+        let x = body.forward(x, &condition, shortcuts.deep);
         let x = conv2d(
             &self.conv_out,
             group_norm(&self.conv_norm_out, x, Some(Activation::Silu)),

@@ -7,7 +7,9 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{Activation, Downsample2d, MultiHead, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d, cat_channels};
+use t2v_kernels::{
+    Activation, Downsample2d, MultiHead, Products, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d, cat_channels,
+};
 
 use crate::{ContextWindows, TemporalConv, Transformer2d, TransformerTemporal};
 
@@ -96,6 +98,8 @@ pub(crate) struct Condition {
     pub(crate) frames: usize,
     /// Of motion modules.
     pub(crate) windows: Option<ContextWindows>,
+    /// What transformer blocks multiply in.
+    pub(crate) products: Products,
 }
 
 /// A resolution on the way down or up, or the lowest one between them.
@@ -198,13 +202,13 @@ impl UNetBlock {
             x = temp_conv.forward(x, condition.frames);
         }
         if let Some(attention) = self.attentions.get(i) {
-            x = attention.forward(x, condition.text.clone());
+            x = attention.forward(x, condition.text.clone(), condition.products);
         }
         if let Some(temp_attention) = self.temp_attentions.get(i) {
-            x = temp_attention.forward(x, condition.frames);
+            x = temp_attention.forward(x, condition.frames, condition.products);
         }
         if let Some(motion_module) = self.motion_modules.get(i) {
-            x = motion_module.forward_windows(x, condition.frames, condition.windows);
+            x = motion_module.forward_windows(x, condition.frames, condition.windows, condition.products);
         }
         x
     }

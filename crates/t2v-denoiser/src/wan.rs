@@ -28,7 +28,7 @@ use self::{
     block::{WanBlock, modulation, modulations, table},
     condition::ConditionEmbedder,
 };
-use crate::{Conditioning, DeepFeatures, Denoiser, DenoiserError, keys};
+use crate::{Conditioning, Denoiser, DenoiserError, Shortcuts, keys};
 
 /// Wan's denoiser, of clips from text alone or from text and a picture.
 ///
@@ -93,7 +93,7 @@ impl Denoiser for WanTransformer {
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        _deep: Option<DeepFeatures<'_>>,
+        shortcuts: Shortcuts<'_>,
     ) -> Tensor<5> {
         let latents = conditioning.join_channels(latents);
         let ([_, _, frames, height, width], device) = (latents.dims(), latents.device());
@@ -116,7 +116,7 @@ impl Denoiser for WanTransformer {
             let Some(keys) = keys else {
                 unreachable!("keys are prepared, or computed here")
             };
-            x = block.forward(x, &time.modulations, keys, &rotation);
+            x = block.forward(x, &time.modulations, keys, &rotation, shortcuts.products);
         }
         let values = modulations(&self.scale_shift_table, &time.embedding);
         let x = modulated_norm(x, modulation(&values, 1), modulation(&values, 0), self.config.eps);

@@ -6,7 +6,7 @@ use burn::{
 };
 
 use crate::{
-    geglu,
+    Activation, Products, geglu,
     shape::{assert_shape, widths},
 };
 
@@ -40,13 +40,7 @@ fn assert_input(layer: &Linear, x: &Tensor<3>) {
 /// On tokens of another width than the layer's.
 #[must_use]
 pub fn project(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
-    assert_input(layer, &x);
-    #[cfg(feature = "cpu-operators")]
-    let x = match crate::flex::linear(layer, x) {
-        Ok(out) => return out,
-        Err(x) => x,
-    };
-    layer.forward(x)
+    Products::Exact.project(layer, x)
 }
 
 /// Applies a linear layer to each token and adds it to `residual`.
@@ -59,16 +53,7 @@ pub fn project(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
 /// On other shapes.
 #[must_use]
 pub fn project_add(layer: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-    assert_input(layer, &x);
-    let [batch, tokens, _] = x.dims();
-    let expected = [batch, tokens, widths(layer)[1]];
-    assert_shape("what a linear layer is added to", &residual, expected);
-    #[cfg(feature = "cpu-operators")]
-    let (x, residual) = match crate::flex::linear_add(layer, x, residual) {
-        Ok(out) => return out,
-        Err(inputs) => inputs,
-    };
-    residual + layer.forward(x)
+    Products::Exact.project_add(layer, x, residual)
 }
 
 /// Applies a linear layer to the pixels of images and adds it to `residual`, with the channels first again.
@@ -81,19 +66,19 @@ pub fn project_add(layer: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<
 /// On other shapes.
 #[must_use]
 pub fn project_add_image(layer: &Linear, tokens: Tensor<3>, residual: Tensor<4>) -> Tensor<4> {
-    let [_, _, height, width] = residual.dims();
-    let ([d_in, d_out], batch) = (widths(layer), tokens.dims()[0]);
-    let expected = [batch, height * width, d_in];
-    assert_shape("the input of a linear layer to an image", &tokens, expected);
-    let expected = [batch, d_out, height, width];
-    assert_shape("the image that a linear layer is added to", &residual, expected);
-    #[cfg(feature = "cpu-operators")]
-    let (tokens, residual) = match crate::flex::linear_to_image(layer, tokens, residual) {
-        Ok(out) => return out,
-        Err(inputs) => inputs,
-    };
-    let shape = residual.dims();
-    layer.forward(tokens).swap_dims(1, 2).reshape(shape) + residual
+    Products::Exact.project_add_image(layer, tokens, residual)
+}
+
+/// `out(activation(proj(x)))`. On a CPU what is between the layers exists for some tokens at a time.
+///
+/// # Shapes
+/// - x: `[batch, tokens, d_in]` -> `[batch, tokens, d_out]`
+///
+/// # Panics
+/// On tokens of another width than the first layer's, and on layers that don't belong together.
+#[must_use]
+pub fn mlp(proj: &Linear, activation: Activation, out: &Linear, x: Tensor<3>) -> Tensor<3> {
+    Products::Exact.mlp(proj, activation, out, x)
 }
 
 /// `out(geglu(proj(x))) + residual`, the gated feed-forward layer of a transformer.
@@ -105,18 +90,103 @@ pub fn project_add_image(layer: &Linear, tokens: Tensor<3>, residual: Tensor<4>)
 /// On other shapes, and on layers that don't belong together.
 #[must_use]
 pub fn feed_forward(proj: &Linear, out: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-    let ([dim, wide], [inner, d_out]) = (widths(proj), widths(out));
-    assert!(
-        wide == 2 * inner && d_out == dim,
-        "a gated feed-forward layer of {dim} to {wide} and {inner} to {d_out} channels: the first gives values and gates, \
-         twice what the second takes, and the second as many as the first takes"
-    );
-    assert_input(proj, &x);
-    assert_shape("what a feed-forward layer is added to", &residual, x.dims());
-    #[cfg(feature = "cpu-operators")]
-    let [x, residual] = match crate::flex::feed_forward([proj, out], x, residual) {
-        Ok(out) => return out,
-        Err(inputs) => inputs,
-    };
-    project_add(out, geglu(project(proj, x)), residual)
+    Products::Exact.feed_forward(proj, out, x, residual)
+}
+
+impl Products {
+    /// As [`project`], in these numbers.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn project(self, layer: &Linear, x: Tensor<3>) -> Tensor<3> {
+        assert_input(layer, &x);
+        #[cfg(feature = "cpu-operators")]
+        let x = match crate::flex::linear(self, layer, x) {
+            Ok(out) => return out,
+            Err(x) => x,
+        };
+        layer.forward(x)
+    }
+
+    /// As [`project_add`], in these numbers.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn project_add(self, layer: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        assert_input(layer, &x);
+        let [batch, tokens, _] = x.dims();
+        let expected = [batch, tokens, widths(layer)[1]];
+        assert_shape("what a linear layer is added to", &residual, expected);
+        #[cfg(feature = "cpu-operators")]
+        let (x, residual) = match crate::flex::linear_add(self, layer, x, residual) {
+            Ok(out) => return out,
+            Err(inputs) => inputs,
+        };
+        residual + layer.forward(x)
+    }
+
+    /// As [`project_add_image`], in these numbers.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn project_add_image(self, layer: &Linear, tokens: Tensor<3>, residual: Tensor<4>) -> Tensor<4> {
+        let [_, _, height, width] = residual.dims();
+        let ([d_in, d_out], batch) = (widths(layer), tokens.dims()[0]);
+        let expected = [batch, height * width, d_in];
+        assert_shape("the input of a linear layer to an image", &tokens, expected);
+        let expected = [batch, d_out, height, width];
+        assert_shape("the image that a linear layer is added to", &residual, expected);
+        #[cfg(feature = "cpu-operators")]
+        let (tokens, residual) = match crate::flex::linear_to_image(self, layer, tokens, residual) {
+            Ok(out) => return out,
+            Err(inputs) => inputs,
+        };
+        let shape = residual.dims();
+        layer.forward(tokens).swap_dims(1, 2).reshape(shape) + residual
+    }
+
+    /// As [`mlp`], in these numbers.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn mlp(self, proj: &Linear, activation: Activation, out: &Linear, x: Tensor<3>) -> Tensor<3> {
+        let ([_, inner], [taken, _]) = (widths(proj), widths(out));
+        assert!(
+            inner == taken,
+            "two linear layers of which the first gives {inner} channels and the second takes {taken}"
+        );
+        assert_input(proj, &x);
+        #[cfg(feature = "cpu-operators")]
+        let x = match crate::flex::mlp(self, [proj, out], activation, x) {
+            Ok(out) => return out,
+            Err(x) => x,
+        };
+        self.project(out, activation.forward(self.project(proj, x)))
+    }
+
+    /// As [`feed_forward`], in these numbers.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn feed_forward(self, proj: &Linear, out: &Linear, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        let ([dim, wide], [inner, d_out]) = (widths(proj), widths(out));
+        assert!(
+            wide == 2 * inner && d_out == dim,
+            "a gated feed-forward layer of {dim} to {wide} and {inner} to {d_out} channels: the first gives values and gates, \
+             twice what the second takes, and the second as many as the first takes"
+        );
+        assert_input(proj, &x);
+        assert_shape("what a feed-forward layer is added to", &residual, x.dims());
+        #[cfg(feature = "cpu-operators")]
+        let [x, residual] = match crate::flex::feed_forward(self, [proj, out], x, residual) {
+            Ok(out) => return out,
+            Err(inputs) => inputs,
+        };
+        self.project_add(out, geglu(self.project(proj, x)), residual)
+    }
 }

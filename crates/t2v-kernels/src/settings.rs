@@ -6,7 +6,7 @@
 //! | `T2V_SIMD` | `best` (default), `avx2`, `generic` | the widest vectors that the CPU's operators use |
 //!
 //! With `T2V_SIMD` a machine runs what another one would: `generic` stands for processors with nothing but what their
-//! architecture always has, which is SSE2 on x86-64. It does not reach Burn's own operators, nor how half precision is widened.
+//! architecture always has, which is SSE2 on x86-64. It does not reach Burn's own operators.
 
 use std::sync::OnceLock;
 

@@ -1,7 +1,7 @@
 //! The denoising loop, which is that of every pipeline of diffusers, and guidance.
 
 use burn::tensor::{DType, Tensor};
-use t2v_denoiser::{Conditioning, DeepFeatures};
+use t2v_denoiser::{Conditioning, DeepFeatures, Shortcuts};
 use t2v_schedulers::{NoiseSource, Scheduler};
 
 use crate::{
@@ -47,7 +47,7 @@ pub(crate) struct Guided<'a> {
     pub(crate) scale: GuidanceScale,
     /// How much of the guided prediction's spread is taken back, 0 to 1.
     pub(crate) rescale: f64,
-    /// Which calls run the whole network.
+    /// Which calls run the whole network, and what it multiplies in.
     pub(crate) speed: Speed,
     /// The latent frame that is given rather than made.
     pub(crate) given: Option<&'a GivenFrame>,
@@ -98,7 +98,11 @@ impl Guided<'_> {
         conditioning: &Conditioning,
         deep: Option<DeepFeatures<'_>>,
     ) -> Tensor<5> {
-        let output = self.denoiser.call(input, timestep, conditioning, deep);
+        let shortcuts = Shortcuts {
+            deep,
+            products: self.speed.products(),
+        };
+        let output = self.denoiser.call(input, timestep, conditioning, shortcuts);
         output.cast(DType::F32)
     }
 
@@ -157,7 +161,11 @@ pub(crate) fn denoise(
     let begin = calls.start;
     let timesteps = scheduler.timesteps()[calls].to_vec();
     let total = timesteps.len();
-    let mut reuse = Reuse::new(model.speed, scheduler.timesteps().len());
+    let interval = match model.denoiser.reuses_features() {
+        true => model.speed.interval(scheduler.timesteps().len()),
+        false => 1,
+    };
+    let mut reuse = Reuse::new(interval);
     let family = model.family;
     let (mut clean, mut prepared) = (None, None);
     check_finite(&samples, || "the latents before the first model call".to_owned())?;

@@ -1,9 +1,7 @@
-//! What the calls of one denoising loop keep for each other, where a [`Speed`] lets them.
+//! What the calls of one denoising loop keep for each other, where a [`Speed`](crate::Speed) lets them.
 
 use burn::tensor::Tensor;
 use t2v_denoiser::{DeepFeatures, FeatureCache, History};
-
-use crate::Speed;
 
 /// Layers on the way down that every call runs.
 const DEPTH: usize = 0;
@@ -24,10 +22,10 @@ pub(crate) struct Reuse {
 }
 
 impl Reuse {
-    /// For a schedule of `calls`, of which the loop may run a part.
-    pub(crate) fn new(speed: Speed, calls: usize) -> Self {
+    /// With every `interval`th call running the whole network.
+    pub(crate) fn new(interval: usize) -> Self {
         Self {
-            interval: speed.interval(calls),
+            interval,
             latest: None,
             whole: 0,
             cache: FeatureCache::new(DEPTH, ORDER),
@@ -82,9 +80,10 @@ impl Reuse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Speed;
 
     fn whole(speed: Speed, calls: std::ops::Range<usize>, of: usize) -> Vec<usize> {
-        let mut reuse = Reuse::new(speed, of);
+        let mut reuse = Reuse::new(speed.interval(of));
         let whole: Vec<usize> = calls.filter(|index| reuse.begin(*index)).collect();
         assert_eq!(reuse.whole_calls(), whole.len());
         whole
@@ -95,7 +94,7 @@ mod tests {
         assert_eq!(whole(Speed::Exact, 3..12, 12), [3, 4, 5, 6, 7, 8, 9, 10, 11]);
         assert_eq!(whole(Speed::Balanced, 0..19, 19).len(), 19);
         assert_eq!(whole(Speed::Fast, 0..9, 9).len(), 9);
-        let mut reuse = Reuse::new(Speed::Exact, 12);
+        let mut reuse = Reuse::new(Speed::Exact.interval(12));
         assert!(reuse.begin(0) && reuse.keep(0).is_none());
     }
 

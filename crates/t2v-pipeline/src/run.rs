@@ -338,8 +338,10 @@ impl<'a> Run<'a> {
         let checkpoint = Arc::clone(&self.model.checkpoint);
         report.motion_adapter = checkpoint.motion_adapter()?;
         let previewer = self.model.previewer.take();
+        let products = report.speed.products();
+        let is_multiplied_exactly = products.are_exact(conditioning.dtype(), self.model.device());
         let denoiser = self.model.denoiser()?;
-        if !denoiser.reuses_features() {
+        if is_multiplied_exactly && !denoiser.reuses_features() {
             report.speed = Speed::Exact;
         }
         let given = start.given.take();

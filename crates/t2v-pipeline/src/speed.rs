@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use t2v_kernels::Products;
 
 /// What a call that does not run the whole network takes of the time of one that does, as it was measured
 /// ([`speeds`](crate::speeds)).
@@ -11,7 +12,8 @@ const PARTIAL: f64 = 1.0 / 8.0;
 /// How much of a generation's exactness is given for its speed.
 ///
 /// Anything but [`Exact`](Self::Exact) lets calls of the denoiser leave out most of its layers, with features and a guidance
-/// that go on from earlier calls ([`speeds`](crate::speeds) has how, and what it costs). A denoiser that can't runs exactly, and so
+/// that go on from earlier calls, and [`Fast`](Self::Fast) multiplies 8-bit integers on top of that
+/// ([`speeds`](crate::speeds) has how, and what it costs). A denoiser that can do neither runs exactly, and so
 /// does the inversion of pictures; the [report](crate::Report) says how it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +54,14 @@ impl Speed {
         match calls {
             0 => 1.0,
             _ => (whole as f64 + (calls - whole) as f64 * PARTIAL) / calls as f64,
+        }
+    }
+
+    /// What the denoiser's transformer blocks multiply in.
+    pub(crate) fn products(self) -> Products {
+        match self {
+            Self::Exact | Self::Balanced => Products::Exact,
+            Self::Fast => Products::Int8,
         }
     }
 

@@ -16,6 +16,11 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+/// The files of the embedded model.
+fn tiny_world() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-world")
+}
+
 fn open(model: impl Into<FolderModel>) -> Pipeline {
     Pipeline::from_dir(model, &Device::flex()).unwrap()
 }
@@ -286,5 +291,49 @@ fn frames_of_a_trained_model_stay_near_exact_ones() {
         let (near, [total, whole]) = (psnr(&video, &exact), calls(&video));
         assert!(near > least, "{speed}: {near} dB");
         assert!(whole as f32 <= most * total as f32, "{speed}: {whole} of {total}");
+    }
+}
+
+fn of_a_trained_model(steps: u32) -> TextToVideoRequest {
+    TextToVideoRequest::new("a yellow heart growing in the snow")
+        .with_num_frames(16)
+        .with_scheduler("DDIM")
+        .with_num_inference_steps(steps)
+        .with_seed(3)
+}
+
+/// So few steps that all calls are whole: what differs is what they are multiplied in.
+#[test]
+fn products_of_integers_are_near_exact_ones() {
+    let pipeline = Pipeline::embedded(&Device::flex()).unwrap();
+    let run = |speed| pipeline.generate(&of_a_trained_model(4).with_speed(speed)).unwrap();
+    let [exact, balanced, fast] = [Speed::Exact, Speed::Balanced, Speed::Fast].map(run);
+    assert_eq!(calls(&fast), [4, 4]);
+    assert_eq!(balanced.frames(), exact.frames());
+    let near = psnr(&fast, &exact);
+    assert!(near > 35.0, "{near} dB");
+    // To the bit again, before and after.
+    assert_eq!(run(Speed::Fast).frames(), fast.frames());
+    assert_eq!(run(Speed::Exact).frames(), exact.frames());
+}
+
+/// A weight that is no number is none as an integer, either.
+#[test]
+fn what_is_no_number_is_no_video_in_any_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&tiny_world(), folder.path());
+    let path = folder.path().join("unet/diffusion_pytorch_model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (header, file) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let weight = "down_blocks.1.attentions.0.transformer_blocks.0.ff.net.0.proj.weight";
+    let info = file.info(weight).unwrap();
+    assert_eq!(info.dtype, safetensors::Dtype::F16);
+    bytes[8 + header + info.data_offsets.0..][..2].copy_from_slice(&0x7e00_u16.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let pipeline = open(folder.path());
+    for speed in Speed::ALL {
+        let error = pipeline.generate(&of_a_trained_model(1).with_speed(speed));
+        let error = error.map(drop).unwrap_err();
+        assert!(matches!(error, PipelineError::NotFinite { .. }), "{speed}: {error}");
     }
 }

@@ -1,22 +1,26 @@
 //! Low-rank adapters, and how they get into a network.
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param},
     tensor::{DType, Device, Gradients, Tensor, TensorData},
 };
+use t2v_weights::LoraTarget;
 
 use crate::{
-    Factors, TrainError, TrainSettings,
+    Factors, TrainError, TrainSettings, Trainable,
     draws::{Draws, Purpose},
     error::setting,
-    targets::{TargetModules, diffusers_name},
+    recording::Recording,
+    targets::{TargetModules, diffusers_name, of_text_encoders, transformers_name},
 };
 
 /// The adapter of one linear layer.
 #[derive(Debug, Clone)]
 pub struct Adapter {
+    /// The network that the layer is of.
+    target: LoraTarget,
     /// Where the layer's weight is in its network.
-    path: String,
+    pub(crate) path: String,
     /// What diffusers calls the layer.
     name: String,
     /// `[rank, in]`
@@ -26,7 +30,13 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// What diffusers calls the layer.
+    /// The network that the layer is of.
+    #[must_use]
+    pub fn target(&self) -> LoraTarget {
+        self.target
+    }
+
+    /// What diffusers, or for the text encoder transformers, calls the layer.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -45,10 +55,13 @@ impl Adapter {
     }
 }
 
-/// The adapters of a network, in the order of its layers. Their matrices are f32 and off the autodiff device.
+/// The adapters of a denoiser, in the order of its layers, and after them those of a text encoder where it is trained, too. Their
+/// matrices are f32 and off the autodiff device.
 #[derive(Debug, Clone)]
 pub struct Adapters {
     layers: Vec<Adapter>,
+    /// What the denoiser is called among the components of its model.
+    component: &'static str,
     /// What each product is multiplied by.
     scale: f64,
 }
@@ -87,45 +100,67 @@ impl ModuleVisitor for Layers {
     }
 }
 
+impl Layers {
+    /// Those of a network that are meant, with their names.
+    fn named<M: Module>(
+        network: &M,
+        targets: &TargetModules,
+        name: fn(&str) -> Option<String>,
+    ) -> Vec<(Layer, String)> {
+        let mut layers = Self::default();
+        network.visit(&mut layers);
+        let named = layers.found.into_iter().filter_map(|layer| {
+            let name = name(&layer.path)?;
+            targets.contains(&name).then_some((layer, name))
+        });
+        named.collect()
+    }
+}
+
 impl Adapters {
-    /// New adapters for the layers of a network that are meant: `down` is random, `up` is zero, so that they change nothing yet.
+    /// New adapters for the layers of a denoiser that are meant: `down` is random, `up` is zero, so that they change nothing yet.
     ///
     /// # Errors
     /// No layer of the network is meant.
-    pub fn new<M: Module>(network: &M, settings: &TrainSettings, device: &Device) -> Result<Self, TrainError> {
-        let mut layers = Layers::default();
-        network.visit(&mut layers);
-        let named = layers.found.into_iter().filter_map(|layer| {
-            let name = diffusers_name(&layer.path)?;
-            settings.targets.contains(&name).then_some((layer, name))
-        });
-        let layers: Vec<Adapter> = named
-            .enumerate()
-            .map(|(i, (layer, name))| {
-                let [input, output] = layer.widths;
-                let mut generator = Draws::new(settings.seed, Purpose::Adapters, [i, 0]).generator();
-                // The variance of PEFT's initial values, which are uniform.
-                let deviation = 1.0 / (3.0 * input as f32).sqrt();
-                let values: Vec<f32> = generator
-                    .randn(settings.rank * input)
-                    .iter()
-                    .map(|x| x * deviation)
-                    .collect();
-                let on = (device, DType::F32);
-                Adapter {
-                    path: layer.path,
-                    name,
-                    down: Tensor::from_data(TensorData::new(values, [settings.rank, input]), on),
-                    up: Tensor::zeros([output, settings.rank], (device, DType::F32)),
-                }
-            })
-            .collect();
-        match layers.is_empty() {
-            true => Err(no_layers(&settings.targets)),
-            false => Ok(Self {
-                layers,
-                scale: settings.scale(),
-            }),
+    pub fn new<N: Trainable>(network: &N, settings: &TrainSettings, device: &Device) -> Result<Self, TrainError> {
+        let layers = Layers::named(network, &settings.targets, diffusers_name);
+        if layers.is_empty() {
+            return Err(no_layers(&settings.targets));
+        }
+        let mut adapters = Self {
+            layers: Vec::new(),
+            component: N::COMPONENT,
+            scale: settings.scale(),
+        };
+        adapters.add(layers, LoraTarget::Denoiser, settings, device);
+        Ok(adapters)
+    }
+
+    /// These, and new ones for the attention of a text encoder.
+    #[must_use]
+    pub fn with_text_encoder<M: Module>(mut self, model: &M, settings: &TrainSettings, device: &Device) -> Self {
+        let layers = Layers::named(model, &of_text_encoders(), transformers_name);
+        self.add(layers, LoraTarget::TextEncoder, settings, device);
+        self
+    }
+
+    fn add(&mut self, layers: Vec<(Layer, String)>, target: LoraTarget, settings: &TrainSettings, device: &Device) {
+        let rank = settings.rank;
+        for (layer, name) in layers {
+            let [input, output] = layer.widths;
+            let place = [self.layers.len(), 0];
+            let mut generator = Draws::new(settings.seed, Purpose::Adapters, place).generator();
+            // The variance of PEFT's initial values, which are uniform.
+            let deviation = 1.0 / (3.0 * input as f32).sqrt();
+            let mut values = generator.randn(rank * input);
+            values.iter_mut().for_each(|value| *value *= deviation);
+            self.layers.push(Adapter {
+                target,
+                path: layer.path,
+                name,
+                down: Tensor::from_data(TensorData::new(values, [rank, input]), (device, DType::F32)),
+                up: Tensor::zeros([output, rank], (device, DType::F32)),
+            });
         }
     }
 
@@ -139,6 +174,25 @@ impl Adapters {
     #[must_use]
     pub fn scale(&self) -> f64 {
         self.scale
+    }
+
+    /// What the names of a part's layers begin with in a file.
+    #[must_use]
+    pub fn prefix(&self, target: LoraTarget) -> &'static str {
+        match target {
+            LoraTarget::Denoiser => self.component,
+            LoraTarget::TextEncoder => "text_encoder",
+        }
+    }
+
+    /// The adapters of a part, and the number of the first of them.
+    pub(crate) fn of(&self, target: LoraTarget) -> (usize, &[Adapter]) {
+        let is_denoisers = |layer: &Adapter| layer.target == LoraTarget::Denoiser;
+        let split = self.layers.partition_point(is_denoisers);
+        match target {
+            LoraTarget::Denoiser => (0, &self.layers[..split]),
+            LoraTarget::TextEncoder => (split, &self.layers[split..]),
+        }
     }
 
     /// How many numbers are trained.
@@ -192,13 +246,13 @@ impl Adapters {
         });
         Self {
             layers: layers.collect(),
-            scale: self.scale,
+            ..self.clone()
         }
     }
 
     /// The same adapters on the autodiff device, as leaves whose gradients are kept.
-    pub(crate) fn leaves(&self) -> Self {
-        self.with_factors(self.factors().map(|factor| factor.autodiff().require_grad()))
+    pub(crate) fn leaves(&self, recording: Recording) -> Self {
+        self.with_factors(self.factors().map(|factor| recording.of(factor).require_grad()))
     }
 
     /// The gradients of [leaves](Self::leaves); zeros for what did not count.
@@ -212,74 +266,4 @@ fn no_layers(targets: &TargetModules) -> TrainError {
     let ends = targets.ends().join(", ");
     let reason = format!("are {ends}, and no linear layer of the denoiser has such a name");
     setting("targets", reason)
-}
-
-/// A network on the autodiff device, with all parameters as constants.
-#[must_use]
-pub fn freeze<M: Module>(network: M) -> M {
-    struct Frozen;
-    impl ModuleMapper for Frozen {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let (id, value, mapper) = param.consume();
-            Param::from_mapped_value(id, value.detach().set_require_grad(false).autodiff(), mapper)
-        }
-    }
-    network.map(&mut Frozen)
-}
-
-/// A copy of a network in which the weight of each adapted layer is the sum of its own and the adapter's.
-///
-/// `kept` says for each adapter what its ranks are multiplied by, for dropout; none leaves them.
-#[must_use]
-pub fn attach<M: Module>(network: &M, adapters: &Adapters, kept: Option<&[Vec<f32>]>) -> M {
-    network.clone().map(&mut Attached {
-        adapters,
-        kept,
-        next: 0,
-        path: Vec::new(),
-    })
-}
-
-struct Attached<'a> {
-    adapters: &'a Adapters,
-    kept: Option<&'a [Vec<f32>]>,
-    /// The adapter that comes next: they are in the order of the layers.
-    next: usize,
-    path: Vec<String>,
-}
-
-impl Attached<'_> {
-    /// What is added to the weight of the next adapter's layer, `[in, out]`.
-    fn difference(&self) -> Tensor<2> {
-        let Adapter { down, up, .. } = &self.adapters.layers[self.next];
-        let mut down = down.clone();
-        if let Some(kept) = self.kept {
-            let kept = &kept[self.next];
-            let data = TensorData::new(kept.clone(), [kept.len(), 1]);
-            down = down.clone() * Tensor::from_data(data, (&down.device(), DType::F32));
-        }
-        down.transpose().matmul(up.clone().transpose()) * self.adapters.scale
-    }
-}
-
-impl ModuleMapper for Attached<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let adapted = self.adapters.layers.get(self.next);
-        if D != 2 || adapted.is_none_or(|layer| layer.path != self.path.join(".")) {
-            return param;
-        }
-        let shape = param.dims();
-        let difference: Tensor<D> = self.difference().reshape(shape);
-        self.next += 1;
-        let (id, weight, mapper) = param.consume();
-        Param::from_mapped_value(id, weight + difference, mapper)
-    }
 }

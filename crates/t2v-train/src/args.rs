@@ -12,8 +12,12 @@ pub(crate) struct Args {
     /// "tiny-world", the embedded model; a model folder in diffusers' layout; or "owner/name", a model of the Hugging Face Hub
     #[arg(long, value_name = "DIR_OR_ID", default_value = "tiny-world")]
     pub(crate) model: String,
+    /// Motion modules for a model of pictures: a folder of diffusers or a file of AnimateDiff. Without, Stable Diffusion is trained
+    /// on each frame by itself
+    #[arg(long, value_name = "PATH")]
+    pub(crate) motion_adapter: Option<PathBuf>,
     /// Folder of MP4 or GIF files or folders of pictures, each with its caption in a .txt file of its name, or all in
-    /// metadata.jsonl
+    /// metadata.jsonl; ball.mask.png is white where the subject of ball.mp4 is
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// The LoRA, a .safetensors file
@@ -22,12 +26,19 @@ pub(crate) struct Args {
     /// A word that is put before each caption and calls for what was learnt
     #[arg(long)]
     pub(crate) trigger: Option<String>,
-    /// Goes on with a training of the same options that was interrupted; --steps may be another
+    /// Goes on with a training of the same options that was interrupted; the steps, the learning rate and its course may be others
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Keeps a state to go on from every so many steps; 0 keeps one only when the training is interrupted
+    /// Keeps a state to go on from, and draws the curve of the losses, every so many steps; 0 only when the training ends or is
+    /// interrupted
     #[arg(long, value_name = "STEPS", default_value_t = 100)]
     pub(crate) state_every: usize,
+    /// Makes a clip every so many steps. The model is loaded once more for it, and dropped again
+    #[arg(long, value_name = "STEPS", requires = "sample_prompt")]
+    pub(crate) sample_every: Option<usize>,
+    /// What that clip is of
+    #[arg(long, value_name = "TEXT", requires = "sample_every")]
+    pub(crate) sample_prompt: Option<String>,
     /// auto, flex (the CPU), wgpu, vulkan, metal or cuda, as the build has it
     #[arg(long, default_value = "flex")]
     pub(crate) device: String,
@@ -108,6 +119,15 @@ struct TrainingArgs {
     /// Layers that are trained, by the ends of their names in diffusers; attention and feed-forward layers without
     #[arg(long, value_delimiter = ',')]
     targets: Option<Vec<String>>,
+    /// Trains the attention of CLIP's text encoder, too
+    #[arg(long)]
+    text_encoder: bool,
+    /// What the error outside of a clip's mask counts, beside 1 inside
+    #[arg(long, default_value_t = 0.1)]
+    background_weight: f64,
+    /// Computes what costs little again for the gradients in place of keeping it: less memory, more time
+    #[arg(long)]
+    checkpointing: bool,
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -134,6 +154,9 @@ impl Args {
         settings.noise_offset = from.noise_offset;
         settings.caption_dropout = from.caption_dropout;
         settings.rank_dropout = from.rank_dropout;
+        settings.text_encoder = from.text_encoder;
+        settings.background_weight = from.background_weight;
+        settings.checkpointing = from.checkpointing;
         settings.seed = from.seed;
         if let Some(targets) = &from.targets {
             settings.targets = TargetModules::new(targets.iter().cloned());
@@ -154,5 +177,15 @@ impl Args {
     /// Where a state to go on from is kept.
     pub(crate) fn state_file(&self) -> PathBuf {
         self.out.with_extension("state.safetensors")
+    }
+
+    /// Where the curve of the losses is drawn.
+    pub(crate) fn curve_file(&self) -> PathBuf {
+        self.out.with_extension("loss.svg")
+    }
+
+    /// The clip that is made after a step.
+    pub(crate) fn sample_file(&self, step: usize) -> PathBuf {
+        self.out.with_extension(format!("step-{step:06}.mp4"))
     }
 }

@@ -40,14 +40,22 @@ pub enum TrainError {
     },
     /// The loss or a gradient is no number any more.
     #[error(
-        "the loss of step {step} is not a number; the adapters are those of the step before: try a lower learning rate than \
-         {learning_rate:e}"
+        "the loss of step {step} is not a number; the adapters are those after step {kept}, with which it still was one: try a \
+         lower learning rate than {learning_rate:e}"
     )]
     NotFinite {
         /// The step, from 1.
         step: usize,
         /// That of the step.
         learning_rate: f64,
+        /// The step whose adapters are kept; 0 for new ones.
+        kept: usize,
+    },
+    /// The curve of the losses can't be drawn.
+    #[error("the curve of the losses can't be drawn: {reason}")]
+    Curve {
+        /// Why.
+        reason: String,
     },
     /// A model folder that can't be read.
     #[error(transparent)]

@@ -10,13 +10,17 @@
 //! training saw is what `t2v-weights` makes of the file when it adds a LoRA to a checkpoint's weights. The operators of
 //! `t2v-kernels` for the CPU, which have no gradients, leave autodiff tensors to Burn.
 //!
+//! Networks whose weights are stored in half precision are widened to f32: small gradients vanish in half precision.
+//!
 //! Each step's random numbers follow from the seed and the step's number alone (`draws`): a run that was interrupted goes on as
 //! if it had not been, and there is no state of a generator to keep.
 //!
 //! Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", <https://arxiv.org/abs/2106.09685>.
 
 mod adapters;
+mod attach;
 mod base;
+mod curve;
 mod data;
 mod draws;
 mod ema;
@@ -26,18 +30,21 @@ mod learning_rate;
 mod lora_file;
 mod objective;
 mod optimiser;
+mod recording;
 mod settings;
 mod state;
 mod targets;
 mod tensor_file;
 mod trainer;
 
-pub use adapters::{Adapter, Adapters, attach, freeze};
-pub use base::{Base, Denoisers};
+pub use adapters::{Adapter, Adapters};
+pub use attach::{attach, attach_to, freeze};
+pub use base::{Base, Denoisers, Trainable};
+pub use curve::loss_curve;
 pub use data::{Caption, ClipSize, Dataset, Example, find_clips};
 pub use error::TrainError;
 pub use factors::Factors;
-pub use lora_file::{LoraLabel, save_lora};
+pub use lora_file::{LoraLabel, lora_bytes, save_lora};
 pub use objective::{Draw, Objective};
 pub use optimiser::OptimiserKind;
 pub use settings::TrainSettings;

@@ -5,9 +5,11 @@
 
 use std::{collections::HashMap, path::Path};
 
-use serde_json::json;
+use burn::tensor::Tensor;
+use serde_json::{Map, Value, json};
+use t2v_weights::LoraTarget;
 
-use crate::{Adapters, TrainError, TrainSettings, tensor_file};
+use crate::{Adapters, TargetModules, TrainError, TrainSettings, targets::of_text_encoders, tensor_file};
 
 /// What a LoRA's file says of it.
 #[derive(Debug, Clone, Default)]
@@ -32,21 +34,56 @@ pub fn save_lora(
     label: &LoraLabel,
     settings: &TrainSettings,
 ) -> Result<(), TrainError> {
+    tensor_file::write(path, &tensors(adapters), metadata(adapters, label, settings))
+}
+
+/// The bytes of the file that [`save_lora`] writes.
+///
+/// # Errors
+/// Values that can't be read back from their device.
+pub fn lora_bytes(adapters: &Adapters, label: &LoraLabel, settings: &TrainSettings) -> Result<Vec<u8>, TrainError> {
+    let metadata = metadata(adapters, label, settings);
+    tensor_file::serialise(Path::new("the LoRA"), &tensors(adapters), metadata)
+}
+
+fn tensors(adapters: &Adapters) -> Vec<(String, Tensor<2>)> {
     let mut tensors = Vec::new();
     for layer in adapters.layers() {
-        let key = |matrix: &str| format!("unet.{}.{matrix}.weight", layer.name());
+        let prefix = adapters.prefix(layer.target());
+        let key = |matrix: &str| format!("{prefix}.{}.{matrix}.weight", layer.name());
         tensors.push((key("lora_A"), layer.down().clone()));
         tensors.push((key("lora_B"), layer.up().clone() * adapters.scale()));
     }
-    tensor_file::write(path, &tensors, metadata(label, settings))
+    tensors
 }
 
-fn metadata(label: &LoraLabel, settings: &TrainSettings) -> HashMap<String, String> {
-    let peft = json!({
-        "unet.r": settings.rank,
-        "unet.lora_alpha": settings.rank,
-        "unet.target_modules": settings.targets.ends(),
-    });
+/// What PEFT is told of the parts that have adapters.
+fn peft(adapters: &Adapters, settings: &TrainSettings) -> Value {
+    let mut told = Map::new();
+    let parts = [
+        (LoraTarget::Denoiser, settings.targets.clone()),
+        (LoraTarget::TextEncoder, of_text_encoders()),
+    ];
+    for (target, targets) in parts {
+        let (_, layers) = adapters.of(target);
+        if layers.is_empty() {
+            continue;
+        }
+        let is_used = |end: &&String| {
+            let of_end = TargetModules::new([(*end).clone()]);
+            layers.iter().any(|layer| of_end.contains(layer.name()))
+        };
+        let used: Vec<&String> = targets.ends().iter().filter(is_used).collect();
+        let prefix = adapters.prefix(target);
+        told.insert(format!("{prefix}.r"), json!(settings.rank));
+        told.insert(format!("{prefix}.lora_alpha"), json!(settings.rank));
+        told.insert(format!("{prefix}.target_modules"), json!(used));
+    }
+    told.into()
+}
+
+fn metadata(adapters: &Adapters, label: &LoraLabel, settings: &TrainSettings) -> HashMap<String, String> {
+    let peft = peft(adapters, settings);
     let all = serde_json::to_string(settings).unwrap_or_default();
     let mut metadata = HashMap::from([
         ("format".to_owned(), "pt".to_owned()),

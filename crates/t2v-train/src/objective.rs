@@ -1,6 +1,6 @@
 //! What a training makes small: the error of the network's prediction on noisy latents.
 
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use t2v_denoiser::{Conditioning, Denoiser};
 use t2v_schedulers::TrainingNoise;
 
@@ -15,6 +15,8 @@ pub struct Draw {
     pub noise: Tensor<5>,
     /// For each adapter what its ranks are multiplied by; none leaves them.
     pub kept: Option<Vec<Vec<f32>>>,
+    /// What the error at each place counts beside the others, `[1, 1, frames, height, width]` of the latents; none for all the same.
+    pub places: Option<Tensor<5>>,
 }
 
 /// The loss: the mean squared error of what the network predicts, weighted by timestep.
@@ -60,28 +62,16 @@ impl Objective {
         let noisy = self.noise.noised(latents.clone(), draw.noise.clone(), timestep);
         let target = self.noise.target(latents, draw.noise.clone(), timestep);
         let found = network.forward(noisy, self.noise.model_timestep(timestep), &Conditioning::new(text));
-        let loss = (found - target).square().mean();
+        let error = (found - target).square();
+        // Divided by what places count on the average, so that a small subject weighs no less than a large one.
+        let loss = match &draw.places {
+            Some(places) => (error * places.clone()).mean() / places.clone().mean(),
+            None => error.mean(),
+        };
         match self.min_snr_gamma > 0.0 {
             true => loss * self.noise.min_snr_weight(timestep, self.min_snr_gamma).unwrap_or(1.0),
             false => loss,
         }
-    }
-
-    /// [`loss`](Self::loss) as a number, and how it changes with what it was computed from.
-    pub(crate) fn backward<N: Denoiser>(
-        &self,
-        network: &N,
-        latents: &Tensor<5>,
-        text: &Tensor<3>,
-        draw: &Draw,
-    ) -> (f32, Gradients) {
-        let draw = Draw {
-            noise: draw.noise.clone().autodiff(),
-            ..draw.clone()
-        };
-        let loss = self.loss(network, latents.clone().autodiff(), text.clone().autodiff(), &draw);
-        let gradients = loss.backward();
-        (loss.inner().into_scalar::<f32>(), gradients)
     }
 }
 

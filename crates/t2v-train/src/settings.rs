@@ -18,6 +18,8 @@ pub struct TrainSettings {
     pub alpha: f64,
     /// Which layers have adapters.
     pub targets: TargetModules,
+    /// Whether the attention of CLIP's text encoder has adapters, too.
+    pub text_encoder: bool,
     /// Probability with which a rank of an adapter is left out of a call, so that none of them carries all.
     pub rank_dropout: f64,
     /// Steps of the optimiser.
@@ -42,8 +44,13 @@ pub struct TrainSettings {
     pub min_snr_gamma: f64,
     /// Standard deviation of what is added to the noise of a whole channel of a clip, so that brightness is learnt.
     pub noise_offset: f64,
+    /// What the error outside of a clip's mask counts, beside 1 inside; clips without a mask count everywhere the same.
+    pub background_weight: f64,
     /// Probability with which a caption is replaced by the empty one, which guidance needs.
     pub caption_dropout: f64,
+    /// Whether what costs little to compute is computed again for the gradients in place of being kept: less memory, more time, and
+    /// the same weights but for rounding.
+    pub checkpointing: bool,
     /// Seed of all random numbers.
     pub seed: u64,
 }
@@ -54,6 +61,7 @@ impl Default for TrainSettings {
             rank: 8,
             alpha: 8.0,
             targets: TargetModules::default(),
+            text_encoder: false,
             rank_dropout: 0.0,
             steps: 500,
             batch_size: 1,
@@ -66,7 +74,9 @@ impl Default for TrainSettings {
             ema_decay: 0.0,
             min_snr_gamma: 0.0,
             noise_offset: 0.0,
+            background_weight: 0.1,
             caption_dropout: 0.0,
+            checkpointing: false,
             seed: 0,
         }
     }
@@ -77,6 +87,18 @@ impl TrainSettings {
     #[must_use]
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
+    }
+
+    /// These with the number of steps and the course of the learning rate of others: all that may change when a training goes on.
+    pub(crate) fn going_on_as(&self, others: &Self) -> Self {
+        Self {
+            steps: others.steps,
+            learning_rate: others.learning_rate,
+            warmup_steps: others.warmup_steps,
+            cosine: others.cosine,
+            checkpointing: others.checkpointing,
+            ..self.clone()
+        }
     }
 
     /// # Errors
@@ -118,6 +140,10 @@ impl TrainSettings {
             ("min_snr_gamma", self.min_snr_gamma),
             ("noise_offset", self.noise_offset),
         ];
+        if !(0.0..=1.0).contains(&self.background_weight) {
+            let reason = format!("is {}; it must be 0 to 1", self.background_weight);
+            return Err(setting("background_weight", reason));
+        }
         for (name, value) in amounts {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(setting(name, format!("is {value}; it must be at least 0")));
@@ -170,6 +196,13 @@ mod tests {
                     ..good.clone()
                 },
                 "`rank_dropout` is 1",
+            ),
+            (
+                TrainSettings {
+                    background_weight: 1.5,
+                    ..good.clone()
+                },
+                "`background_weight` is 1.5",
             ),
             (
                 TrainSettings {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::{
     Factors, TrainError, TrainSettings,
@@ -11,8 +11,11 @@ use crate::{
 };
 
 const FORMAT: &str = "t2v-train state 1";
+/// The key of the losses.
+const LOSSES: &str = "losses";
 
-/// Adapters, the optimiser's moving averages, the average of the adapters and the step, from which all random numbers follow.
+/// Adapters, the optimiser's moving averages, the average of the adapters, the losses so far and the step, from which all random
+/// numbers follow.
 #[derive(Debug, Clone)]
 pub struct SavedState {
     pub(crate) settings: TrainSettings,
@@ -23,6 +26,8 @@ pub struct SavedState {
     pub(crate) factors: Factors,
     pub(crate) moments: Vec<Factors>,
     pub(crate) average: Option<Factors>,
+    /// The loss of each step done.
+    pub(crate) losses: Vec<f32>,
 }
 
 impl SavedState {
@@ -38,7 +43,7 @@ impl SavedState {
         &self.settings
     }
 
-    /// Whether a training can go on from it. The number of steps may be another.
+    /// Whether a training can go on from it. The number of steps and the course of the learning rate may be others.
     pub(crate) fn check(
         &self,
         settings: &TrainSettings,
@@ -49,13 +54,9 @@ impl SavedState {
             path: "the saved state".into(),
             reason: reason.into(),
         };
-        let own = TrainSettings {
-            steps: settings.steps,
-            ..self.settings.clone()
-        };
-        if own != *settings {
+        if self.settings.going_on_as(settings) != *settings {
             return Err(fault(
-                "was trained with other settings; give the same ones, only `steps` may differ",
+                "was trained with other settings; give the same ones: only the steps, the learning rate and its course may differ",
             ));
         }
         if self.keys != keys {
@@ -90,6 +91,11 @@ impl SavedState {
         for (group, factors) in self.groups() {
             let keyed = self.keys.iter().zip(&factors.0);
             tensors.extend(keyed.map(|((key, _), tensor)| (format!("{group}.{key}"), tensor.clone())));
+        }
+        if let Some(factor) = self.factors.0.first().filter(|_| !self.losses.is_empty()) {
+            let data = TensorData::new(self.losses.clone(), [1, self.losses.len()]);
+            let losses = Tensor::from_data(data, (&factor.device(), DType::F32));
+            tensors.push((LOSSES.to_owned(), losses));
         }
         let settings = serde_json::to_string(&self.settings).map_err(|e| file(path, e))?;
         let order: Vec<&str> = self.keys.iter().map(|(key, _)| key.as_str()).collect();
@@ -144,10 +150,17 @@ impl SavedState {
             from.matrices(&keys, device).map(Factors)
         };
         let factors = read("factor")?;
+        let step = number("step")?;
+        let losses = match step {
+            0 => Vec::new(),
+            _ => from.matrices(&[LOSSES.to_owned()], device)?,
+        };
+        let losses = losses.into_iter().map(|losses| losses.into_data().iter().collect());
         let moments = (0..number("moments")?).map(|i| read(&format!("moment.{i}")));
         Ok(Self {
             settings: serde_json::from_str(text("settings")?).map_err(|e| file(path, format!("`settings`: {e}")))?,
-            step: number("step")?,
+            step,
+            losses: losses.flat_map(|losses: Vec<f32>| losses).collect(),
             moments: moments.collect::<Result<Vec<_>, TrainError>>()?,
             average: (text("average")? == "true").then(|| read("average")).transpose()?,
             keys: keys

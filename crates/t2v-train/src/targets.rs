@@ -11,9 +11,11 @@ use crate::{TrainError, error::setting};
 pub struct TargetModules(Vec<String>);
 
 impl Default for TargetModules {
-    /// The projections of every attention, and both layers of every feed-forward network.
+    /// The projections of every attention, and both layers of every feed-forward network; Wan calls the latter `ffn`.
     fn default() -> Self {
-        Self::new(["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"].map(str::to_owned))
+        let attention = ["to_q", "to_k", "to_v", "to_out.0"];
+        let feed_forward = ["ff.net.0.proj", "ff.net.2", "ffn.net.0.proj", "ffn.net.2"];
+        Self::new(attention.iter().chain(&feed_forward).map(|end| (*end).to_owned()))
     }
 }
 
@@ -52,14 +54,35 @@ impl TargetModules {
     }
 }
 
+/// The layers of a text encoder that have adapters where it is trained: those that diffusers' own scripts train.
+pub(crate) fn of_text_encoders() -> TargetModules {
+    TargetModules::new(["q_proj", "k_proj", "v_proj", "out_proj"].map(str::to_owned))
+}
+
 /// What diffusers calls the layer whose weight is at a path of a module of `t2v-denoiser`: the names that its key map reads, back.
+/// None for what is no linear layer there.
 pub(crate) fn diffusers_name(path: &str) -> Option<String> {
     let layer = path.strip_suffix(".weight")?;
-    let renamed = [(".ff.proj", ".ff.net.0.proj"), (".ff.out", ".ff.net.2")];
+    // A convolution in the checkpoint.
+    if layer == "patch_embedding" {
+        return None;
+    }
+    let renamed = [
+        (".ff.proj", ".ff.net.0.proj"),
+        (".ff.out", ".ff.net.2"),
+        (".ffn.proj", ".ffn.net.0.proj"),
+        (".ffn.out", ".ffn.net.2"),
+    ];
     let named = renamed
         .iter()
         .find_map(|(ours, theirs)| Some(format!("{}{theirs}", layer.strip_suffix(ours)?)));
     Some(named.unwrap_or_else(|| layer.to_owned()))
+}
+
+/// What transformers calls the layer of CLIP's text model whose weight is at a path: the name of all its versions, of which the newer
+/// leave out where it begins.
+pub(crate) fn transformers_name(path: &str) -> Option<String> {
+    Some(format!("text_model.{}", path.strip_suffix(".weight")?))
 }
 
 #[cfg(test)]
@@ -69,7 +92,7 @@ mod tests {
     #[test]
     fn ends_of_names_are_whole_words() {
         let targets = TargetModules::default();
-        for name in ["to_q", "a.b.attn1.to_q", "a.to_out.0", "a.ff.net.2", "a.ff.net.0.proj"] {
+        for name in ["to_q", "a.b.attn1.to_q", "a.to_out.0", "a.ff.net.2", "a.ffn.net.0.proj"] {
             assert!(targets.contains(name), "{name}");
         }
         for name in ["a.xto_q", "a.to_q.b", "a.net.2", "proj_in", "time_emb_proj"] {
@@ -85,6 +108,12 @@ mod tests {
             "mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj"
         );
         assert_eq!(name("a.ff.out.weight"), "a.ff.net.2");
+        assert_eq!(name("blocks.0.ffn.out.weight"), "blocks.0.ffn.net.2");
+        assert_eq!(diffusers_name("patch_embedding.weight"), None);
+        assert_eq!(
+            transformers_name("encoder.layers.0.self_attn.q_proj.weight").unwrap(),
+            "text_model.encoder.layers.0.self_attn.q_proj"
+        );
         assert_eq!(name("a.attn1.to_out.0.weight"), "a.attn1.to_out.0");
         assert_eq!(diffusers_name("a.attn1.to_out.0.bias"), None);
     }

@@ -13,6 +13,16 @@ pub(crate) fn write(
     tensors: &[(String, Tensor<2>)],
     metadata: HashMap<String, String>,
 ) -> Result<(), TrainError> {
+    let bytes = serialise(path, tensors, metadata)?;
+    t2v_mp4::write_file(path, &bytes).map_err(|e| file(path, e))
+}
+
+/// Named matrices in f32 and texts as a file, which messages call `path`.
+pub(crate) fn serialise(
+    path: &Path,
+    tensors: &[(String, Tensor<2>)],
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, TrainError> {
     let mut bytes = Vec::with_capacity(tensors.len());
     for (key, tensor) in tensors {
         let data = tensor.clone().cast(DType::F32).into_data();
@@ -27,8 +37,7 @@ pub(crate) fn write(
         Ok((key.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, TrainError>>()?;
-    let serialised = safetensors::serialize(views, Some(metadata)).map_err(|e| file(path, e))?;
-    t2v_mp4::write_file(path, &serialised).map_err(|e| file(path, e))
+    safetensors::serialize(views, Some(metadata)).map_err(|e| file(path, e))
 }
 
 /// A file of matrices and texts in memory.

@@ -109,4 +109,14 @@ fn every_fault_of_a_folder_is_told_before_anything_is_encoded() {
     );
     let message = open(&ClipSize { width: 33, ..SIZE });
     assert!(message.contains("`width` is 33"), "{message}");
+    // Masks count, too: one of another size, and one without a subject.
+    let mask = |level: u8, side: u32| RgbImage::from_pixel(side, 36, Rgb([level; 3]));
+    mask(255, 30).save(folder.path().join("good.mask.png")).unwrap();
+    let message = open(&SIZE);
+    assert!(
+        message.contains("3 faults") && message.contains("30x36 pixels, and its clip 40x36"),
+        "{message}"
+    );
+    mask(0, 40).save(folder.path().join("good.mask.png")).unwrap();
+    assert!(open(&SIZE).contains("black everywhere"));
 }

@@ -1,4 +1,4 @@
-//! Runs of training: that they are repeated, go on where they were interrupted, and save what they saw.
+//! Runs of training: that they are repeated, go on where they were interrupted, and end where there is no going on.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,14 +6,15 @@ mod common;
 
 use std::path::Path;
 
-use burn::{
-    module::{Module, ModuleVisitor, Param},
-    tensor::{DType, Device, Tensor, TensorData},
-};
-use common::{data, fixture, network, settings, trainer};
-use t2v_denoiser::{Conditioning, Denoiser, UNet3d};
-use t2v_train::{LoraLabel, OptimiserKind, SavedState, TrainError, TrainSettings, attach, save_lora};
-use t2v_weights::{Lora, LoraSet, LoraTarget, Network};
+use burn::tensor::{Device, TensorData};
+use common::{data, fixture, settings, unet_3d};
+use t2v_denoiser::UNet3d;
+use t2v_test_support::Fixture;
+use t2v_train::{OptimiserKind, SavedState, TrainError, TrainSettings, Trainer};
+
+fn trainer(fixture: &Fixture, settings: TrainSettings) -> Trainer<UNet3d> {
+    common::trainer(fixture, unet_3d("lora_epsilon"), settings)
+}
 
 /// With everything on that draws random numbers.
 fn varied(optimiser: OptimiserKind) -> TrainSettings {
@@ -89,15 +90,17 @@ fn states_of_other_trainings_are_refused() {
     let message = open("there").unwrap_err().to_string();
     assert!(message.contains("here") && message.contains("there"), "{message}");
     let mut other = settings.clone();
-    other.learning_rate = 0.5;
+    other.noise_offset = 0.5;
     let message = trainer(&fixture, other)
         .restore(open("here").unwrap())
         .unwrap_err()
         .to_string();
     assert!(message.contains("other settings"), "{message}");
     let mut longer = settings;
-    longer.steps = 9;
-    assert!(trainer(&fixture, longer).restore(open("here").unwrap()).is_ok());
+    (longer.steps, longer.learning_rate, longer.cosine) = (9, 1e-5, false);
+    let mut other = trainer(&fixture, longer);
+    other.restore(open("here").unwrap()).unwrap();
+    assert_eq!(other.losses(), training.losses());
     std::fs::write(&file, b"nothing").unwrap();
     assert!(matches!(open("here"), Err(TrainError::File { .. })));
 }
@@ -115,14 +118,13 @@ fn training_makes_the_loss_smaller() {
             timestep: 500,
             noise: fixture.tensor::<5>("input.noise", &device).narrow(0, 0, 1),
             kept: None,
+            places: None,
         };
-        training
-            .gradients(
-                &fixture.tensor("input.latents", &device),
-                &fixture.tensor("input.text", &device),
-                &draw,
-            )
-            .0
+        let (latents, text) = (
+            fixture.tensor("input.latents", &device),
+            fixture.tensor("input.text", &device),
+        );
+        training.gradients(&latents, &text, &draw).unwrap().0
     };
     let before = probe(&training);
     while training.steps_done() < 12 {
@@ -132,17 +134,43 @@ fn training_makes_the_loss_smaller() {
     assert!(after < 0.9 * before, "{before} {after}");
 }
 
+/// The adapters that gave such a loss are no good, so that it is those of the step before which are kept.
 #[test]
-fn what_is_no_number_ends_training_before_it_changes_anything() {
+fn what_is_no_number_ends_training_at_the_last_good_state() {
     let fixture = fixture("lora_epsilon");
-    let mut training = trainer(&fixture, settings(&fixture));
-    training.step(&data(&fixture)).unwrap();
-    let before = values(training.adapters());
-    let gradients = training.adapters().factors();
-    let error = training.apply(f64::NAN, gradients).unwrap_err();
-    assert!(error.to_string().contains("step 2"), "{error}");
-    assert_eq!(values(training.adapters()), before);
-    assert_eq!(training.steps_done(), 1);
+    let mut settings = settings(&fixture);
+    settings.ema_decay = 0.9;
+    let (mut training, data) = (trainer(&fixture, settings), data(&fixture));
+    training.step(&data).unwrap();
+    let (first, average) = (values(training.adapters()), values(&training.result()));
+    training.step(&data).unwrap();
+    let (gradients, loss) = (training.adapters().factors(), training.losses()[0]);
+    let error = training.apply(f64::NAN, gradients.clone()).unwrap_err().to_string();
+    assert!(error.contains("step 3") && error.contains("after step 1"), "{error}");
+    assert_eq!((training.steps_done(), training.losses()), (1, &[loss][..]));
+    assert_eq!(values(training.adapters()), first);
+    assert_eq!(values(&training.result()), average);
+    // The same step is taken again, from the optimiser's state of then.
+    let again = training.step(&data).unwrap();
+    let mut other = trainer(&fixture, training.settings().clone());
+    other.step(&data).unwrap();
+    assert_eq!(other.step(&data).unwrap().loss, again.loss);
+    assert_eq!(values(other.adapters()), values(training.adapters()));
+    // Gradients that are no numbers end it likewise.
+    let infinite = t2v_train::Factors::new(gradients.tensors().iter().map(|g| g.clone() * f32::INFINITY).collect());
+    assert!(training.apply(1.0, infinite).is_err());
+}
+
+#[test]
+fn a_learning_rate_that_is_too_high_ends_in_one_sentence() {
+    let fixture = fixture("lora_epsilon");
+    let mut settings = settings(&fixture);
+    settings.learning_rate = 1e38;
+    let (mut training, data) = (trainer(&fixture, settings), data(&fixture));
+    let error = (0..9).find_map(|_| training.step(&data).err());
+    let message = error.expect("the loss is a number all along").to_string();
+    assert!(message.contains("lower learning rate than 1e38"), "{message}");
+    assert!(training.losses().iter().all(|loss| loss.is_finite()));
 }
 
 #[test]
@@ -150,80 +178,8 @@ fn layers_that_are_not_there_are_named() {
     let fixture = fixture("lora_epsilon");
     let mut settings = settings(&fixture);
     settings.targets = t2v_train::TargetModules::new(["to_x".to_owned()]);
-    let noise = t2v_schedulers::TrainingNoise::from_config(t2v_schedulers::SchedulerKind::Ddpm, &serde_json::json!({}));
-    let result = t2v_train::Trainer::new(network(&fixture), noise.unwrap(), settings, &Device::flex());
+    let network = unet_3d("lora_epsilon");
+    let result = Trainer::new(network, common::noise(&fixture), settings, &Device::flex());
     let message = result.err().unwrap().to_string();
     assert!(message.contains("to_x"), "{message}");
-}
-
-/// All parameters of a network.
-#[derive(Default)]
-struct Parameters(Vec<Vec<f32>>);
-
-impl ModuleVisitor for Parameters {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(param.val().into_data().try_into_vec().unwrap());
-    }
-}
-
-fn parameters(network: &UNet3d) -> Vec<Vec<f32>> {
-    let mut found = Parameters::default();
-    network.visit(&mut found);
-    found.0
-}
-
-/// The file, added to the checkpoint by the loader of generations, makes the weights that training saw; and the CPU's operators,
-/// which take the merged network and leave the one of training alone, predict the same.
-#[test]
-fn the_file_gives_the_weights_that_training_saw() {
-    let (fixture, folder) = (fixture("lora_velocity"), tempfile::tempdir().unwrap());
-    let (mut training, data) = (trainer(&fixture, settings(&fixture)), data(&fixture));
-    for _ in 0..3 {
-        training.step(&data).unwrap();
-    }
-    let file = folder.path().join("lora.safetensors");
-    let label = LoraLabel {
-        trigger: Some("zorb".into()),
-        base: "tiny".into(),
-        base_sha256: "0".into(),
-        steps: 3,
-    };
-    save_lora(&file, &training.result(), &label, training.settings()).unwrap();
-    if let Ok(copy) = std::env::var("T2V_TRAIN_KEEP_LORA") {
-        std::fs::copy(&file, copy).unwrap();
-    }
-    let lora = Lora::open(&file).unwrap();
-    assert_eq!(lora.layers(LoraTarget::Denoiser), training.adapters().layers().len());
-    assert!(lora.unknown_keys().is_empty());
-
-    let plain = network(&fixture);
-    let set = LoraSet::new().with(lora, 1.0);
-    let (merged, _) = set
-        .apply(&plain, &UNet3d::key_map(), LoraTarget::Denoiser, DType::F32)
-        .unwrap();
-    let seen = attach(&plain, training.adapters(), None);
-    let (merged_values, seen_values) = (parameters(&merged), parameters(&seen));
-    assert_ne!(merged_values, parameters(&plain));
-    let pairs = merged_values.iter().flatten().zip(seen_values.iter().flatten());
-    let off = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    println!("the merged weights are off by {off:e}");
-    assert!(off < 1e-6, "{off}");
-
-    let device = Device::flex();
-    let (latents, text): (Tensor<5>, Tensor<3>) = (
-        fixture.tensor("input.latents", &device),
-        fixture.tensor("input.text", &device),
-    );
-    let fast = merged.forward(latents.clone(), 500.0, &Conditioning::new(text.clone()));
-    let recorded = attach(&t2v_train::freeze(plain), training.adapters(), None);
-    let slow = recorded
-        .forward(latents.autodiff(), 500.0, &Conditioning::new(text.autodiff()))
-        .inner();
-    println!(
-        "the prediction begins with {:?}",
-        &fast.to_data().try_to_vec::<f32>().unwrap()[..4]
-    );
-    let off = (fast - slow).abs().max().into_scalar::<f32>();
-    println!("the predictions are off by {off:e}");
-    assert!(off < 1e-4, "{off}");
 }

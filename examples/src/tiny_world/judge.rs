@@ -9,7 +9,7 @@ use std::f32::consts::TAU;
 use super::{
     outline::Outline,
     template::{Fit, Likeness, Templates},
-    world::{BACKGROUNDS, COLOURS, MOTIONS, Rgb, SHAPES, SIZE, detail, still},
+    world::{BACKGROUNDS, COLOURS, KNOWN_COLOURS, KNOWN_SHAPES, MOTIONS, Rgb, SHAPES, SIZE, detail, still},
 };
 
 /// Mean distance of a channel from the still picture above which a background is none of them.
@@ -32,9 +32,11 @@ pub struct Verdict {
     pub background: Option<usize>,
 }
 
-/// Judges clips. It holds templates of all shapes, which take a second to make.
+/// Judges clips. It holds templates of its shapes, which take a second to make.
 pub struct Judge {
     templates: Templates,
+    /// How many of [`COLOURS`] it tells apart.
+    colours: usize,
 }
 
 impl Default for Judge {
@@ -78,11 +80,23 @@ impl Line {
 }
 
 impl Judge {
-    /// Makes the templates.
+    /// A judge of what tiny-world knows.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(KNOWN_COLOURS, KNOWN_SHAPES)
+    }
+
+    /// A judge who has also heard of what tiny-world can be taught, and must tell that from all else.
+    #[must_use]
+    pub fn of_all() -> Self {
+        Self::of(COLOURS.len(), SHAPES.len())
+    }
+
+    /// A judge of the first `colours` of [`COLOURS`] and `shapes` of [`SHAPES`].
+    fn of(colours: usize, shapes: usize) -> Self {
         Self {
-            templates: Templates::new(),
+            templates: Templates::new(shapes),
+            colours,
         }
     }
 
@@ -103,7 +117,7 @@ impl Judge {
             background: (!strange).then_some(background),
             ..nothing
         };
-        let Some(colour) = colour(&frames, background) else {
+        let Some(colour) = colour(&frames, background, self.colours) else {
             return verdict;
         };
         let likenesses: Vec<Likeness> = frames.iter().map(|frame| likeness(frame, colour, background)).collect();
@@ -142,7 +156,7 @@ impl Judge {
             fits
         };
         let error = |fits: &[Fit]| fits.iter().map(|f| f.error).sum::<f32>();
-        (1..SHAPES.len()).fold((0, fits_of(0)), |best, shape| {
+        (1..self.templates.shapes()).fold((0, fits_of(0)), |best, shape| {
             let fits = fits_of(shape);
             if error(&fits) < error(&best.1) {
                 (shape, fits)
@@ -189,24 +203,28 @@ fn from_background(pixel: Rgb, background: usize, row: f32, with_details: bool) 
     }
 }
 
-/// The colour of the subject. Clouds, stars and flakes are white too, so white is what is left where no other colour is.
-fn colour(frames: &[&[Rgb]], background: usize) -> Option<usize> {
-    let mut counts = [0.0_f32; COLOURS.len()];
+/// The colour of the subject, of the first `colours`. Clouds, stars and flakes are white too, so white is what is left where no
+/// other colour is.
+fn colour(frames: &[&[Rgb]], background: usize, colours: usize) -> Option<usize> {
+    let is_white = |colour: usize| COLOURS[colour].0 == "white";
+    let mut counts = vec![0.0_f32; colours];
     for (pixel, colour) in frames.iter().flat_map(|frame| frame.iter().enumerate()) {
-        let (nearest, off) = (0..COLOURS.len())
+        let (nearest, off) = (0..colours)
             .map(|i| (i, distance(*colour, COLOURS[i].1)))
             .min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let white = COLOURS[nearest].0 == "white";
-        if off < STRANGE_COLOUR && off < from_background(*colour, background, row(pixel), !white) {
+        let background_off = from_background(*colour, background, row(pixel), !is_white(nearest));
+        if off < STRANGE_COLOUR && off < background_off {
             counts[nearest] += 1.0 / frames.len() as f32;
         }
     }
-    let (white, others) = counts.split_last()?;
-    let most = (0..others.len()).max_by(|a, b| others[*a].total_cmp(&others[*b]))?;
-    if others[most] >= FEWEST_PIXELS.max(0.3 * white) {
+    let white = (0..colours).find(|i| is_white(*i))?;
+    let most = (0..colours)
+        .filter(|i| *i != white)
+        .max_by(|a, b| counts[*a].total_cmp(&counts[*b]))?;
+    if counts[most] >= FEWEST_PIXELS.max(0.3 * counts[white]) {
         Some(most)
     } else {
-        (*white >= FEWEST_PIXELS).then_some(others.len())
+        (counts[white] >= FEWEST_PIXELS).then_some(white)
     }
 }
 
@@ -322,11 +340,9 @@ mod tests {
     use super::*;
     use crate::tiny_world::{Attributes, draw_clip};
 
-    #[test]
-    fn names_what_a_drawing_shows() {
-        let judge = Judge::new();
-        let sample: Vec<Attributes> = Attributes::all().step_by(89).collect();
-        let wrong: Vec<String> = sample
+    /// What a judge says wrongly of drawings.
+    fn misjudged(judge: &Judge, sample: &[Attributes]) -> Vec<String> {
+        sample
             .iter()
             .enumerate()
             .filter_map(|(i, attributes)| {
@@ -339,13 +355,47 @@ mod tests {
                 };
                 (verdict != right).then(|| format!("{}: {verdict:?}", attributes.prompt()))
             })
-            .collect();
+            .collect()
+    }
+
+    #[test]
+    fn names_what_a_drawing_shows() {
+        let sample: Vec<Attributes> = Attributes::all().step_by(89).collect();
+        let wrong = misjudged(&Judge::new(), &sample);
+        assert!(wrong.is_empty(), "{} wrong: {wrong:#?}", wrong.len());
+    }
+
+    #[test]
+    fn what_can_be_taught_is_told_from_what_is_known() {
+        let (teal, cross) = (KNOWN_COLOURS, KNOWN_SHAPES);
+        let known = Attributes::all().step_by(97);
+        let taught = Attributes::of(teal, cross).step_by(5);
+        // One of the two new, beside what is nearest to the other.
+        let half = Attributes::of(teal, 3)
+            .step_by(17)
+            .chain(Attributes::of(1, cross).step_by(17));
+        let half = half.chain(Attributes::of(2, cross).step_by(17));
+        let sample: Vec<Attributes> = known.chain(taught).chain(half).collect();
+        let wrong = misjudged(&Judge::of_all(), &sample);
+        // White at its edges is like teal on the sea.
+        let (wrong_ones, all) = (wrong.len(), sample.len());
+        assert!(wrong_ones * 40 <= all, "{wrong_ones} of {all} wrong: {wrong:#?}");
+    }
+
+    #[test]
+    fn a_judge_of_the_known_never_names_the_new() {
+        let attributes = Attributes {
+            colour: KNOWN_COLOURS,
+            shape: KNOWN_SHAPES,
+            motion: 0,
+            background: 0,
+        };
+        let verdict = Judge::new().judge(&draw_clip(attributes, 1));
         assert!(
-            wrong.is_empty(),
-            "{} of {} wrong: {wrong:#?}",
-            wrong.len(),
-            sample.len()
+            verdict.colour.is_none_or(|colour| colour < KNOWN_COLOURS),
+            "{verdict:?}"
         );
+        assert!(verdict.shape.is_none_or(|shape| shape < KNOWN_SHAPES), "{verdict:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The shapes of tiny-world as outlines around the origin.
+//! Shapes as outlines around the origin.
 
 use std::f32::consts::{PI, TAU};
 
@@ -55,7 +55,7 @@ impl Outline {
     #[must_use]
     pub(super) fn period(shape: usize) -> f32 {
         match SHAPES[shape] {
-            "square" => TAU / 4.0,
+            "square" | "cross" => TAU / 4.0,
             "triangle" => TAU / 3.0,
             "star" => TAU / 5.0,
             "diamond" => TAU / 2.0,
@@ -70,6 +70,15 @@ fn corners(shape: &str) -> Vec<[f32; 2]> {
         "square" => vec![[-0.85, -0.85], [0.85, -0.85], [0.85, 0.85], [-0.85, 0.85]],
         "triangle" => vec![[0.0, -1.05], [0.95, 0.75], [-0.95, 0.75]],
         "diamond" => vec![[0.0, -1.2], [0.75, 0.0], [0.0, 1.2], [-0.75, 0.0]],
+        "cross" => {
+            let (arm, end) = (0.36, 1.0);
+            let quarter = [[-arm, -arm], [-arm, -end], [arm, -end]];
+            let turns = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]];
+            turns
+                .iter()
+                .flat_map(|[cos, sin]| quarter.map(|[x, y]: [f32; 2]| [x * cos - y * sin, x * sin + y * cos]))
+                .collect()
+        }
         "star" => (0..10)
             .map(|i| {
                 let (radius, angle) = (if i % 2 == 0 { 1.15 } else { 0.48 }, i as f32 * PI / 5.0);

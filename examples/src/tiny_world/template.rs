@@ -36,7 +36,7 @@ impl Template {
     }
 }
 
-/// Every shape at every size and angle.
+/// Shapes at every size and angle.
 pub(super) struct Templates {
     /// By shape, angle and radius.
     bank: Vec<Vec<Vec<Template>>>,
@@ -79,9 +79,10 @@ impl Likeness {
 }
 
 impl Templates {
+    /// Templates of the first `shapes` of [`SHAPES`].
     #[must_use]
-    pub(super) fn new() -> Self {
-        let bank = (0..SHAPES.len())
+    pub(super) fn new(shapes: usize) -> Self {
+        let bank = (0..shapes)
             .map(|shape| {
                 let angles = match SHAPES[shape] {
                     "ball" | "ring" => 1,
@@ -98,6 +99,12 @@ impl Templates {
             })
             .collect();
         Self { bank }
+    }
+
+    /// How many shapes there are.
+    #[must_use]
+    pub(super) fn shapes(&self) -> usize {
+        self.bank.len()
     }
 
     /// A place and radius to start from: the ball that fits best, tried on a coarse grid.

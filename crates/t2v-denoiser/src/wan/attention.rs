@@ -5,7 +5,7 @@ use burn::{
     nn::Linear,
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{MultiHead, RmsNorm, Rotation, attention, linear, project};
+use t2v_kernels::{MultiHead, Products, RmsNorm, Rotation, attention, linear, project};
 
 use super::WanTransformerConfig;
 
@@ -80,19 +80,28 @@ impl WanAttention {
 
     /// # Shapes
     /// - x: `[batch, tokens, dim]`, unchanged
-    pub(super) fn to_itself(&self, x: Tensor<3>, rotation: &Rotation) -> Tensor<3> {
-        let turned = |layer, norm: &RmsNorm| rotation.forward(norm.forward(project(layer, x.clone())), self.split);
+    pub(super) fn to_itself(&self, x: Tensor<3>, rotation: &Rotation, products: Products) -> Tensor<3> {
+        let turned = |layer, norm: &RmsNorm| {
+            let projected = norm.forward(products.project(layer, x.clone()));
+            rotation.forward(projected, self.split)
+        };
         let (query, key) = (turned(&self.to_q, &self.norm_q), turned(&self.to_k, &self.norm_k));
-        let value = project(&self.to_v, x);
-        project(&self.to_out[0], attention(query, key, value, self.split, false))
+        let value = products.project(&self.to_v, x);
+        products.project(&self.to_out[0], attention(query, key, value, self.split, false))
     }
 
     /// Added to `residual`, attention to text and, separately, to a picture.
     ///
     /// # Shapes
     /// - x, residual: `[batch, tokens, dim]`, unchanged
-    pub(super) fn to_context(&self, x: Tensor<3>, keys: &ContextKeys, residual: Tensor<3>) -> Tensor<3> {
-        let query = self.norm_q.forward(project(&self.to_q, x));
+    pub(super) fn to_context(
+        &self,
+        x: Tensor<3>,
+        keys: &ContextKeys,
+        residual: Tensor<3>,
+        products: Products,
+    ) -> Tensor<3> {
+        let query = self.norm_q.forward(products.project(&self.to_q, x));
         let attend =
             |[key, value]: &[Tensor<3>; 2]| attention(query.clone(), key.clone(), value.clone(), self.split, false);
         let attended = attend(&keys.text);
@@ -100,7 +109,7 @@ impl WanAttention {
             Some(picture) => t2v_kernels::add(attended, attend(picture)),
             None => attended,
         };
-        t2v_kernels::project_add(&self.to_out[0], attended, residual)
+        products.project_add(&self.to_out[0], attended, residual)
     }
 
     /// Keys and values of what is attended to.

@@ -5,7 +5,7 @@ use burn::{
     nn::Linear,
     tensor::{DType, Device, Tensor},
 };
-use t2v_kernels::{Activation, LayerNorm, Rotation, add_gated, linear, modulated_norm, project};
+use t2v_kernels::{Activation, LayerNorm, Products, Rotation, add_gated, linear, modulated_norm};
 
 use super::{
     WanTransformerConfig,
@@ -34,8 +34,8 @@ impl FeedForward {
         }
     }
 
-    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        project(&self.out, self.activation.forward(project(&self.proj, x)))
+    pub(super) fn forward(&self, x: Tensor<3>, products: Products) -> Tensor<3> {
+        products.mlp(&self.proj, self.activation, &self.out, x)
     }
 }
 
@@ -67,18 +67,25 @@ impl WanBlock {
     /// # Shapes
     /// - x: `[batch, tokens, dim]`, unchanged
     /// - time: `[runs, 6, dim]`, for runs of tokens of equal length
-    pub(super) fn forward(&self, x: Tensor<3>, time: &Tensor<3>, keys: &ContextKeys, rotation: &Rotation) -> Tensor<3> {
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        time: &Tensor<3>,
+        keys: &ContextKeys,
+        rotation: &Rotation,
+        products: Products,
+    ) -> Tensor<3> {
         let values = modulations(&self.scale_shift_table, time);
         let of = |index| modulation(&values, index);
         let normed = modulated_norm(x.clone(), of(1), of(0), self.eps);
-        let x = add_gated(x, self.attn1.to_itself(normed, rotation), of(2));
+        let x = add_gated(x, self.attn1.to_itself(normed, rotation, products), of(2));
         let normed = match &self.norm2 {
             Some(norm) => norm.forward(x.clone()),
             None => x.clone(),
         };
-        let x = self.attn2.to_context(normed, keys, x);
+        let x = self.attn2.to_context(normed, keys, x, products);
         let normed = modulated_norm(x.clone(), of(4), of(3), self.eps);
-        add_gated(x, self.ffn.forward(normed), of(5))
+        add_gated(x, self.ffn.forward(normed, products), of(5))
     }
 
     /// Keys and values of what is attended to besides the tokens.

@@ -5,7 +5,7 @@ use burn::{
     nn::Linear,
     tensor::{Device, Tensor},
 };
-use t2v_kernels::{Activation, LayerNorm, dtype, linear, project};
+use t2v_kernels::{Activation, LayerNorm, Products, dtype, linear, project};
 
 use super::{
     WanTransformerConfig,
@@ -54,7 +54,8 @@ impl PictureEmbedding {
             }
             None => x,
         };
-        self.norm2.forward(self.ff.forward(self.norm1.forward(x)))
+        self.norm2
+            .forward(self.ff.forward(self.norm1.forward(x), Products::Exact))
     }
 }
 

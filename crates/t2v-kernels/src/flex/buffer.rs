@@ -130,6 +130,14 @@ impl Drop for Scratch {
     }
 }
 
+/// The bytes of values, each as the processor orders them.
+#[expect(unsafe_code, reason = "the standard library has no such view")]
+pub(super) fn bytes_mut(values: &mut [f32]) -> &mut [u8] {
+    let len = size_of_val(values);
+    // SAFETY: the same memory, for as long, without padding; any bytes are values of either type.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len) }
+}
+
 /// A buffer as the bytes of a tensor; they go back to the pool with it.
 #[expect(unsafe_code, reason = "Burn's way to name an allocator of one's own")]
 pub(super) fn into_bytes(values: Vec<f32>) -> Bytes {

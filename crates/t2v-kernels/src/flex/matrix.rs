@@ -8,15 +8,18 @@ use super::{
     buffer::Scratch,
     elements,
     elementwise::geglu_row,
-    f32_primitive, into_contiguous, into_elements, is_supported, parameter,
+    f32_primitive,
+    int8::{QuantisedWeight, Rows},
+    into_contiguous, into_elements, is_supported, parameter,
     product::{Bias, Matrix, RightSide, Target},
     scratch, tensor,
     transpose::{Lines, transpose},
-    weight::{PackedWeight, Weight},
+    weight::{PackedWeight, Weight, multiply_few},
 };
+use crate::Products;
 
 /// Tokens that a thread takes through a layer at a time.
-const TOKENS: usize = 128;
+pub(super) const TOKENS: usize = 128;
 
 /// The primitive of a tensor that [`is_supported`], as it lies in memory, in order if there are strides that no matrix has.
 fn into_strided<const D: usize>(x: Tensor<D>) -> FlexTensor {
@@ -42,7 +45,9 @@ fn rows_of(x: &FlexTensor, index: usize, shape: [usize; 2]) -> Matrix<'_> {
 }
 
 /// A layer's parameters.
-struct Parameters {
+pub(super) struct Parameters {
+    /// What it may be multiplied in.
+    products: Products,
     weight: Weight,
     /// Whether the weight is `[d_out, d_in]` in memory, as torch has it, and not `[d_in, d_out]`.
     in_torch_layout: bool,
@@ -50,20 +55,21 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn of(layer: &Linear) -> Option<Self> {
+    pub(super) fn of(layer: &Linear, products: Products) -> Option<Self> {
         let bias = match &layer.bias {
             Some(bias) => Some(parameter(bias.val())?),
             None => None,
         };
         let (weight, in_torch_layout) = Weight::or_transposed(layer.weight.val())?;
         Some(Self {
+            products,
             weight,
             in_torch_layout,
             bias,
         })
     }
 
-    fn d_out(&self) -> usize {
+    pub(super) fn d_out(&self) -> usize {
         match self.in_torch_layout {
             true => self.weight.rows(),
             false => self.weight.columns(),
@@ -74,14 +80,27 @@ impl Parameters {
         self.bias.as_ref().map(elements)
     }
 
-    /// Whether an `x` of this many rows is skinny: packing the weights would cost more than transposing the product.
+    /// Whether an `x` of this many rows is skinny: packing the weights as a whole would cost more than it saves.
     fn is_skinny(&self, rows: usize) -> bool {
         let (d_in, d_out) = (self.weight.rows(), self.weight.columns());
-        self.in_torch_layout && rows * (d_in + d_out) < d_in * d_out
+        rows * (d_in + d_out) < d_in * d_out
     }
 
-    fn packed(&self) -> PackedWeight {
-        PackedWeight::new(&self.weight, self.in_torch_layout)
+    /// The layer as integers for an `x` of this many rows, if it may be and that is faster.
+    fn quantised(&self, rows: usize) -> Option<QuantisedWeight> {
+        match self.products {
+            Products::Exact => None,
+            Products::Int8 => QuantisedWeight::new(&self.weight, self.in_torch_layout, self.bias(), rows),
+        }
+    }
+
+    /// The layer as it is multiplied with matrices of `rows` rows, `all` together, unless they are skinny.
+    pub(super) fn packed(&self, rows: usize, all: usize) -> Option<Packed<'_>> {
+        if let Some(weight) = self.quantised(all) {
+            return Some(Packed::Integers(weight));
+        }
+        let floats = || Packed::Floats(PackedWeight::new(&self.weight, self.in_torch_layout), self.bias());
+        (!self.is_skinny(rows)).then(floats)
     }
 
     /// Writes `x weight + bias` to `out`, or adds it to what is there.
@@ -91,64 +110,47 @@ impl Parameters {
         // Entries that follow each other in memory are one matrix.
         let joined = x.layout().strides()[0] == x.layout().strides()[1] * tokens as isize;
         let rows = if joined { batch * tokens } else { tokens };
-        if self.is_skinny(rows) {
-            for (index, out) in out.chunks_mut(rows * d_out).enumerate() {
-                let transposed = self.multiply_skinny(rows_of(&x, index, [rows, d_in]));
-                transpose_to(&transposed, rows, out, add);
-            }
-        } else {
-            let packed = self.packed();
+        if let Some(packed) = self.packed(rows, batch * tokens) {
             out.par_chunks_mut(rows * d_out).enumerate().for_each(|(index, out)| {
                 let x = rows_of(&x, index, [rows, d_in]);
-                out.par_chunks_mut(TOKENS * d_out).enumerate().for_each(|(chunk, out)| {
+                let chunks = out.par_chunks_mut(TOKENS * d_out).enumerate();
+                chunks.for_each_init(Rows::default, |room, (chunk, values)| {
                     let first = chunk * TOKENS;
-                    let x = x.part(first..first + out.len() / d_out, 0..d_in);
-                    packed.multiply(x, self.bias(), add, out);
+                    let x = x.part(first..first + values.len() / d_out, 0..d_in);
+                    let stride = d_out;
+                    packed.multiply(x, room, Target { values, stride, add });
                 });
             });
+        } else {
+            for (index, out) in out.chunks_mut(rows * d_out).enumerate() {
+                let x = rows_of(&x, index, [rows, d_in]);
+                multiply_few(&self.weight, self.in_torch_layout, x, self.bias(), add, out);
+            }
         }
         tensor(out, [batch, tokens, d_out])
     }
+}
 
-    /// `(x weight + bias)^T` for a skinny `x`, with a weight in torch's layout, which is not packed.
-    fn multiply_skinny(&self, x: Matrix) -> Scratch {
-        let (tokens, d_in) = (x.rows(), x.columns());
-        let mut out = Scratch::new(self.d_out() * tokens);
-        let shape = RightSide::new(d_in, tokens);
-        let mut packed = Scratch::new(shape.len());
-        shape.panels(&mut packed).into_par_iter().for_each(|panel| {
-            let part = x.part(panel.columns.clone(), panel.depth.clone());
-            panel.pack(part.transposed());
-        });
-        self.weight.multiply(shape, &packed, self.bias(), &mut out);
-        out
+/// A layer that was packed.
+pub(super) enum Packed<'a> {
+    /// With its bias.
+    Floats(PackedWeight, Option<&'a [f32]>),
+    Integers(QuantisedWeight),
+}
+
+impl Packed<'_> {
+    /// `x weight + bias`, which is written to or added to `out`. `room` is for an `x` of integers.
+    pub(super) fn multiply(&self, x: Matrix, room: &mut Rows, out: Target) {
+        match self {
+            Self::Floats(weight, bias) => weight.multiply(x, *bias, out),
+            Self::Integers(weight) => weight.multiply(x, room, out),
+        }
     }
 }
 
-/// Writes `[features, tokens]` as `[tokens, features]`, or adds it to what is there.
-fn transpose_to(from: &[f32], tokens: usize, out: &mut [f32], add: bool) {
-    const TILE: usize = 16;
-    let features = from.len() / tokens;
-    out.par_chunks_mut(TILE * features)
-        .enumerate()
-        .for_each_init(Scratch::default, |room, (tile, out)| {
-            let count = out.len() / features;
-            let lines = Lines {
-                values: &from[tile * TILE..],
-                stride: tokens,
-            };
-            if !add {
-                return transpose(lines, [features, count], out, features);
-            }
-            let transposed = room.at_least(out.len());
-            transpose(lines, [features, count], transposed, features);
-            out.iter_mut().zip(transposed).for_each(|(out, x)| *out += *x);
-        });
-}
-
 /// `x weight + bias`; `x` may be a transposed view.
-pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
-    let (Some(parameters), true) = (Parameters::of(layer), is_supported(&x)) else {
+pub(crate) fn linear(products: Products, layer: &Linear, x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
+    let (Some(parameters), true) = (Parameters::of(layer, products), is_supported(&x)) else {
         return Err(x);
     };
     let [batch, rows, _] = x.dims();
@@ -158,11 +160,16 @@ pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Result<Tensor<3>, Tensor<3
 
 /// `x weight + bias + residual`, in the place of the residual where nobody else holds it.
 pub(crate) fn linear_add(
+    products: Products,
     layer: &Linear,
     x: Tensor<3>,
     residual: Tensor<3>,
 ) -> Result<Tensor<3>, (Tensor<3>, Tensor<3>)> {
-    let (Some(parameters), true, true) = (Parameters::of(layer), is_supported(&x), is_supported(&residual)) else {
+    let (Some(parameters), true, true) = (
+        Parameters::of(layer, products),
+        is_supported(&x),
+        is_supported(&residual),
+    ) else {
         return Err((x, residual));
     };
     Ok(parameters.multiply(x, into_elements(into_contiguous(residual)), true))
@@ -171,17 +178,26 @@ pub(crate) fn linear_add(
 /// Applies a layer to the tokens `[batch, height * width, d_in]` of images, and adds `[batch, d_out, height, width]` in
 /// its place.
 pub(crate) fn linear_to_image(
+    products: Products,
     layer: &Linear,
     tokens: Tensor<3>,
     image: Tensor<4>,
 ) -> Result<Tensor<4>, (Tensor<3>, Tensor<4>)> {
     let image_shape = image.dims();
     let [_, area, d_in] = tokens.dims();
-    let (Some(parameters), true, true) = (Parameters::of(layer), is_supported(&tokens), is_supported(&image)) else {
+    let (Some(parameters), true, true) = (
+        Parameters::of(layer, products),
+        is_supported(&tokens),
+        is_supported(&image),
+    ) else {
         return Err((tokens, image));
     };
     let (tokens, mut out) = (into_contiguous(tokens), into_elements(into_contiguous(image)));
     let (d_out, mut room) = (parameters.d_out(), Scratch::default());
+    if let Some(weight) = parameters.quantised(image_shape[0] * area) {
+        add_to_images(&weight, elements(&tokens), [area, d_in, d_out], &mut out);
+        return Ok(tensor(out, image_shape));
+    }
     let weight = parameters.weight.whole(&mut room);
     let weight = match parameters.in_torch_layout {
         true => Matrix::new(weight, [d_out, d_in], [d_in, 1]),
@@ -204,46 +220,84 @@ pub(crate) fn linear_to_image(
     Ok(tensor(out, image_shape))
 }
 
+/// Adds the product of images' tokens, `[images, area, d_in]`, to the images, `[images, d_out, area]`.
+fn add_to_images(weight: &QuantisedWeight, tokens: &[f32], [area, d_in, d_out]: [usize; 3], images: &mut [f32]) {
+    let images = images.par_chunks_mut(d_out * area).zip(tokens.par_chunks(area * d_in));
+    images.for_each_init(
+        <(Rows, [Scratch; 2])>::default,
+        |(rows, [products, channels]), (image, tokens)| {
+            for (chunk, tokens) in tokens.chunks(TOKENS * d_in).enumerate() {
+                let count = tokens.len() / d_in;
+                let values = products.at_least(count * d_out);
+                let x = Matrix::new(tokens, [count, d_in], [d_in, 1]);
+                weight.multiply(
+                    x,
+                    rows,
+                    Target {
+                        values: &mut *values,
+                        stride: d_out,
+                        add: false,
+                    },
+                );
+                let channels = channels.at_least(d_out * count);
+                transpose(Lines { values, stride: d_out }, [count, d_out], channels, count);
+                for (plane, channel) in image.chunks_mut(area).zip(channels.chunks(count)) {
+                    let plane = &mut plane[chunk * TOKENS..][..count];
+                    plane.iter_mut().zip(channel).for_each(|(out, x)| *out += *x);
+                }
+            }
+        },
+    );
+}
+
 /// The gated feed-forward layer `(value * gelu(gate)) out`, where `proj` gives values and gates, and `residual` added in
 /// its place. What is between the layers exists for some tokens at a time. Few tokens are left to the layers, one after the
 /// other.
 pub(crate) fn feed_forward(
+    products: Products,
     [proj, out]: [&Linear; 2],
     x: Tensor<3>,
     residual: Tensor<3>,
 ) -> Result<Tensor<3>, [Tensor<3>; 2]> {
     let shape = residual.dims();
     let (Some(proj), Some(out), true, true) = (
-        Parameters::of(proj),
-        Parameters::of(out),
+        Parameters::of(proj, products),
+        Parameters::of(out, products),
         is_supported(&x),
         is_supported(&residual),
     ) else {
         return Err([x, residual]);
     };
-    if proj.is_skinny(shape[0] * shape[1]) {
+    let (dim, wide, tokens) = (shape[2], proj.d_out(), shape[0] * shape[1]);
+    let (Some(first), Some(second)) = (proj.packed(tokens, tokens), out.packed(tokens, tokens)) else {
         return Err([x, residual]);
-    }
-    let (dim, wide) = (shape[2], proj.d_out());
-    let (first, second) = (proj.packed(), out.packed());
+    };
     let (x, mut sum) = (into_contiguous(x), into_elements(into_contiguous(residual)));
     sum.par_chunks_mut(TOKENS * dim)
         .zip(elements(&x).par_chunks(TOKENS * dim))
         .for_each_init(
-            || (Scratch::new(TOKENS * wide), Scratch::new(TOKENS * wide / 2)),
-            |(both, gated), (sum, x)| {
+            || {
+                let rooms = [TOKENS * wide, TOKENS * wide / 2].map(Scratch::new);
+                (rooms, Rows::default())
+            },
+            |([both, gated], room), (sum, x)| {
                 let rows = x.len() / dim;
                 let (both, gated) = (&mut both[..rows * wide], &mut gated[..rows * wide / 2]);
-                first.multiply(Matrix::new(x, [rows, dim], [dim, 1]), proj.bias(), false, both);
+                let target = Target {
+                    values: &mut *both,
+                    stride: wide,
+                    add: false,
+                };
+                first.multiply(Matrix::new(x, [rows, dim], [dim, 1]), room, target);
                 for (row, out) in both.chunks(wide).zip(gated.chunks_mut(wide / 2)) {
                     geglu_row(row, out);
                 }
-                second.multiply(
-                    Matrix::new(gated, [rows, wide / 2], [wide / 2, 1]),
-                    out.bias(),
-                    true,
-                    sum,
-                );
+                let target = Target {
+                    values: sum,
+                    stride: dim,
+                    add: true,
+                };
+                second.multiply(Matrix::new(gated, [rows, wide / 2], [wide / 2, 1]), room, target);
             },
         );
     Ok(tensor(sum, shape))

@@ -10,11 +10,14 @@ mod buffer;
 mod convolution;
 mod elementwise;
 mod frame_attention;
+mod int8;
 mod matrix;
+mod mlp;
 mod normalisation;
 mod product;
 mod resample;
 mod simd;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -31,8 +34,10 @@ pub(crate) use attention::attention;
 pub(crate) use convolution::{conv_time, conv2d, conv2d_turns};
 pub(crate) use elementwise::{activate, add, add_to_channels, geglu};
 pub(crate) use frame_attention::attention_frames;
+pub(crate) use int8::has_integers;
 pub(crate) use matrix::{feed_forward, linear, linear_add, linear_to_image};
-pub(crate) use normalisation::{channel_rms_norm, group_norm, layer_norm};
+pub(crate) use mlp::mlp;
+pub(crate) use normalisation::{channel_rms_norm, group_norm, layer_norm, modulated_norm};
 pub(crate) use resample::{cat_channels, upsample_2x};
 pub(crate) use tokens::{add_gated, rms_norm, rotate};
 
@@ -89,15 +94,43 @@ fn elements(x: &FlexTensor) -> &[f32] {
 }
 
 /// The elements of a contiguous tensor, as its own copy where they are shared.
-fn into_elements(mut x: FlexTensor) -> Vec<f32> {
+fn into_elements(x: FlexTensor) -> Vec<f32> {
+    into_own_elements(x).unwrap_or_else(|x| parallel_copy(elements(&x)))
+}
+
+/// The elements of a contiguous tensor, or the tensor itself if they are shared.
+fn into_own_elements(mut x: FlexTensor) -> Result<Vec<f32>, FlexTensor> {
     let (start, len) = (x.layout().start_offset(), x.layout().num_elements());
     match x.try_storage_mut::<f32>() {
         Some(storage) if start == 0 && storage.len() == len => {}
-        _ => return parallel_copy(elements(&x)),
+        _ => return Err(x),
     }
     match x.into_data().try_into_vec::<f32>() {
-        Ok(values) => values,
+        Ok(values) => Ok(values),
         Err(_) => unreachable!("a tensor of f32 holds f32"),
+    }
+}
+
+/// Changes each row of `width` elements of a contiguous tensor, with its number, in one pass over memory: in place, or in a copy
+/// where the elements are shared.
+fn map_rows(x: FlexTensor, width: usize, change: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let least = CHUNK.div_ceil(width);
+    match into_own_elements(x) {
+        Ok(mut values) => {
+            let rows = values.par_chunks_mut(width).with_min_len(least).enumerate();
+            rows.for_each(|(index, row)| change(index, row));
+            values
+        }
+        Err(x) => {
+            let from = elements(&x);
+            let mut out = scratch(from.len());
+            let rows = out.par_chunks_mut(width).zip(from.par_chunks(width));
+            rows.with_min_len(least).enumerate().for_each(|(index, (row, from))| {
+                row.copy_from_slice(from);
+                change(index, row);
+            });
+            out
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use rten_simd::{Isa, SimdOp};
 use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
 
 use super::{
-    CHUNK, buffer::Scratch, elements, elementwise::activate_slice, into_elements, parameter, scratch, simd::run,
+    buffer::Scratch, elements, elementwise::activate_slice, into_elements, map_rows, parameter, scratch, simd::run,
     tensor, try_into_contiguous,
 };
 use crate::{Activation, ChannelRmsNorm, LayerNorm, norm::LEAST_LENGTH};
@@ -80,23 +80,46 @@ pub(crate) fn layer_norm(norm: &LayerNorm, x: Tensor<3>) -> Result<Tensor<3>, Te
     let (Some(gamma), Some(beta)) = (parameter(norm.gamma.val()), parameter(norm.beta.val())) else {
         return Err(x);
     };
-    let mut values = into_elements(try_into_contiguous(x)?);
-    let width = shape[2];
-    values
-        .par_chunks_mut(width)
-        .with_min_len(CHUNK.div_ceil(width))
-        .for_each(|token| {
-            let (mean, variance) = moments(&[token]);
-            let options = NormalizeOptions {
-                pre_scale_bias: mean as f32,
-                scale: (1.0 / (variance + norm.epsilon).sqrt()) as f32,
-                element_scale: Some(elements(&gamma)),
-                element_bias: Some(elements(&beta)),
-                ..Default::default()
-            };
-            run(Normalize::new_mut(token, options));
-        });
+    let (gamma, beta) = (elements(&gamma), elements(&beta));
+    let values = map_rows(try_into_contiguous(x)?, shape[2], |_, token| {
+        normalise_token(token, [gamma, beta], norm.epsilon);
+    });
     Ok(tensor(values, shape))
+}
+
+/// Normalises each token without parameters, multiplies it by `1 + scale` and adds `shift`, each `[runs, dim]`: those of the
+/// token's run.
+pub(crate) fn modulated_norm(
+    x: Tensor<3>,
+    scale: Tensor<2>,
+    shift: Tensor<2>,
+    epsilon: f64,
+) -> Result<Tensor<3>, Tensor<3>> {
+    let (shape, runs) = (x.dims(), scale.dims()[0]);
+    let [_, tokens, width] = shape;
+    let (Some(scale), Some(shift)) = (parameter(scale + 1.0), parameter(shift)) else {
+        return Err(x);
+    };
+    let (scale, shift) = (elements(&scale), elements(&shift));
+    let values = map_rows(try_into_contiguous(x)?, width, |row, token| {
+        let first = row % tokens / (tokens / runs) * width;
+        let of_run = [scale, shift].map(|values| &values[first..][..width]);
+        normalise_token(token, of_run, epsilon);
+    });
+    Ok(tensor(values, shape))
+}
+
+/// Normalises a token, multiplies its channels and adds to them.
+fn normalise_token(token: &mut [f32], [scale, shift]: [&[f32]; 2], epsilon: f64) {
+    let (mean, variance) = moments(&[token]);
+    let options = NormalizeOptions {
+        pre_scale_bias: mean as f32,
+        scale: (1.0 / (variance + epsilon).sqrt()) as f32,
+        element_scale: Some(scale),
+        element_bias: Some(shift),
+        ..Default::default()
+    };
+    run(Normalize::new_mut(token, options));
 }
 
 /// Pixels whose sums over the channels stay in the cache.

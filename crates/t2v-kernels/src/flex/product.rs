@@ -3,7 +3,7 @@
 //! A product is the work of one thread: callers part rows, or matrices, between threads. Its sums begin with the bias and
 //! what is added to, and whoever has the right side packs it from where it lies.
 
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
 use rten_simd::{
     Isa, SimdOp,
@@ -14,6 +14,7 @@ use super::{
     MOST_LANES,
     buffer::Scratch,
     simd::{lanes, run},
+    stored::Stored,
     transpose::{Lines, transpose},
 };
 
@@ -79,8 +80,39 @@ impl<'a> Matrix<'a> {
         Self { values, shape, ..*self }
     }
 
+    /// The same in rows that can be read together, in `room` if they aren't.
+    pub(super) fn in_rows<'b>(self, room: &'b mut Scratch) -> Matrix<'b>
+    where
+        'a: 'b,
+    {
+        let shape @ [rows, columns] = self.shape;
+        match self.strides {
+            [stride, 1] if rows == 1 || stride % CACHE_PERIOD != 0 => self,
+            _ => {
+                let stride = columns + GAP;
+                let copy = room.at_least(rows * stride);
+                self.copy_to(copy, stride);
+                Matrix::new(copy, shape, [stride, 1])
+            }
+        }
+    }
+
+    /// The values by rows, and elements from one row to the next; in `room` if they don't lie so.
+    pub(super) fn by_rows<'r>(&self, room: &'r mut Scratch) -> (&'r [f32], usize)
+    where
+        'a: 'r,
+    {
+        if self.strides[1] == 1 {
+            return (self.values, self.strides[0]);
+        }
+        let stride = self.shape[1] + GAP;
+        let rows = room.at_least(self.shape[0] * stride);
+        self.copy_to(rows, stride);
+        (rows, stride)
+    }
+
     /// Writes the values to rows of `stride` elements.
-    fn copy_to(self, out: &mut [f32], stride: usize) {
+    pub(super) fn copy_to(self, out: &mut [f32], stride: usize) {
         if self.strides[0] == 1 && self.strides[1] != 1 {
             let [len, count] = self.shape;
             let lines = Lines {
@@ -153,6 +185,74 @@ pub(super) struct Target<'a> {
     pub(super) add: bool,
 }
 
+impl<'a> Target<'a> {
+    /// All of it, as rows and columns.
+    fn block(self, shape @ [rows, columns]: [usize; 2]) -> Block<'a> {
+        assert!(rows * columns == 0 || (rows - 1) * self.stride + columns <= self.values.len());
+        Block {
+            start: self.values.as_mut_ptr(),
+            shape,
+            stride: self.stride,
+            add: self.add,
+            values: PhantomData,
+        }
+    }
+
+    /// Blocks of `width` columns each, but for the last, for threads that write beside each other.
+    pub(super) fn into_columns(self, shape @ [rows, columns]: [usize; 2], width: usize) -> Vec<Block<'a>> {
+        assert!(columns <= self.stride, "rows that overlap are not parted");
+        let mut whole = self.block(shape);
+        let blocks = (0..columns).step_by(width).map(|first| {
+            let width = width.min(columns - first);
+            Block {
+                start: whole.at([0, first], [rows, width]),
+                shape: [rows, width],
+                ..whole
+            }
+        });
+        blocks.collect()
+    }
+}
+
+/// A part of a target: columns of its rows, between which lie those of other blocks.
+pub(super) struct Block<'a> {
+    start: *mut f32,
+    shape: [usize; 2],
+    stride: usize,
+    add: bool,
+    values: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a block is what alone reaches its elements, as a slice is.
+#[expect(unsafe_code, reason = "blocks lie in one buffer")]
+unsafe impl Send for Block<'_> {}
+
+impl Block<'_> {
+    /// The same for a while.
+    pub(super) fn again(&mut self, add: bool) -> Block<'_> {
+        Block {
+            add,
+            values: PhantomData,
+            ..*self
+        }
+    }
+
+    /// The first of `[rows, columns]` from a place on, all within the block.
+    #[inline(always)]
+    fn at(&mut self, [row, column]: [usize; 2], [rows, columns]: [usize; 2]) -> *mut f32 {
+        assert!(row + rows <= self.shape[0] && column + columns <= self.shape[1]);
+        self.start.wrapping_add(row * self.stride + column)
+    }
+
+    /// Columns of a row.
+    #[expect(unsafe_code, reason = "rows of a block lie apart")]
+    fn row(&mut self, row: usize, columns: Range<usize>) -> &mut [f32] {
+        let first = self.at([row, columns.start], [1, columns.len()]);
+        // SAFETY: they lie within the block.
+        unsafe { std::slice::from_raw_parts_mut(first, columns.len()) }
+    }
+}
+
 /// A part of a right side, and where it is packed.
 pub(super) struct Panel<'a> {
     pub(super) depth: Range<usize>,
@@ -172,6 +272,15 @@ impl Panel<'_> {
             row[part.columns()..].fill(0.0);
         }
         part.copy_to(self.packed, width);
+    }
+
+    /// Packs lines that are `stride` elements apart as columns.
+    pub(super) fn pack_lines<T: Stored>(self, values: &[T], stride: usize) {
+        let (width, count) = (self.width(), self.columns.len());
+        for row in self.packed.chunks_exact_mut(width) {
+            row[count..].fill(0.0);
+        }
+        transpose(Lines { values, stride }, [count, self.depth.len()], self.packed, width);
     }
 
     /// Packs what `write` writes of each row, one of `depth`.
@@ -226,7 +335,7 @@ impl RightSide {
     }
 
     /// The blocks of its depth, of about the same size.
-    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let depth = self.depth;
         let each = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
         (0..depth)
@@ -262,6 +371,12 @@ impl RightSide {
 
     /// Computes the product of `left`, a row or more, and what is packed, plus the bias.
     pub(super) fn multiply(&self, left: Matrix, packed: &[f32], bias: Bias, out: Target) {
+        let out = out.block([left.rows(), self.columns]);
+        self.multiply_to(left, packed, bias, out);
+    }
+
+    /// As [`multiply`](Self::multiply), to a block of its shape.
+    pub(super) fn multiply_to(&self, left: Matrix, packed: &[f32], bias: Bias, mut out: Block) {
         let rows = left.rows();
         let mut copy = Scratch::default();
         let mut packed = packed;
@@ -269,29 +384,16 @@ impl RightSide {
             let (block, behind) = packed.split_at(depth.len() * self.width());
             packed = behind;
             let (first, len) = (depth.start == 0, depth.len());
-            let left = left.part(0..rows, depth);
-            let (left, stride) = match left.strides {
-                [stride, 1] if rows == 1 || stride % CACHE_PERIOD != 0 => (left.values, stride),
-                _ => {
-                    let stride = len + GAP;
-                    let copy = copy.at_least(rows * stride);
-                    left.copy_to(copy, stride);
-                    (&*copy, stride)
-                }
-            };
+            let left = left.part(0..rows, depth).in_rows(&mut copy);
             run(Product {
-                left,
-                stride,
+                left: left.values,
+                stride: left.strides[0],
                 rows,
                 depth: len,
                 right: block,
                 columns: self.columns,
                 bias: if first { bias } else { Bias::None },
-                out: Target {
-                    add: out.add || !first,
-                    stride: out.stride,
-                    values: &mut *out.values,
-                },
+                out: out.again(out.add || !first),
             });
         }
     }
@@ -308,7 +410,7 @@ struct Product<'a> {
     right: &'a [f32],
     columns: usize,
     bias: Bias<'a>,
-    out: Target<'a>,
+    out: Block<'a>,
 }
 
 impl SimdOp for Product<'_> {
@@ -353,9 +455,9 @@ impl Product<'_> {
 
     /// `R` rows and `V` vectors of the result.
     #[inline(always)]
+    #[expect(unsafe_code, reason = "a tile is written by pointer")]
     fn tile<I: Isa, const R: usize, const V: usize>(&mut self, isa: I, row: usize, column: usize) {
         let columns = (self.columns - column).min(V * isa.f32().len());
-        let start = row * self.out.stride + column;
         let left = &self.left[row * self.stride..];
         let right = &self.right[self.depth * column..];
         let bias = match self.bias {
@@ -364,12 +466,14 @@ impl Product<'_> {
             Bias::Columns(bias) => Bias::Columns(&bias[column..]),
         };
         if columns == V * isa.f32().len() {
-            let out = Target {
-                values: &mut self.out.values[start..],
-                ..self.out
+            let (stride, add) = (self.out.stride, self.out.add);
+            let out = Tile {
+                first: self.out.at([row, column], [R, columns]),
+                stride,
+                add,
             };
-            sum_products::<I, R, V>(isa, self.depth, left, self.stride, right, bias, out);
-            return;
+            // SAFETY: the tile lies within the block.
+            return unsafe { sum_products::<I, R, V>(isa, self.depth, left, self.stride, right, bias, out) };
         }
         // The last vector is not whole.
         let mut whole = [[[0.0; MOST_LANES]; V]; R];
@@ -386,51 +490,54 @@ impl Product<'_> {
             }
             _ => bias,
         };
+        let range = column..column + columns;
         if self.out.add {
-            for (whole, out) in whole
-                .chunks_mut(stride)
-                .zip(self.out.values[start..].chunks(self.out.stride))
-                .take(R)
-            {
-                whole[..columns].copy_from_slice(&out[..columns]);
+            for (r, whole) in whole.chunks_mut(stride).enumerate() {
+                whole[..columns].copy_from_slice(self.out.row(row + r, range.clone()));
             }
         }
-        let out = Target {
-            values: &mut *whole,
+        let out = Tile {
+            first: whole.as_mut_ptr(),
             stride,
             add: self.out.add,
         };
-        sum_products::<I, R, V>(isa, self.depth, left, self.stride, right, bias, out);
-        for (whole, out) in whole
-            .chunks(stride)
-            .zip(self.out.values[start..].chunks_mut(self.out.stride))
-            .take(R)
-        {
-            out[..columns].copy_from_slice(&whole[..columns]);
+        // SAFETY: the tile is all of `whole`.
+        unsafe { sum_products::<I, R, V>(isa, self.depth, left, self.stride, right, bias, out) };
+        for (r, whole) in whole.chunks(stride).enumerate() {
+            self.out.row(row + r, range.clone()).copy_from_slice(&whole[..columns]);
         }
     }
 }
 
+/// Where the sums of a tile go: whole vectors in rows that are `stride` elements apart.
+struct Tile {
+    first: *mut f32,
+    stride: usize,
+    add: bool,
+}
+
 /// Computes `R` rows of `V` vectors from rows on the left side that are `stride` elements apart and a panel.
+///
+/// # Safety
+/// All of the tile is memory that nobody else uses.
 #[inline(always)]
 #[expect(unsafe_code, reason = "bounds are checked once")]
 #[expect(
     clippy::needless_range_loop,
     reason = "with iterators the sums don't stay in registers"
 )]
-fn sum_products<I: Isa, const R: usize, const V: usize>(
+unsafe fn sum_products<I: Isa, const R: usize, const V: usize>(
     isa: I,
     depth: usize,
     left: &[f32],
     stride: usize,
     right: &[f32],
     bias: Bias,
-    out: Target,
+    out: Tile,
 ) {
     let ops = isa.f32();
     let lanes = ops.len();
     assert!(left.len() >= (R - 1) * stride + depth && right.len() >= depth * V * lanes);
-    assert!(out.values.len() >= (R - 1) * out.stride + V * lanes);
     let mut sums = [[ops.zero(); V]; R];
     match bias {
         Bias::None => {}
@@ -448,9 +555,9 @@ fn sum_products<I: Isa, const R: usize, const V: usize>(
             }
         }
     }
-    // SAFETY: the elements lie within the slices, as was asserted.
+    // SAFETY: the elements lie within the slices, as was asserted, and within the tile.
     unsafe {
-        let values = out.values.as_mut_ptr();
+        let values = out.first;
         if out.add {
             for r in 0..R {
                 for v in 0..V {

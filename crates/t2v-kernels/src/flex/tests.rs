@@ -10,7 +10,7 @@ use burn::{
 };
 
 use super::product::{Bias, Matrix, RightSide, Target};
-use crate::{Activation, ChannelRmsNorm, LayerNorm, MultiHead, linear, merge_frames, split_frames};
+use crate::{Activation, ChannelRmsNorm, LayerNorm, Products, linear, merge_frames, split_frames};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.3, 1.5), &Device::flex())
@@ -154,13 +154,19 @@ fn linear_layers() {
             };
             let x = random([3, rows, 21]);
             let residual = random([3, rows, 34]);
-            let sum = super::linear_add(&layer, x.clone(), residual.clone());
+            let sum = super::linear_add(Products::Exact, &layer, x.clone(), residual.clone());
             assert_same(sum, layer.forward(x.clone()) + residual);
-            assert_same(super::linear(&layer, x.clone()), layer.forward(x));
+            assert_same(super::linear(Products::Exact, &layer, x.clone()), layer.forward(x));
             let view = random([3, 21, rows]).swap_dims(1, 2);
-            assert_same(super::linear(&layer, view.clone()), layer.forward(view));
+            assert_same(
+                super::linear(Products::Exact, &layer, view.clone()),
+                layer.forward(view),
+            );
             let part = random([3, rows, 50]).slice([0..3, 0..rows, 20..41]);
-            assert_same(super::linear(&layer, part.clone()), layer.forward(part));
+            assert_same(
+                super::linear(Products::Exact, &layer, part.clone()),
+                layer.forward(part),
+            );
         }
     }
 }
@@ -175,7 +181,10 @@ fn weights_in_half_precision() {
             bias: Some(Param::from_tensor(random([34]).zeros_like() + 0.5)),
         };
         let x = random([3, 7, 21]);
-        assert_same(super::linear(&layer(half), x.clone()), layer(whole).forward(x));
+        assert_same(
+            super::linear(Products::Exact, &layer(half), x.clone()),
+            layer(whole).forward(x),
+        );
 
         let mut conv = Conv2dConfig::new([5, 13], [3, 3]).init(&Device::flex());
         let (half, whole) = halved(random([13, 45]));
@@ -192,6 +201,33 @@ fn weights_in_half_precision() {
     }
 }
 
+/// Several blocks of the depth and of the columns, in every precision and order of a weight.
+#[test]
+fn linear_layers_of_few_rows() {
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for in_torch_layout in [true, false] {
+            let shape = if in_torch_layout { [205, 801] } else { [801, 205] };
+            let weight = random(shape).cast(dtype);
+            let layer = |weight: Tensor<2>| Linear {
+                weight: Param::from_tensor(if in_torch_layout { weight.transpose() } else { weight }),
+                bias: Some(Param::from_tensor(random([205]).zeros_like() + 0.5)),
+            };
+            for rows in [1, 13] {
+                let (x, residual) = (random([2, rows, 801]), random([2, rows, 205]));
+                let expected = layer(weight.clone().cast(DType::F32)).forward(x.clone());
+                let layer = layer(weight.clone());
+                assert_within(
+                    2e-4,
+                    super::linear(Products::Exact, &layer, x.clone()),
+                    expected.clone(),
+                );
+                let sum = super::linear_add(Products::Exact, &layer, x, residual.clone());
+                assert_within(2e-4, sum, expected + residual);
+            }
+        }
+    }
+}
+
 #[test]
 fn linear_layers_to_images() {
     for bias in [true, false] {
@@ -199,7 +235,7 @@ fn linear_layers_to_images() {
         let (tokens, image) = (random([3, 35, 21]), random([3, 34, 5, 7]));
         let projected = layer.forward(tokens.clone()).swap_dims(1, 2).reshape([3, 34, 5, 7]);
         let expected = projected + image.clone();
-        assert_same(super::linear_to_image(&layer, tokens, image), expected);
+        assert_same(super::linear_to_image(Products::Exact, &layer, tokens, image), expected);
     }
 }
 
@@ -212,7 +248,40 @@ fn feed_forward_layers() {
     let (x, residual) = (random([3, 101, 12]), random([3, 101, 12]));
     let halves = proj.forward(x.clone()).chunk(2, 2);
     let expected = out.forward(halves[0].clone() * activation::gelu(halves[1].clone())) + residual.clone();
-    assert_same(super::feed_forward([&proj, &out], x, residual), expected);
+    assert_same(
+        super::feed_forward(Products::Exact, [&proj, &out], x, residual),
+        expected,
+    );
+}
+
+/// Of enough tokens to be taken, in two sizes of blocks, with weights in single and in half precision.
+#[test]
+fn layers_with_an_activation_between() {
+    for (dtype, tolerance) in [(DType::F32, 2e-5), (DType::BF16, 1e-2)] {
+        for activation in [Activation::GeluNew, Activation::Silu] {
+            let device = Device::flex();
+            let [mut proj, mut out] = [linear(12, 50, true, &device), linear(50, 9, true, &device)];
+            let (x, half) = (random([3, 101, 12]), |weight: Tensor<2>| weight.cast(dtype));
+            let expected = out.forward(activation.forward(proj.forward(x.clone())));
+            for layer in [&mut proj, &mut out] {
+                layer.weight = Param::from_tensor(half(layer.weight.val()));
+            }
+            let view = x.clone().swap_dims(1, 2).mul_scalar(1.0).swap_dims(1, 2);
+            for x in [x, view] {
+                assert_within(
+                    tolerance,
+                    super::mlp(Products::Exact, [&proj, &out], activation, x),
+                    expected.clone(),
+                );
+            }
+        }
+    }
+    let [wide, narrow] = [
+        linear(300, 300, true, &Device::flex()),
+        linear(300, 300, true, &Device::flex()),
+    ];
+    let few = super::mlp(Products::Exact, [&wide, &narrow], Activation::Silu, random([1, 3, 300]));
+    assert!(few.is_err(), "few tokens are left to the layers");
 }
 
 #[test]
@@ -325,67 +394,6 @@ fn convolutions_in_time() {
         let expected = merge_frames(conv.forward(split_frames(x.clone(), frames)));
         assert_same(super::conv_time(&conv, x, frames), expected);
     }
-}
-
-#[test]
-fn attentions() {
-    for (queries, keys, heads, head_dim, causal) in [
-        (50, 50, 2, 8, true),
-        (70, 33, 3, 5, false),
-        (1000, 300, 1, 16, false),
-        (700, 700, 1, 4, true),
-    ] {
-        let split = MultiHead { heads, head_dim };
-        let tokens = |len| random([2, len, heads * head_dim]) * 0.7;
-        let (q, k, v) = (tokens(queries), tokens(keys), tokens(keys));
-        let head = |x: &Tensor<3>| {
-            let [batch, len, _] = x.dims();
-            x.clone().reshape([batch, len, heads, head_dim]).swap_dims(1, 2)
-        };
-        let mut scores = head(&q).matmul(head(&k).swap_dims(2, 3)) / (head_dim as f64).sqrt();
-        if causal {
-            let hidden = Tensor::<2>::ones([queries, keys], &Device::flex()).triu(1) * -1e9;
-            scores = scores + hidden.unsqueeze();
-        }
-        let expected = activation::softmax(scores, 3).matmul(head(&v)).swap_dims(1, 2);
-        let expected = expected.reshape([2, queries, heads * head_dim]);
-        assert_same(super::attention([q, k, v], split, causal), expected);
-    }
-}
-
-/// Attention of `[entries, tokens, inner]` by Burn's own operators.
-fn plain_attention([q, k, v]: [Tensor<3>; 3], heads: usize) -> Tensor<3> {
-    let [entries, queries, inner] = q.dims();
-    let head = |x: Tensor<3>| {
-        let len = x.dims()[1];
-        x.reshape([entries, len, heads, inner / heads]).swap_dims(1, 2)
-    };
-    let scores = head(q).matmul(head(k).swap_dims(2, 3)) / ((inner / heads) as f64).sqrt();
-    let mixed = activation::softmax(scores, 3).matmul(head(v)).swap_dims(1, 2);
-    mixed.reshape([entries, queries, inner])
-}
-
-#[test]
-fn attention_over_frames() {
-    for (clips, frames, tokens, heads, head_dim) in [(2, 16, 20, 2, 64), (1, 5, 37, 3, 8), (3, 33, 1, 1, 20)] {
-        let (split, inner) = (MultiHead { heads, head_dim }, heads * head_dim);
-        let qkv: [Tensor<3>; 3] = std::array::from_fn(|_| random([clips * frames, tokens, inner]) * 0.7);
-        let by_token = qkv.clone().map(|x| {
-            let x = x.reshape([clips, frames, tokens, inner]).swap_dims(1, 2);
-            x.reshape([clips * tokens, frames, inner])
-        });
-        let expected = plain_attention(by_token, heads).reshape([clips, tokens, frames, inner]);
-        let expected = expected.swap_dims(1, 2).reshape([clips * frames, tokens, inner]);
-        assert_same(super::attention_frames(qkv, split, frames), expected);
-    }
-}
-
-#[test]
-fn attention_of_short_sequences() {
-    let split = MultiHead { heads: 3, head_dim: 10 };
-    let qkv: [Tensor<3>; 3] = std::array::from_fn(|_| random([6, 9, 30]));
-    let expected = plain_attention(qkv.clone(), split.heads);
-    assert_same(super::attention(qkv, split, false), expected);
 }
 
 #[test]

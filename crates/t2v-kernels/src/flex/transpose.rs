@@ -1,18 +1,19 @@
 //! Transposing matrices.
 
-use super::simd;
+use super::{simd, stored::Stored};
 
 /// Rows and columns that are transposed by a few instructions.
 const TILE: usize = 8;
 
 /// A part of a buffer: lines that are `stride` elements apart.
-pub(super) struct Lines<'a> {
-    pub(super) values: &'a [f32],
+pub(super) struct Lines<'a, T = f32> {
+    pub(super) values: &'a [T],
     pub(super) stride: usize,
 }
 
-/// Writes the first `len` elements of each of `count` lines as columns of `out`, whose rows are `stride` elements apart.
-pub(super) fn transpose(from: Lines, [count, len]: [usize; 2], out: &mut [f32], stride: usize) {
+/// Writes the first `len` elements of each of `count` lines, in single precision, as columns of `out`, whose rows are `stride` elements
+/// apart.
+pub(super) fn transpose<T: Stored>(from: Lines<T>, [count, len]: [usize; 2], out: &mut [f32], stride: usize) {
     let whole = if simd::may_use_avx2() {
         [count / TILE * TILE, len / TILE * TILE]
     } else {
@@ -25,7 +26,7 @@ pub(super) fn transpose(from: Lines, [count, len]: [usize; 2], out: &mut [f32], 
 }
 
 /// Transposes these lines and these elements of each.
-fn plainly(from: &Lines, [lines, elements]: [std::ops::Range<usize>; 2], out: &mut [f32], stride: usize) {
+fn plainly<T: Stored>(from: &Lines<T>, [lines, elements]: [std::ops::Range<usize>; 2], out: &mut [f32], stride: usize) {
     /// Lines that are read beside each other.
     const RUN: usize = 16;
     for first in lines.clone().step_by(RUN) {
@@ -33,7 +34,7 @@ fn plainly(from: &Lines, [lines, elements]: [std::ops::Range<usize>; 2], out: &m
         for element in elements.clone() {
             let out = &mut out[element * stride..][lines.clone()];
             for (out, line) in out.iter_mut().zip(lines.clone()) {
-                *out = from.values[line * from.stride + element];
+                *out = from.values[line * from.stride + element].single();
             }
         }
     }
@@ -43,40 +44,53 @@ fn plainly(from: &Lines, [lines, elements]: [std::ops::Range<usize>; 2], out: &m
 #[expect(unsafe_code, reason = "vector instructions that have no safe name")]
 mod x86_64 {
     use std::arch::x86_64::{
-        _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
-        _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+        _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
+        _mm256_unpacklo_ps,
     };
 
-    use super::{Lines, TILE};
+    use super::{Lines, Stored, TILE};
 
     /// Transposes whole tiles: `count` lines and `len` elements of each, both multiples of [`TILE`], or none.
-    pub(super) fn transpose_tiles(from: &Lines, [count, len]: [usize; 2], out: &mut [f32], stride: usize) {
+    pub(super) fn transpose_tiles<T: Stored>(
+        from: &Lines<T>,
+        [count, len]: [usize; 2],
+        out: &mut [f32],
+        stride: usize,
+    ) {
         if count == 0 || len == 0 {
             return;
         }
         assert!(from.values.len() >= (count - 1) * from.stride + len && out.len() >= (len - 1) * stride + count);
         // SAFETY: there are tiles only where the processor has AVX2, and all of them lie within the slices.
-        unsafe {
-            for line in (0..count).step_by(TILE) {
-                for element in (0..len).step_by(TILE) {
+        unsafe { transpose_all(from, [count, len], out.as_mut_ptr(), stride) }
+    }
+
+    /// # Safety
+    /// All tiles lie within their buffers.
+    #[target_feature(enable = "avx2,f16c")]
+    unsafe fn transpose_all<T: Stored>(from: &Lines<T>, [count, len]: [usize; 2], out: *mut f32, stride: usize) {
+        for line in (0..count).step_by(TILE) {
+            for element in (0..len).step_by(TILE) {
+                // SAFETY: the caller's promise.
+                unsafe {
                     let from_tile = from.values.as_ptr().add(line * from.stride + element);
-                    let out_tile = out.as_mut_ptr().add(element * stride + line);
-                    transpose_tile(from_tile, from.stride, out_tile, stride);
+                    transpose_tile(from_tile, from.stride, out.add(element * stride + line), stride);
                 }
             }
         }
     }
 
     /// # Safety
-    /// The processor has AVX, and the tiles lie within their buffers.
-    #[target_feature(enable = "avx")]
-    unsafe fn transpose_tile(from: *const f32, from_stride: usize, out: *mut f32, stride: usize) {
+    /// The tiles lie within their buffers.
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    unsafe fn transpose_tile<T: Stored>(from: *const T, from_stride: usize, out: *mut f32, stride: usize) {
         const LOW: i32 = 0b01_00_01_00;
         const HIGH: i32 = 0b11_10_11_10;
         let mut lines = [_mm256_setzero_ps(); TILE];
         for (index, line) in lines.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
-            *line = unsafe { _mm256_loadu_ps(from.add(index * from_stride)) };
+            *line = unsafe { T::eight(from.add(index * from_stride)) };
         }
         // Halves of columns: elements 0 to 3 of each half of a vector, from lines 0 to 3 and from lines 4 to 7.
         let mut halves = [[_mm256_setzero_ps(); 4]; 2];

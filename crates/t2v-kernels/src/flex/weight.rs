@@ -4,18 +4,22 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Tensor};
 use burn_flex::{Flex, FlexTensor};
-use half::{bf16, f16, slice::HalfFloatSliceExt};
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::{
     CHUNK,
     buffer::Scratch,
     elements,
-    product::{Bias, GAP, Matrix, RightSide, Target},
+    product::{Bias, GAP, Matrix, Panel, RightSide, Target},
+    stored::widen,
 };
 
 /// Elements of the rows that are multiplied together with few columns, about: they stay in the cache, and threads end together.
 const ROWS_LEN: usize = 1 << 16;
+
+/// Columns of a weight that a thread packs for few rows: whole panels with vectors of any width.
+const COLUMNS: usize = 96;
 
 /// A matrix of parameters whose rows follow each other in memory.
 pub(super) struct Weight {
@@ -66,9 +70,23 @@ impl Weight {
     fn widen(&self, first: usize, wide: &mut [f32]) {
         let range = self.stored.layout().start_offset() + first..;
         match self.stored.dtype() {
-            DType::F16 => self.stored.storage::<f16>()[range][..wide.len()].convert_to_f32_slice(wide),
-            DType::BF16 => self.stored.storage::<bf16>()[range][..wide.len()].convert_to_f32_slice(wide),
+            DType::F16 => widen(&self.stored.storage::<f16>()[range][..wide.len()], wide),
+            DType::BF16 => widen(&self.stored.storage::<bf16>()[range][..wide.len()], wide),
             _ => wide.copy_from_slice(&self.stored.storage()[range][..wide.len()]),
+        }
+    }
+
+    /// Packs columns, or rows as columns if `transposed`: those of the panel, from `depth` and `column` on.
+    fn pack(&self, panel: Panel, [depth, column]: [usize; 2], transposed: bool, room: &mut Scratch) {
+        if !transposed {
+            let [depth, columns] = [depth..depth + panel.depth.len(), column..column + panel.columns.len()];
+            return panel.pack(self.part(depth, columns, room));
+        }
+        let first = self.stored.layout().start_offset() + column * self.columns + depth;
+        match self.stored.dtype() {
+            DType::F16 => panel.pack_lines(&self.stored.storage::<f16>()[first..], self.columns),
+            DType::BF16 => panel.pack_lines(&self.stored.storage::<bf16>()[first..], self.columns),
+            _ => panel.pack_lines(&self.stored.storage::<f32>()[first..], self.columns),
         }
     }
 
@@ -133,6 +151,47 @@ impl Weight {
     }
 }
 
+/// `x weight`, plus `bias` and what is in `out` already if `add`, for a weight `[d_in, d_out]` or the transpose of one
+/// `[d_out, d_in]`: every thread packs some columns and multiplies all rows with them while they are in its cache. The way of few
+/// rows, for which packing all of the weight first would cost more.
+pub(super) fn multiply_few(
+    weight: &Weight,
+    transposed: bool,
+    x: Matrix,
+    bias: Option<&[f32]>,
+    add: bool,
+    out: &mut [f32],
+) {
+    let (rows, d_in) = (x.rows(), x.columns());
+    let d_out = out.len() / rows;
+    let whole = RightSide::new(d_in, d_out);
+    let mut copy = Scratch::default();
+    let x = x.in_rows(&mut copy);
+    let target = Target {
+        values: out,
+        stride: d_out,
+        add,
+    };
+    let panels = target.into_columns([rows, d_out], COLUMNS).into_par_iter().enumerate();
+    panels.for_each_init(<[Scratch; 2]>::default, |[room, packed], (index, mut out)| {
+        let columns = index * COLUMNS..d_out.min((index + 1) * COLUMNS);
+        for depth in whole.blocks() {
+            let is_first = depth.start == 0;
+            let shape = RightSide::new(depth.len(), columns.len());
+            let packed = packed.at_least(shape.len());
+            for panel in shape.panels(packed) {
+                let first = [depth.start, columns.start + panel.columns.start];
+                weight.pack(panel, first, transposed, room);
+            }
+            let bias = bias
+                .filter(|_| is_first)
+                .map_or(Bias::None, |bias| Bias::Columns(&bias[columns.clone()]));
+            let out = out.again(add || !is_first);
+            shape.multiply_to(x.part(0..rows, depth), packed, bias, out);
+        }
+    });
+}
+
 /// A weight that is packed for products with many rows.
 pub(super) struct PackedWeight {
     shape: RightSide,
@@ -149,23 +208,15 @@ impl PackedWeight {
         let mut packed = Scratch::new(shape.len());
         let panels = shape.panels(&mut packed).into_par_iter();
         panels.for_each_init(Scratch::default, |room, panel| {
-            let (depth, columns) = (panel.depth.clone(), panel.columns.clone());
-            panel.pack(match transposed {
-                true => weight.part(columns, depth, room).transposed(),
-                false => weight.part(depth, columns, room),
-            });
+            let first = [panel.depth.start, panel.columns.start];
+            weight.pack(panel, first, transposed, room);
         });
         Self { shape, packed }
     }
 
-    /// `x weight`, plus `bias` and what is in `out` already if `add`.
-    pub(super) fn multiply(&self, x: Matrix, bias: Option<&[f32]>, add: bool, out: &mut [f32]) {
+    /// `x weight`, plus `bias` and what is in `out` already if that is to be added to.
+    pub(super) fn multiply(&self, x: Matrix, bias: Option<&[f32]>, out: Target) {
         let bias = bias.map_or(Bias::None, Bias::Columns);
-        let out = Target {
-            values: out,
-            stride: self.shape.columns(),
-            add,
-        };
         self.shape.multiply(x, &self.packed, bias, out);
     }
 }

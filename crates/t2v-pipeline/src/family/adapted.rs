@@ -1,7 +1,7 @@
 //! A network with LoRAs added to its weights, of which another set can take the place.
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Conditioning, DeepFeatures, Denoiser};
+use t2v_denoiser::{Conditioning, Denoiser, Shortcuts};
 use t2v_kernels::lay_out;
 use t2v_weights::{AppliedLoras, LoadOptions, LoraSet, LoraTarget, ModuleSnapshot, Network, WeightsError};
 
@@ -79,9 +79,9 @@ impl<N: Network + Denoiser> Denoiser for Adapted<N> {
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        deep: Option<DeepFeatures<'_>>,
+        shortcuts: Shortcuts<'_>,
     ) -> Tensor<5> {
-        self.network.call(latents, timestep, conditioning, deep)
+        self.network.call(latents, timestep, conditioning, shortcuts)
     }
 }
 

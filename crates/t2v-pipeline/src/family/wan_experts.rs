@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Conditioning, DeepFeatures, Denoiser, WanTransformer, WanTransformerConfig};
+use t2v_denoiser::{Conditioning, Denoiser, Shortcuts, WanTransformer, WanTransformerConfig};
 use t2v_weights::{Component, LoadOptions, LoraSet, LoraTarget, Network, WeightsError};
 
 use super::adapted::{Adapted, LoadedDenoiser};
@@ -106,13 +106,13 @@ impl Denoiser for Experts {
         latents: Tensor<5>,
         timestep: f64,
         conditioning: &Conditioning,
-        deep: Option<DeepFeatures<'_>>,
+        shortcuts: Shortcuts<'_>,
     ) -> Tensor<5> {
         let loaded = self.loaded.borrow();
         let Some(network) = &loaded[self.at(timestep) as usize] else {
             unreachable!("the transformer of a timestep is selected before it is called")
         };
-        network.call(latents, timestep, conditioning, deep)
+        network.call(latents, timestep, conditioning, shortcuts)
     }
 }
 

@@ -12,6 +12,10 @@ use crate::{TrainError, error::file};
 
 const METADATA: &str = "metadata.jsonl";
 const VIDEOS: [&str; 5] = ["mp4", "m4v", "mov", "qt", "gif"];
+/// Of masks.
+pub(super) const PICTURES: [&str; 7] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"];
+/// What the names of masks end in, before their extension.
+const MASK: &str = ".mask";
 
 /// A clip of a folder and what is said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub struct Caption {
     pub clip: PathBuf,
     /// The caption, the trigger word before it where there is one.
     pub text: String,
+    /// Where the subject is: a picture for all frames, or a video or folder with a frame for each.
+    pub mask: Option<PathBuf>,
 }
 
 /// The clips of a folder in the order of their names, each with its caption: of `metadata.jsonl` where there is one, with a line
@@ -30,7 +36,11 @@ pub struct Caption {
 /// # Errors
 /// The folder can't be read.
 pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>, Vec<String>), TrainError> {
-    let (clips, texts) = entries(folder)?;
+    let Entries {
+        clips,
+        texts,
+        mut masks,
+    } = entries(folder)?;
     let mut faults = Vec::new();
     let listed = folder.join(METADATA);
     let mut captions = match listed.is_file() {
@@ -44,6 +54,7 @@ pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>,
             Some(text) if !text.trim().is_empty() => found.push(Caption {
                 clip: clip.clone(),
                 text: with_trigger(text.trim(), trigger),
+                mask: mask_of(clip, &mut masks),
             }),
             Some(_) => faults.push(format!("the caption of `{name}` is empty")),
             None if listed.is_file() => faults.push(format!("`{name}` has no line in {METADATA}")),
@@ -55,6 +66,9 @@ pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>,
             .keys()
             .map(|name| format!("there is a caption for `{name}`, and no such clip")),
     );
+    let is_spare = |mask: &&PathBuf| !clips.iter().any(|clip| masks_name(clip) == stem(mask));
+    let spare = masks.iter().filter(is_spare);
+    faults.extend(spare.map(|mask| format!("`{}` is the mask of no clip", name_of(mask))));
     if clips.is_empty() {
         faults.insert(
             0,
@@ -64,9 +78,16 @@ pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>,
     Ok((found, faults))
 }
 
-/// The clips, and the texts, of a folder.
-fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), TrainError> {
-    let (mut clips, mut texts) = (Vec::new(), Vec::new());
+/// What there is in a folder, in the order of names.
+#[derive(Default)]
+struct Entries {
+    clips: Vec<PathBuf>,
+    texts: Vec<PathBuf>,
+    masks: Vec<PathBuf>,
+}
+
+fn entries(folder: &Path) -> Result<Entries, TrainError> {
+    let mut entries = Entries::default();
     for entry in fs::read_dir(folder).map_err(|e| file(folder, e))? {
         let path = entry.map_err(|e| file(folder, e))?.path();
         if name_of(&path).starts_with('.') {
@@ -77,28 +98,48 @@ fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), TrainError> {
             .and_then(|extension| extension.to_str())
             .unwrap_or_default();
         let extension = extension.to_ascii_lowercase();
-        if path.is_dir() || VIDEOS.contains(&extension.as_str()) {
-            clips.push(path);
+        let is_video = path.is_dir() || VIDEOS.contains(&extension.as_str());
+        if stem(&path).ends_with(MASK) && (is_video || PICTURES.contains(&extension.as_str())) {
+            entries.masks.push(path);
+        } else if is_video {
+            entries.clips.push(path);
         } else if extension == "txt" {
-            texts.push(path);
+            entries.texts.push(path);
         }
     }
-    clips.sort();
-    texts.sort();
-    Ok((clips, texts))
+    for paths in [&mut entries.clips, &mut entries.texts, &mut entries.masks] {
+        paths.sort();
+    }
+    Ok(entries)
 }
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// The name of a folder, or of a file without its extension.
+fn stem(path: &Path) -> String {
+    let stem = match path.is_dir() {
+        true => path.file_name(),
+        false => path.file_stem(),
+    };
+    stem.unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The name of the text beside a clip.
 fn text_name(clip: &Path) -> String {
-    let stem = match clip.is_dir() {
-        true => clip.file_name(),
-        false => clip.file_stem(),
-    };
-    format!("{}.txt", stem.unwrap_or_default().to_string_lossy())
+    format!("{}.txt", stem(clip))
+}
+
+/// The name of a clip's mask, without its extension.
+fn masks_name(clip: &Path) -> String {
+    format!("{}{MASK}", stem(clip))
+}
+
+/// The mask of a clip, taken out of those that there are.
+fn mask_of(clip: &Path, masks: &mut Vec<PathBuf>) -> Option<PathBuf> {
+    let place = masks.iter().position(|mask| stem(mask) == masks_name(clip))?;
+    Some(masks.remove(place))
 }
 
 /// Captions by their clips' names, of texts beside them.
@@ -187,6 +228,23 @@ mod tests {
         let texts: Vec<&str> = clips.iter().map(|clip| clip.text.as_str()).collect();
         assert_eq!(texts, ["zorb, a blue ball", "Zorb, a red ball"]);
         assert!(clips[0].clip.ends_with("a.frames"));
+    }
+
+    #[test]
+    fn masks_lie_beside_their_clips() {
+        let folder = folder(&[
+            ("a.mp4", ""),
+            ("a.txt", "a ball"),
+            ("a.mask.png", ""),
+            ("b/", ""),
+            ("b.txt", "a cube"),
+            ("b.mask/", ""),
+            ("c.mask.png", ""),
+        ]);
+        let (clips, faults) = find_clips(folder.path(), None).unwrap();
+        assert_eq!(faults, ["`c.mask.png` is the mask of no clip"]);
+        let masks: Vec<PathBuf> = clips.into_iter().filter_map(|clip| clip.mask).collect();
+        assert_eq!(masks, ["a.mask.png", "b.mask"].map(|name| folder.path().join(name)));
     }
 
     #[test]

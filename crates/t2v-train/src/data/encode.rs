@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use t2v_schedulers::TorchGenerator;
-use t2v_vae::{AutoencoderKl, LatentCodec, Posterior};
+use t2v_text_encoder::Tokens;
+use t2v_vae::{LatentCodec, Posterior};
 
 use super::{
     Clip, ClipSize, find_clips,
     kept::{Encoded, Kept},
 };
-use crate::{Base, TrainError};
+use crate::{Base, TrainError, base::TextEncoder, error::setting};
 
 /// A clip as a network sees it.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Example {
     latents: Posterior<5>,
     /// Which of the captions it has.
     caption: usize,
+    /// How much of the subject there is in each latent, `[1, 1, frames, height, width]`; none where all is.
+    subject: Option<Tensor<5>>,
 }
 
 impl Example {
@@ -30,13 +33,32 @@ impl Example {
             path: path.into(),
             latents,
             caption,
+            subject: None,
         }
+    }
+
+    /// The same, with how much of the subject there is in each latent: `[1, 1, frames, height, width]`, 0 to 1.
+    #[must_use]
+    pub fn with_subject(mut self, subject: Tensor<5>) -> Self {
+        self.subject = Some(subject);
+        self
     }
 
     /// The file it is of.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which of the captions it has.
+    pub(crate) fn caption(&self) -> usize {
+        self.caption
+    }
+
+    /// What the error at each place counts, where the background counts so much.
+    pub(crate) fn places(&self, background: f64) -> Option<Tensor<5>> {
+        let subject = self.subject.clone()?;
+        Some(subject * (1.0 - background) + background)
     }
 
     /// Latents drawn from the clip's distribution.
@@ -54,10 +76,15 @@ pub struct Dataset {
     examples: Vec<Example>,
     /// The empty caption, then the others, `[1, tokens, dim]`.
     captions: Vec<Tensor<3>>,
+    /// The tokens of the captions; none where they are not known.
+    tokens: Vec<Vec<u32>>,
     notes: Vec<String>,
 }
 
 impl Dataset {
+    /// The number of the empty caption.
+    pub(crate) const EMPTY_CAPTION: usize = 0;
+
     /// Of examples whose latents are known; `captions` begin with the empty one, which is number 0.
     ///
     /// # Panics
@@ -70,8 +97,20 @@ impl Dataset {
         Self {
             examples,
             captions,
+            tokens: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// The same with the captions' tokens, which a text encoder needs that is trained.
+    ///
+    /// # Panics
+    /// On another number of them than of captions.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Vec<Vec<u32>>) -> Self {
+        assert_eq!(tokens.len(), self.captions.len(), "each caption has tokens");
+        self.tokens = tokens;
+        self
     }
 
     /// Reads a folder of clips and captions, and encodes it, unless what was encoded of the same clips and captions by the same
@@ -86,7 +125,7 @@ impl Dataset {
         base: &Base,
         told: impl FnMut(usize, usize),
     ) -> Result<Self, TrainError> {
-        size.check(base.scale_factor()?)?;
+        size.check(&base.limits()?)?;
         let (captions, mut faults) = find_clips(folder, trigger)?;
         let (clips, unusable) = Clip::read_all(&captions, size);
         faults.extend(unusable);
@@ -97,22 +136,32 @@ impl Dataset {
             });
         }
         let (texts, which) = distinct(&clips);
+        let encoder = base.text_encoder()?;
+        let tokens = texts.iter().map(|text| encoder.tokens(text));
+        let tokens = tokens.collect::<Result<Vec<Tokens>, TrainError>>()?;
         let kept = Kept::new(folder, &base.encoders_sha256()?, size, &clips, &texts);
         let encoded = match kept.load(base.device()) {
             Some(encoded) => encoded,
             None => {
-                let encoded = encode(base, size, &clips, &texts, told)?;
+                let encoded = encode(base, &encoder, size, &clips, &tokens, told)?;
                 kept.save(&encoded);
                 encoded
             }
         };
         let examples = clips.into_iter().zip(encoded.latents).zip(which);
+        let examples = examples.map(|((clip, latents), caption)| Example {
+            subject: clip
+                .mask
+                .map(|mask| mask.over_latents(size, latents.mean.dims(), base.device())),
+            path: clip.path,
+            latents,
+            caption,
+        });
         Ok(Self {
-            examples: examples
-                .map(|((clip, latents), caption)| Example::new(clip.path, latents, caption))
-                .collect(),
+            examples: examples.collect(),
             captions: encoded.captions,
-            notes: encoded.notes,
+            notes: notes(&texts, &tokens),
+            tokens: tokens.into_iter().map(|tokens| tokens.ids).collect(),
         })
     }
 
@@ -128,15 +177,29 @@ impl Dataset {
         &self.notes
     }
 
-    /// The embedding of an example's caption.
-    pub(crate) fn caption(&self, example: &Example) -> &Tensor<3> {
-        &self.captions[example.caption]
+    /// The embedding of a caption.
+    pub(crate) fn embedding(&self, caption: usize) -> &Tensor<3> {
+        &self.captions[caption]
     }
 
-    /// The embedding of the empty caption.
-    pub(crate) fn empty_caption(&self) -> &Tensor<3> {
-        &self.captions[0]
+    /// The tokens of a caption.
+    ///
+    /// # Errors
+    /// They are not known.
+    pub(crate) fn tokens(&self, caption: usize) -> Result<&[u32], TrainError> {
+        let unknown = || setting("text_encoder", "is on, and the data set has no tokens of its captions");
+        self.tokens.get(caption).map(Vec::as_slice).ok_or_else(unknown)
     }
+}
+
+/// What captions are too long.
+fn notes(texts: &[String], tokens: &[Tokens]) -> Vec<String> {
+    let too_long = texts.iter().zip(tokens).filter(|(_, tokens)| tokens.truncated > 0);
+    let note = |(text, tokens): (&String, &Tokens)| {
+        let truncated = tokens.truncated;
+        format!("{truncated} tokens of a caption do not fit and are left out: {text:?}")
+    };
+    too_long.map(note).collect()
 }
 
 /// The empty caption and those of the clips, each once, and which of them each clip has.
@@ -157,37 +220,30 @@ fn distinct(clips: &[Clip]) -> (Vec<String>, Vec<usize>) {
 
 fn encode(
     base: &Base,
+    encoder: &TextEncoder,
     size: &ClipSize,
     clips: &[Clip],
-    texts: &[String],
+    tokens: &[Tokens],
     mut told: impl FnMut(usize, usize),
 ) -> Result<Encoded, TrainError> {
-    let (encoder, mut captions, mut notes) = (base.text_encoder()?, Vec::new(), Vec::new());
-    for text in texts {
-        let (embedding, truncated) = encoder.encode(text)?;
-        captions.push(embedding);
-        if truncated > 0 {
-            notes.push(format!(
-                "{truncated} tokens of a caption do not fit and are left out: {text:?}"
-            ));
-        }
-    }
-    drop(encoder);
+    let embedder = encoder.embedder()?;
+    let captions = tokens.iter().map(|tokens| embedder.embed(tokens));
+    let captions = captions.collect::<Result<Vec<_>, TrainError>>()?;
+    drop(embedder);
     let (autoencoder, mut encoded) = (base.autoencoder()?, Vec::with_capacity(clips.len()));
     for clip in clips {
         told(encoded.len(), clips.len());
-        encoded.push(latents(&autoencoder, clip, size, base));
+        encoded.push(latents(&*autoencoder, clip, size, base));
     }
     told(clips.len(), clips.len());
     Ok(Encoded {
         latents: encoded,
         captions,
-        notes,
     })
 }
 
 /// The distribution of a clip's latents, scaled as the denoiser takes them.
-fn latents(autoencoder: &AutoencoderKl, clip: &Clip, size: &ClipSize, base: &Base) -> Posterior<5> {
+fn latents(autoencoder: &dyn LatentCodec, clip: &Clip, size: &ClipSize, base: &Base) -> Posterior<5> {
     let bytes = clip.frames.iter().flatten();
     let values: Vec<f32> = bytes.map(|value| f32::from(*value) / 127.5 - 1.0).collect();
     let data = TensorData::new(values, [1, size.frames, size.height, size.width, 3]);
@@ -197,8 +253,11 @@ fn latents(autoencoder: &AutoencoderKl, clip: &Clip, size: &ClipSize, base: &Bas
         means.push(mean);
         stds.push(std);
     }
+    let std = Tensor::cat(stds, 2);
+    // A deviation is scaled, and not moved.
+    let moved = autoencoder.normalize(std.zeros_like());
     Posterior {
         mean: autoencoder.normalize(Tensor::cat(means, 2)),
-        std: autoencoder.normalize(Tensor::cat(stds, 2)),
+        std: autoencoder.normalize(std) - moved,
     }
 }

@@ -27,21 +27,36 @@ impl ClipSize {
     }
 
     /// # Errors
-    /// A size that no clip of the base can have; `factor` is what its autoencoder divides sides by.
-    pub(crate) fn check(&self, factor: usize) -> Result<(), TrainError> {
+    /// A size that no clip of the base can have.
+    pub(crate) fn check(&self, limits: &ClipLimits) -> Result<(), TrainError> {
         for (name, count) in [("frames", self.frames), ("stride", self.stride)] {
             if count == 0 {
                 return Err(setting(name, "is 0; it must be at least 1"));
             }
         }
+        let (frames, every) = (self.frames, limits.frame_multiple);
+        if !(frames - 1).is_multiple_of(every) {
+            let nearest = (frames - 1) / every * every + 1;
+            let reason = format!("is {frames}; it must be 1 more than a multiple of {every}, such as {nearest}");
+            return Err(setting("frames", reason));
+        }
         for (name, side) in [("width", self.width), ("height", self.height)] {
-            if side == 0 || !side.is_multiple_of(factor) {
-                let reason = format!("is {side}; it must be a multiple of {factor}");
+            if side == 0 || !side.is_multiple_of(limits.side_multiple) {
+                let reason = format!("is {side}; it must be a multiple of {}", limits.side_multiple);
                 return Err(setting(name, reason));
             }
         }
         Ok(())
     }
+}
+
+/// What clips a base takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClipLimits {
+    /// What sides are multiples of.
+    pub(crate) side_multiple: usize,
+    /// What the frames after the first are a multiple of.
+    pub(crate) frame_multiple: usize,
 }
 
 /// A picture scaled so that it covers the size, and cut to its middle, as RGB.
@@ -102,8 +117,19 @@ mod tests {
             height: 60,
         };
         assert_eq!(size.span(), 15);
-        assert!(size.check(4).is_ok());
-        let message = size.check(8).unwrap_err().to_string();
+        let check = |side_multiple, frame_multiple| {
+            size.check(&ClipLimits {
+                side_multiple,
+                frame_multiple,
+            })
+        };
+        assert!(check(4, 1).is_ok());
+        let message = check(4, 4).unwrap_err().to_string();
+        assert!(
+            message.contains("`frames` is 8") && message.contains("such as 5"),
+            "{message}"
+        );
+        let message = check(8, 1).unwrap_err().to_string();
         assert!(
             message.contains("`height` is 60") && message.contains("multiple of 8"),
             "{message}"

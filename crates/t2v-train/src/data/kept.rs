@@ -18,7 +18,7 @@ use crate::{
 
 /// Hidden, so that it is no clip.
 const FILE: &str = ".t2v-train.safetensors";
-const FORMAT: &str = "t2v-train data 1";
+const FORMAT: &str = "t2v-train data 2";
 
 /// Latents of clips and embeddings of captions.
 pub(super) struct Encoded {
@@ -26,7 +26,6 @@ pub(super) struct Encoded {
     pub(super) latents: Vec<Posterior<5>>,
     /// One a text, `[1, tokens, dim]`.
     pub(super) captions: Vec<Tensor<3>>,
-    pub(super) notes: Vec<String>,
 }
 
 /// A file of what was encoded.
@@ -42,7 +41,6 @@ struct Shapes {
     clips: usize,
     captions: usize,
     latents: [usize; 5],
-    notes: Vec<String>,
 }
 
 impl Kept {
@@ -95,7 +93,6 @@ impl Kept {
                 .into_iter()
                 .map(Tensor::unsqueeze)
                 .collect(),
-            notes: shapes.notes,
         }))
     }
 
@@ -108,7 +105,6 @@ impl Kept {
             clips: encoded.latents.len(),
             captions: encoded.captions.len(),
             latents: first.mean.dims(),
-            notes: encoded.notes.clone(),
         };
         let [_, channels, frames, height, width] = shapes.latents;
         let flat = |latents: &Tensor<5>| latents.clone().reshape([channels * frames, height * width]);

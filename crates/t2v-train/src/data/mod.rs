@@ -8,8 +8,11 @@ mod clips;
 mod encode;
 mod frames;
 mod kept;
+mod masks;
 
 pub use captions::{Caption, find_clips};
 use clips::Clip;
 pub use encode::{Dataset, Example};
+pub(crate) use frames::ClipLimits;
 pub use frames::ClipSize;
+use masks::Mask;

@@ -1,0 +1,105 @@
+//! What is taught, what is kept for the exam, and how it is drawn.
+
+use std::{error::Error, fs, path::Path};
+
+use image::RgbImage;
+use t2v_examples::tiny_world::{
+    Attributes, BACKGROUNDS, COLOURS, KNOWN_COLOURS, KNOWN_SHAPES, MOTIONS, Rgb, SHAPES, SIZE, draw_clip,
+};
+use t2v_schedulers::TorchGenerator;
+
+/// Motions and backgrounds that no clip of the new subject has.
+const UNSEEN_MOTIONS: [&str; 2] = ["bouncing", "shrinking"];
+const UNSEEN_BACKGROUNDS: [&str; 2] = ["at night", "in the snow"];
+
+/// Folders of the clips.
+pub(crate) const NEW: &str = "new";
+pub(crate) const KNOWN: &str = "known";
+
+/// Clips to learn from, and prompts of the exams.
+pub(crate) struct Lesson {
+    /// The new subject in the motions and on the backgrounds that are shown: 24 clips.
+    new: Vec<Attributes>,
+    /// What the model knows already, of what it was once trained on.
+    rehearsed: Vec<Attributes>,
+    /// Prompts of the new subject, each with a motion or a background that it was not seen with.
+    pub(crate) new_exam: Vec<Attributes>,
+    /// Prompts of what the model knew, none of them rehearsed.
+    pub(crate) old_exam: Vec<Attributes>,
+}
+
+fn is_unseen(attributes: &Attributes) -> bool {
+    UNSEEN_MOTIONS.contains(&MOTIONS[attributes.motion])
+        || UNSEEN_BACKGROUNDS.contains(&BACKGROUNDS[attributes.background])
+}
+
+fn shuffled(all: impl Iterator<Item = Attributes>) -> Vec<Attributes> {
+    let all: Vec<Attributes> = all.collect();
+    let order = TorchGenerator::new(0).permutation(all.len());
+    order.into_iter().map(|i| all[i]).collect()
+}
+
+impl Lesson {
+    pub(crate) fn new(rehearsed: usize, new_prompts: usize, old_prompts: usize) -> Self {
+        let subject = || Attributes::of(KNOWN_COLOURS, KNOWN_SHAPES);
+        let unseen = shuffled(subject().filter(is_unseen));
+        let mut old_exam = shuffled(Attributes::all());
+        let rest = old_exam.split_off(old_prompts.min(old_exam.len()));
+        Self {
+            new: subject().filter(|attributes| !is_unseen(attributes)).collect(),
+            rehearsed: rest.into_iter().filter(|a| !a.is_held_out()).take(rehearsed).collect(),
+            new_exam: unseen.into_iter().cycle().take(new_prompts).collect(),
+            old_exam,
+        }
+    }
+
+    /// Draws the clips into two folders, as pictures with captions.
+    ///
+    /// # Errors
+    /// A folder has clips of another lesson, or can't be written to.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
+        for (name, clips) in [(NEW, &self.new), (KNOWN, &self.rehearsed)] {
+            let folder = folder.join(name);
+            fs::create_dir_all(&folder)?;
+            write(&folder, clips)?;
+            println!("{} clips with captions in `{}`", clips.len(), folder.display());
+        }
+        Ok(())
+    }
+}
+
+fn write(folder: &Path, clips: &[Attributes]) -> Result<(), Box<dyn Error>> {
+    let clips: Vec<(String, &Attributes)> = clips.iter().enumerate().map(named).collect();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        if path.extension().is_some_and(|end| end == "txt") && !clips.iter().any(|(name, _)| *name == stem) {
+            let path = path.display();
+            return Err(format!("`{path}` is of another lesson; remove it, or give another --dir").into());
+        }
+    }
+    for (seed, (name, attributes)) in (0..).zip(&clips) {
+        let clip = folder.join(name);
+        fs::create_dir_all(&clip)?;
+        for (i, frame) in draw_clip(**attributes, seed).chunks_exact(SIZE * SIZE).enumerate() {
+            picture(frame).save(clip.join(format!("{i:02}.png")))?;
+        }
+        fs::write(folder.join(format!("{name}.txt")), attributes.prompt())?;
+    }
+    Ok(())
+}
+
+/// A clip's name: its number and what it shows.
+fn named((i, attributes): (usize, &Attributes)) -> (String, &Attributes) {
+    let Attributes {
+        colour, shape, motion, ..
+    } = *attributes;
+    let name = format!("{i:02}_{}_{}_{}", COLOURS[colour].0, SHAPES[shape], MOTIONS[motion]);
+    (name.replace(' ', "_"), attributes)
+}
+
+fn picture(frame: &[Rgb]) -> RgbImage {
+    RgbImage::from_fn(SIZE as u32, SIZE as u32, |x, y| {
+        image::Rgb(frame[y as usize * SIZE + x as usize].map(|value| value.round() as u8))
+    })
+}

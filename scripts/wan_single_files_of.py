@@ -1,0 +1,97 @@
+"""Writes transformer and autoencoder of a folder of Wan as files in the layout of Wan's own code, which stable-diffusion.cpp reads.
+
+    python scripts/wan_single_files_of.py FOLDER OUT
+
+OUT/transformer.safetensors and OUT/vae.safetensors hold the folder's values as they are. The names are those of which
+diffusers' own conversion makes the folder's again, which is checked.
+"""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import torch
+from diffusers.loaders import single_file_utils as single_file
+from safetensors import safe_open
+from safetensors.torch import save_file
+from wan_vae_layout import wan_vae
+
+# From diffusers' names to Wan's, in this order.
+TRANSFORMER = [
+    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
+    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
+    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
+    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
+    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
+    (r"^scale_shift_table$", "head.modulation"),
+    (r"\.scale_shift_table$", ".modulation"),
+    (r"^proj_out\.", "head.head."),
+    (r"\.attn1\.", ".self_attn."),
+    (r"\.attn2\.", ".cross_attn."),
+    (r"\.to_out\.0\.", ".o."),
+    (r"\.to_([qkv])\.", r".\1."),
+    (r"\.ffn\.net\.0\.proj\.", ".ffn.0."),
+    (r"\.ffn\.net\.2\.", ".ffn.2."),
+    (r"\.norm2\.", ".norm3."),
+]
+
+
+def read(folder):
+    """All tensors of a component, however many files they are in."""
+    tensors = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as opened:
+            tensors |= {name: opened.get_tensor(name) for name in opened.keys()}
+    if not tensors:
+        raise SystemExit(f"{folder} has no *.safetensors")
+    return tensors
+
+
+def transformer(folder):
+    tensors = {}
+    for name, value in read(folder).items():
+        for pattern, replacement in TRANSFORMER:
+            name = re.sub(pattern, replacement, name)
+        tensors[name] = value
+    return tensors
+
+
+def vae(folder):
+    """Wan's tensors are numbered, and diffusers says which of its own each becomes."""
+    config = json.loads((folder / "config.json").read_text())
+    config["decoder_base_dim"] = config["decoder_base_dim"] or config["base_dim"]
+    shapes = wan_vae(config)
+    names, state = list(shapes), read(folder)
+    numbered = {name: torch.tensor(float(i)).expand(shape) for i, (name, shape) in enumerate(shapes.items())}
+    converted = single_file.convert_wan_vae_to_diffusers(numbered)
+    return {
+        names[int(value.reshape(-1)[0])]: state[name].reshape(shapes[names[int(value.reshape(-1)[0])]])
+        for name, value in converted.items()
+    }
+
+
+def check(tensors, convert, folder):
+    expected, found = read(folder), convert(dict(tensors))
+    assert found.keys() == expected.keys(), found.keys() ^ expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name].reshape(value.shape), value), name
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name, take, convert in [
+        ("transformer", transformer, single_file.convert_wan_transformer_to_diffusers),
+        ("vae", vae, single_file.convert_wan_vae_to_diffusers),
+    ]:
+        tensors = take(args.folder / name)
+        check(tensors, convert, args.folder / name)
+        save_file({key: value.contiguous() for key, value in tensors.items()}, args.out / f"{name}.safetensors")
+
+
+if __name__ == "__main__":
+    main()
