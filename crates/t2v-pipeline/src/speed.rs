@@ -38,8 +38,8 @@ impl Speed {
         *self == Self::Exact
     }
 
-    /// What is expected of the time of a schedule of so many calls of the denoiser, where exact ones take 1. It holds for
-    /// denoisers that reuse features; others take 1 at any speed.
+    /// What is expected of the time of a schedule of so many calls of the denoiser, where exact ones take 1: what reusing
+    /// features saves, of denoisers that can. What faster products save differs by model and is not in it.
     ///
     /// ```
     /// use t2v_pipeline::Speed;
