@@ -19,8 +19,8 @@ use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use t2v_examples::{ModelArgs, program, save_frames};
 use t2v_pipeline::{
     Device, DeviceName, Dtype, FreeInit, FreeNoise, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, Lora,
-    MemoryMode, OutputFormat, Pipeline, PipelineError, Placement, Progress, PromptTable, Speed, TextToVideoRequest,
-    TextToVideoResponse, TextualInversion, Video, check_output, found_devices,
+    MemoryMode, OutputFormat, Pipeline, PipelineError, Placement, Progress, PromptTable, Speed, Stage,
+    TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output, found_devices,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -432,31 +432,51 @@ fn embedding(option: &str) -> Result<TextualInversion, PipelineError> {
     }
 }
 
-/// One progress bar a stage.
+/// One progress bar a stage; while weights are read it shows bytes and how fast they come.
 #[derive(Default)]
 struct Bars {
-    current: Option<ProgressBar>,
+    /// With the stage that it is of.
+    current: Option<(Stage, ProgressBar)>,
 }
 
 impl Bars {
     fn show(&mut self, progress: Progress) {
-        let bar = self.current.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{msg:>10} {wide_bar} {pos}/{len} {elapsed} {prefix}");
-            ProgressBar::new(progress.total as u64)
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-                .with_message(progress.stage.to_string())
-        });
+        let bar = match self.current.take() {
+            Some((stage, bar)) if stage == progress.stage => bar,
+            other => {
+                if let Some((_, unfinished)) = other {
+                    unfinished.finish_and_clear();
+                }
+                bar(&progress)
+            }
+        };
+        bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
         bar.set_prefix(match progress.eta() {
             _ if progress.warming_up => "compiling and measuring kernels, once for this size".to_owned(),
             Some(eta) => format!("eta {}", FormattedDuration(eta)),
             None => String::new(),
         });
-        if progress.done == progress.total {
+        if progress.done == progress.total && progress.total > 0 {
             bar.finish_and_clear();
-            self.current = None;
+        } else {
+            self.current = Some((progress.stage, bar));
         }
     }
+}
+
+fn bar(progress: &Progress) -> ProgressBar {
+    let (amounts, message) = match progress.component {
+        Some(network) => (
+            "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
+            format!("{} the {network}", progress.stage),
+        ),
+        None => ("{pos}/{len}", progress.stage.to_string()),
+    };
+    let style = ProgressStyle::with_template(&format!("{{msg:>10}} {{wide_bar}} {amounts} {{elapsed}} {{prefix}}"));
+    ProgressBar::new(progress.total as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(message)
 }
 
 fn summary(video: &Video, writing: f64) {

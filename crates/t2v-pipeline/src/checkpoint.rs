@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use burn::tensor::Device;
 use serde_json::Value;
 use t2v_schedulers::{Scheduler, SchedulerKind};
-use t2v_weights::{ModelFolder, WeightsError};
+use t2v_weights::{ModelFolder, ReadMeter, WeightsError};
 
 use crate::{
     Dtype, MotionAdapterReport, PipelineError, Placement, PromptTable,
@@ -22,6 +22,8 @@ pub(crate) struct Checkpoint {
     /// What its networks compute in; never [`Dtype::Auto`].
     pub(crate) dtype: Dtype,
     pub(crate) family: Box<dyn Family>,
+    /// Counts what is read of the network that is being loaded.
+    pub(crate) meter: ReadMeter,
     /// Completes prompts in the checkpoint's own words.
     pub(crate) prompt_table: Option<PromptTable>,
     pub(crate) defaults: Defaults,
@@ -47,10 +49,11 @@ impl Checkpoint {
         name: &str,
         placement: &Placement,
     ) -> Result<Self, PipelineError> {
+        let meter = ReadMeter::new();
         let family = family::open(&Opening {
             folder,
             motion_adapter: motion_adapter.map(|adapter| &adapter.component),
-            options: &placement.load_options()?,
+            options: &placement.load_options()?.with_meter(&meter),
         })?;
         let scheduler = folder.component("scheduler")?;
         let scheduler_config = scheduler.json("scheduler_config.json")?;
@@ -73,6 +76,7 @@ impl Checkpoint {
             dtype: placement.dtype().resolved(placement.device())?,
             defaults: family.defaults().read(folder, family.geometry())?,
             family,
+            meter,
             prompt_table: PromptTable::read(folder)?,
             motion_adapter: motion_adapter.cloned(),
             motion_adapter_report: OnceLock::new(),

@@ -46,7 +46,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// Starts a generation. Callbacks of `options` are called too, on the job's thread, and its token cancels the job.
+    /// Starts a generation. Callbacks of `options` are called too, on the job's thread or beside it
+    /// ([`Callback`](crate::Callback)), and its token cancels the job.
     ///
     /// A pipeline runs one generation at a time: further jobs wait for their turn.
     #[must_use = "dropping a job cancels it"]

@@ -38,6 +38,7 @@ mod inpainting;
 mod job;
 mod latents;
 mod limits;
+mod loading;
 mod loras;
 mod model;
 mod monitor;

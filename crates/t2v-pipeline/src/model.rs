@@ -43,7 +43,17 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    const ALL: [Self; 4] = [Self::TextConditioner, Self::PictureEncoder, Self::Denoiser, Self::Codec];
+    pub(crate) const ALL: [Self; 4] = [Self::TextConditioner, Self::PictureEncoder, Self::Denoiser, Self::Codec];
+
+    /// What it is called in progress.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::TextConditioner => "text encoder",
+            Self::PictureEncoder => "picture encoder",
+            Self::Denoiser => "denoiser",
+            Self::Codec => "autoencoder",
+        }
+    }
 }
 
 /// A checkpoint in use.
@@ -98,15 +108,6 @@ impl Model {
         if let Some(codec) = &mut self.codec {
             codec.network.set_tiling(tiled);
         }
-    }
-
-    /// Loads every network that is not in memory yet.
-    pub(crate) fn preload(&mut self) -> Result<(), PipelineError> {
-        for slot in Slot::ALL {
-            self.load(slot)?;
-            self.release();
-        }
-        Ok(())
     }
 
     pub(crate) fn is_loaded(&self, slot: Slot) -> bool {

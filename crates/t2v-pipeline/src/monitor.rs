@@ -12,6 +12,8 @@ pub(crate) struct Monitor<'a> {
     pub(crate) options: GenerateOptions<'a>,
     /// The stage under way and its start.
     stage: (Stage, Instant),
+    /// The network that is being loaded.
+    component: Option<&'static str>,
     pub(crate) times: StageTimes,
     /// Whether the first part of the stage is a warm-up.
     is_cold: bool,
@@ -26,6 +28,7 @@ impl<'a> Monitor<'a> {
         Self {
             options,
             stage: (Stage::Loading, Instant::now()),
+            component: None,
             times: StageTimes::new(),
             warm_up: None,
             is_cold: false,
@@ -35,7 +38,13 @@ impl<'a> Monitor<'a> {
 
     pub(crate) fn begin(&mut self, stage: Stage) {
         self.stage = (stage, Instant::now());
-        (self.is_cold, self.warm_up) = (false, None);
+        (self.is_cold, self.warm_up, self.component) = (false, None, None);
+    }
+
+    /// As [`begin`](Self::begin), of loading a network.
+    pub(crate) fn begin_loading(&mut self, component: &'static str) {
+        self.begin(Stage::Loading);
+        self.component = Some(component);
     }
 
     /// As [`begin`](Self::begin), of a stage whose first part takes longer than the others if the device is cold.
@@ -65,6 +74,7 @@ impl<'a> Monitor<'a> {
             };
             on_progress(Progress {
                 stage,
+                component: self.component,
                 done,
                 total,
                 elapsed,
@@ -72,6 +82,14 @@ impl<'a> Monitor<'a> {
                 warm_up: self.warm_up.unwrap_or_default(),
             });
         }
+        self.check()
+    }
+
+    /// Whether it is to go on.
+    ///
+    /// # Errors
+    /// It was cancelled, and not yet stopped for it.
+    pub(crate) fn check(&self) -> Result<(), PipelineError> {
         match self.interrupted {
             true => Ok(()),
             false => self.options.cancel.check(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{CancelToken, InitMedia, Latents, PipelineError, Preview, Progress, PromptEnhancer, Speed};
 
-/// A callback on the thread of the generation.
+/// A callback on the thread of the generation, or, while weights are read, on one beside it; never on two at once.
 pub type Callback<'a, T> = Box<dyn FnMut(T) + Send + 'a>;
 /// A callback that looks at what the generation lends it.
 pub type Observer<'a, T, R = ()> = Box<dyn FnMut(&T) -> R + Send + 'a>;
@@ -35,7 +35,7 @@ pub struct GenerateOptions<'a> {
     /// When cancelled: decode the newest estimate, or keep the frames decoded so far, and return those as the video,
     /// marked as [`interrupted`](crate::Report::interrupted). Without any of that, and by default, it is an error.
     pub keep_on_cancel: bool,
-    /// Told how far the generation is.
+    /// Told how far the generation is: of what, and in which units, [`Progress`] says.
     pub on_progress: Option<Callback<'a, Progress>>,
     /// Model calls from one preview to the next; none without it.
     pub preview_every: Option<usize>,

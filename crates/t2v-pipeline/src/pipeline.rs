@@ -94,7 +94,28 @@ impl Pipeline {
     /// # Errors
     /// Weights that are missing, damaged, or don't fit the configuration.
     pub fn preload(&self) -> Result<(), PipelineError> {
-        self.take_turn(&CancelToken::new())?.preload()
+        self.preload_with(GenerateOptions::default())
+    }
+
+    /// As [`preload`](Self::preload), watched and stoppable: of `options` the progress and the cancel token count.
+    ///
+    /// ```no_run
+    /// # use t2v_pipeline::{Device, GenerateOptions, Pipeline, PipelineError};
+    /// # fn main() -> Result<(), PipelineError> {
+    /// let pipeline = Pipeline::from_dir("models/zeroscope", &Device::flex())?;
+    /// pipeline.preload_with(GenerateOptions::default().with_progress(|progress| {
+    ///     let network = progress.component.unwrap_or_default();
+    ///     println!("{network}: {} of {} bytes", progress.done, progress.total);
+    /// }))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`preload`](Self::preload), and [`PipelineError::Cancelled`]: what was loaded before stays.
+    pub fn preload_with(&self, options: GenerateOptions<'_>) -> Result<(), PipelineError> {
+        self.take_turn(&options.cancel)?
+            .guard(|model| Run::new(model, options).preload())
     }
 
     /// Bytes of the weights that are in memory now.

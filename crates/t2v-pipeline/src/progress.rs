@@ -45,15 +45,21 @@ impl fmt::Display for Stage {
     }
 }
 
-/// How far a stage is: `done` of `total` model calls, frames or components.
+/// How far a stage is: `done` of `total` model calls or frames, and bytes of weights while a network is loaded.
+///
+/// Each network that is loaded is a stage [`Loading`](Stage::Loading) of its own. It begins with 0 of 0 bytes, as the headers of
+/// the files are not read yet; then come, about ten times a second, the bytes that are read of those that the network takes of
+/// its files, and at last all of them, when the network is there. Cancelling ends it within some megabytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// The stage.
     pub stage: Stage,
-    /// Parts that are done.
+    /// The network that is being loaded: `text encoder`, `picture encoder`, `denoiser` or `autoencoder`.
+    pub component: Option<&'static str>,
+    /// Parts that are done: model calls, frames or, of weights, bytes.
     pub done: usize,
-    /// Parts in all.
+    /// Parts in all; 0 where that is not known yet.
     pub total: usize,
     /// Time since the stage began.
     pub elapsed: Duration,
@@ -80,7 +86,7 @@ impl Progress {
     }
 }
 
-/// Stops a generation from another thread, within one model call.
+/// Stops a generation from another thread, within one model call, or within some megabytes of weights.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken {
     cancelled: Arc<AtomicBool>,
@@ -137,6 +143,7 @@ mod tests {
     fn progress(done: usize, elapsed: u64, warm_up: u64) -> Progress {
         Progress {
             stage: Stage::Denoising,
+            component: None,
             done,
             total: 10,
             elapsed: Duration::from_secs(elapsed),

@@ -18,6 +18,7 @@ use crate::{
     family::Family,
     init_clip::init_clip,
     inpainting::{Inpainting, Mask},
+    loading::watched,
     model::{Model, Slot},
     monitor::Monitor,
     passes::Passes,
@@ -68,6 +69,15 @@ impl<'a> Run<'a> {
         self.decode(clip, plan.report)
     }
 
+    /// Loads every network that is not in memory yet.
+    pub(crate) fn preload(mut self) -> Result<(), PipelineError> {
+        for slot in Slot::ALL {
+            self.load(slot)?;
+            self.model.release();
+        }
+        Ok(())
+    }
+
     /// The video of latents that were kept.
     pub(crate) fn decode_latents(self, latents: &Latents) -> Result<Video, PipelineError> {
         self.model.set_vae_tiling(latents.report().vae_tiling);
@@ -85,10 +95,9 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.model.release();
-        self.monitor.begin(Stage::Loading);
-        self.monitor.advance(0, 1)?;
-        self.model.load(slot)?;
-        self.monitor.advance(1, 1)?;
+        self.monitor.begin_loading(slot.name());
+        let meter = self.model.checkpoint.meter.clone();
+        watched(&mut self.monitor, &meter, || self.model.load(slot))?;
         self.monitor.end();
         Ok(())
     }

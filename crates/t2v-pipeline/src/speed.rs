@@ -5,6 +5,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use t2v_kernels::Products;
 
+/// What a call that does not run the whole network takes of the time of one that does, as it was measured
+/// ([`speeds`](crate::speeds)).
+const PARTIAL: f64 = 1.0 / 8.0;
+
 /// How much of a generation's exactness is given for its speed.
 ///
 /// Anything but [`Exact`](Self::Exact) lets calls of the denoiser leave out most of its layers, with features and a guidance
@@ -32,6 +36,25 @@ impl Speed {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         *self == Self::Exact
+    }
+
+    /// What is expected of the time of a schedule of so many calls of the denoiser, where exact ones take 1: what reusing
+    /// features saves, of denoisers that can. What faster products save differs by model and is not in it.
+    ///
+    /// ```
+    /// use t2v_pipeline::Speed;
+    ///
+    /// assert_eq!(Speed::Exact.expected_share(50), 1.0);
+    /// assert_eq!(Speed::Fast.expected_share(50), (10.0 + 40.0 / 8.0) / 50.0);
+    /// assert_eq!(Speed::Fast.expected_share(4), 1.0, "every call of so few runs the whole network");
+    /// ```
+    #[must_use]
+    pub fn expected_share(self, calls: usize) -> f64 {
+        let whole = calls.div_ceil(self.interval(calls));
+        match calls {
+            0 => 1.0,
+            _ => (whole as f64 + (calls - whole) as f64 * PARTIAL) / calls as f64,
+        }
     }
 
     /// What the denoiser's transformer blocks multiply in.

@@ -56,18 +56,69 @@ fn both_memory_modes_give_the_same_frames() {
     assert_eq!(sequential.loaded_bytes(), 0);
 }
 
+/// What is told of loading, by network: bytes that are read and their total.
+fn loads(run: impl FnOnce(GenerateOptions<'_>)) -> Vec<(&'static str, Vec<(usize, usize)>)> {
+    let mut loads: Vec<(_, Vec<_>)> = Vec::new();
+    run(GenerateOptions::default().with_progress(|progress| {
+        assert_eq!(progress.component.is_some(), progress.stage == Stage::Loading);
+        let Some(network) = progress.component else { return };
+        if progress.done == 0 {
+            loads.push((network, Vec::new()));
+        }
+        loads.last_mut().unwrap().1.push((progress.done, progress.total));
+    }));
+    loads
+}
+
+/// Bytes of the tensors of a safetensors file of the fixture.
+fn tensor_bytes(file: &str) -> usize {
+    let bytes = std::fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/tiny_a")
+            .join(file),
+    )
+    .unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    bytes.len() - 8 - header as usize
+}
+
 #[test]
-fn loading_is_told_once_in_resident_mode() {
+fn loading_is_told_in_bytes_and_once_in_resident_mode() {
     let pipeline = pipeline();
-    let loads = || {
-        let mut loads = 0;
-        let options = GenerateOptions::default().with_progress(|progress| {
-            loads += usize::from(progress.stage == Stage::Loading && progress.done == 1);
-        });
-        pipeline.generate_with(&request(), options).unwrap();
-        loads
+    let generate = |options: GenerateOptions<'_>| drop(pipeline.generate_with(&request(), options).unwrap());
+    let told = loads(generate);
+    let names: Vec<_> = told.iter().map(|(network, _)| *network).collect();
+    assert_eq!(names, ["text encoder", "denoiser", "autoencoder"]);
+    let files = [
+        "text_encoder/model",
+        "unet/diffusion_pytorch_model",
+        "vae/diffusion_pytorch_model",
+    ];
+    for ((network, bytes), file) in told.iter().zip(files) {
+        assert!(bytes.is_sorted(), "{network} {bytes:?}");
+        assert_eq!(bytes[0], (0, 0), "{network}");
+        let total = tensor_bytes(&format!("{file}.safetensors"));
+        assert_eq!(*bytes.last().unwrap(), (total, total), "{network}");
+    }
+    assert!(loads(generate).is_empty());
+    assert!(loads(|options| pipeline.preload_with(options).unwrap()).is_empty());
+    let ends = |told: &[(&'static str, Vec<(usize, usize)>)]| -> Vec<_> {
+        told.iter()
+            .map(|(network, bytes)| (*network, bytes.last().copied()))
+            .collect()
     };
-    assert_eq!([loads(), loads()], [3, 0]);
+    let preloaded = loads(|options| self::pipeline().preload_with(options).unwrap());
+    assert_eq!(ends(&preloaded), ends(&told));
+}
+
+#[test]
+fn preloading_can_be_cancelled_and_done_again() {
+    let pipeline = pipeline();
+    let options = cancelling(Stage::Loading, 0, false);
+    assert!(matches!(pipeline.preload_with(options), Err(PipelineError::Cancelled)));
+    assert_eq!(pipeline.loaded_bytes(), 0);
+    pipeline.preload().unwrap();
+    assert!(pipeline.loaded_bytes() > 0);
 }
 
 #[test]

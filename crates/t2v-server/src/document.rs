@@ -69,7 +69,8 @@ pub struct Document {
     /// How many jobs are before it in the queue, while it waits.
     pub queue_position: Option<u64>,
     /// Seconds until the video is expected: this one and those before it, in proportion to size, frames and steps, at the pace of
-    /// the last ones with the model; `null` where none was measured.
+    /// the last ones with the model at the same speed, or else at any, with what the speed usually saves; `null` where none was
+    /// measured.
     pub eta: Option<f64>,
     /// What is being done, while it runs.
     pub stage: Option<DocumentStage>,
@@ -114,9 +115,9 @@ pub struct DocumentError {
 pub struct DocumentStage {
     /// Such as `denoising`.
     pub name: String,
-    /// Parts that are done.
+    /// Parts that are done: bytes of `loading`, of each network anew, else frames or steps.
     pub done: u64,
-    /// Parts in all.
+    /// Parts in all; 0 where that is not known yet.
     pub total: u64,
     /// Seconds that are left of the stage.
     pub eta: Option<f64>,

@@ -210,14 +210,16 @@ impl FromStr for OutputType {
     }
 }
 
-/// What a job has to compute: pixels of all frames of all its samples, as often as they are denoised. The times of jobs with
-/// one model are taken to be in proportion to it, which leaves out what does not depend on the steps: text, decoding,
-/// writing.
+/// What a job has to compute: pixels of all frames of all its samples, as often as they are denoised, and less of them at a
+/// speed that leaves out layers. The times of jobs with one model are taken to be in proportion to it, which leaves out what
+/// does not depend on the steps: text, decoding, writing.
 #[must_use]
 pub fn work(parameters: &Report, samples: u8) -> u64 {
     let pixels = u64::from(parameters.width) * u64::from(parameters.height) * u64::from(parameters.num_frames);
     let steps = f64::from(parameters.num_inference_steps) * parameters.strength.unwrap_or(1.0);
-    pixels * (steps.ceil() as u64).max(1) * u64::from(samples)
+    let exact = pixels * (steps.ceil() as u64).max(1) * u64::from(samples);
+    let share = parameters.speed.expected_share(parameters.num_inference_steps as usize);
+    (exact as f64 * share).ceil() as u64
 }
 
 /// A request that is accepted: all that is known of it before it runs.
@@ -348,9 +350,9 @@ pub struct Claim {
 pub struct JobProgress {
     /// What is being done, such as `denoising`.
     pub stage: String,
-    /// Parts of the stage that are done.
+    /// Parts of the stage that are done: of `loading`, bytes of one of the networks.
     pub done: u64,
-    /// Parts of the stage in all.
+    /// Parts of the stage in all; 0 where that is not known yet.
     pub total: u64,
     /// Of the whole job, 0 to 99.
     pub percent: u8,
@@ -424,6 +426,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use t2v_pipeline::Speed;
+
     use super::*;
 
     #[test]
@@ -454,6 +458,10 @@ mod tests {
         assert_eq!(work(&parameters, 1), 64 * 32 * 16);
         parameters.num_inference_steps = 20;
         assert_eq!(work(&parameters, 1), 64 * 32 * 16 * 20);
+        // Every third call runs the whole network, the others an eighth of it.
+        parameters.speed = Speed::Fast;
+        assert_eq!(work(&parameters, 1), 64 * 32 * 16 * (7 * 8 + 13) / 8);
+        parameters.speed = Speed::Exact;
         parameters.strength = Some(0.52);
         assert_eq!(work(&parameters, 3), 64 * 32 * 16 * 11 * 3);
     }

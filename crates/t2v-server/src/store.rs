@@ -19,6 +19,7 @@ use sqlx::{
     SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
 };
+use t2v_pipeline::Speed;
 use tokio::sync::broadcast;
 
 use crate::{
@@ -161,11 +162,13 @@ pub struct Counts {
     pub undelivered: u64,
 }
 
-/// Jobs with one model that come before another job.
+/// Jobs with one model, at one speed, that come before another job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ahead {
     /// The model.
     pub model: String,
+    /// The speed.
+    pub speed: Speed,
     /// How many wait.
     pub queued: u64,
     /// What those have to compute, as [`work`](crate::job::work) counts it.
@@ -218,11 +221,12 @@ pub trait Store: Send + Sync {
     /// Jobs of an owner, and whether there are more.
     async fn list(&self, owner: &str, page: Page) -> StoreResult<(Vec<Job>, bool)>;
 
-    /// The jobs that run, and the queued ones before this one, by model.
+    /// The jobs that run, and the queued ones before this one, by model and speed.
     async fn ahead(&self, id: JobId) -> StoreResult<Vec<Ahead>>;
 
-    /// Seconds that a model takes for a unit of [`work`](crate::job::work), over its last generations; `None`: there was none.
-    async fn pace(&self, model: &str) -> StoreResult<Option<f64>>;
+    /// Seconds that a model takes for a unit of [`work`](crate::job::work), over its last generations at a speed, or at any where
+    /// there were none at that; `None`: there was none at all.
+    async fn pace(&self, model: &str, speed: Speed) -> StoreResult<Option<f64>>;
 
     /// How many there are.
     async fn counts(&self) -> StoreResult<Counts>;

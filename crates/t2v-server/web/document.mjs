@@ -1,6 +1,6 @@
 // What the document of a video means: its phase, its sentence, its parameters. Pure.
 
-import { about, ago, capitalised, count, duration, number } from "./format.mjs";
+import { about, ago, bytes, capitalised, count, duration, number } from "./format.mjs";
 
 /**
  * The document after a patch of the event stream. Each value in a patch is whole, and `null` is a value: documents always have
@@ -68,6 +68,7 @@ function place(position) {
 function stage(stage) {
     if (!stage) return "Starting";
     const name = capitalised(stage.name);
+    if (stage.name === "loading") return stage.total > 0 ? `${name}, ${bytes(stage.done, stage.total)}` : name;
     return stage.total > 1 ? `${name}, ${stage.done} of ${stage.total}` : name;
 }
 

@@ -42,3 +42,10 @@ export function capitalised(text) {
 export function number(value) {
     return String(Math.round(value * 1000) / 1000);
 }
+
+/** How much of so many bytes, in one unit: "0.3 of 2.8 GB". */
+export function bytes(done, total) {
+    const [unit, size] = [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]].find(([, size]) => total >= size) ?? ["bytes", 1];
+    const digits = size === 1 || total >= 100 * size ? 0 : 1;
+    return `${(done / size).toFixed(digits)} of ${(total / size).toFixed(digits)} ${unit}`;
+}

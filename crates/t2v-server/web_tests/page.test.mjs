@@ -9,7 +9,7 @@ import { badge, fileUrl, isActive, parameters, patched, phase, sentence, summary
 import { EventParser } from "../web/event_stream.mjs";
 import { FIELDS, hint, isOf } from "../web/fields.mjs";
 import { backOff, follow } from "../web/follow.mjs";
-import { about, ago, count, duration, number } from "../web/format.mjs";
+import { about, ago, bytes, count, duration, number } from "../web/format.mjs";
 import { KeyHolder, keyOfFragment } from "../web/key.mjs";
 import { again, body, faults } from "../web/request.mjs";
 import { Videos, queueText } from "../web/videos.mjs";
@@ -47,6 +47,8 @@ test("times are short", () => {
     assert.deepEqual([0.4, 3.2, 33, 70, 4000].map(about), ["less than a second", "about 3 s", "about 35 s", "about 1 min", "about 1 h 7 min"]);
     assert.deepEqual([0, 119, 7300, 90000, 200000].map((past) => ago(0, past)), ["just now", "1 min ago", "2 h ago", "yesterday", "2 days ago"]);
     assert.equal(ago(10, 0), "just now");
+    const amounts = [[1, 2], [999, 1500], [0, 1e6], [5e8, 1e9], [0, 123e9]].map(([done, total]) => bytes(done, total));
+    assert.deepEqual(amounts, ["1 of 2 bytes", "1.0 of 1.5 kB", "0.0 of 1.0 MB", "0.5 of 1.0 GB", "0 of 123 GB"]);
     assert.deepEqual([number(7.5), number(0.1 + 0.2), count(1, "video"), count(0, "video")], ["7.5", "0.3", "1 video", "0 videos"]);
 });
 
@@ -58,6 +60,8 @@ test("every state has its phase and its sentence", () => {
         [running, "running", "Denoising, 12 of 30 · about 8 s left"],
         [{ ...running, eta: 20 }, "running", "Denoising, 12 of 30 · about 20 s left"],
         [{ status: "in_progress" }, "running", "Starting"],
+        [{ status: "in_progress", stage: { name: "loading", done: 0, total: 0, eta: null } }, "running", "Loading"],
+        [{ status: "in_progress", stage: { name: "loading", done: 3e8, total: 2.8e9, eta: 5 } }, "running", "Loading, 0.3 of 2.8 GB · about 5 s left"],
         [done, "done", "Made in 4.3 s"],
         [{ ...done, output: null }, "removed", "Its files were removed"],
         [cancelled, "cancelled", "Cancelled"],

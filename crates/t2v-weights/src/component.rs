@@ -226,7 +226,7 @@ impl Component {
                 });
             }
             match self.source.folder_path(&path) {
-                Some(file) if path.ends_with(".bin") || path.ends_with(".pth") => Ok(WeightFile::Pickle { file }),
+                Some(file) if path.ends_with(".bin") || path.ends_with(".pth") => Ok(WeightFile::pickle(file)),
                 _ => Ok(WeightFile::Safetensors {
                     file: self.display(file),
                     blob: self.source.blob(&path)?,

@@ -62,6 +62,12 @@ pub enum WeightsError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// [`ReadMeter::stop`](crate::ReadMeter::stop) was called.
+    #[error("`{origin}` was not read to its end, since it was to stop")]
+    Stopped {
+        /// Where the weights are.
+        origin: String,
+    },
     /// A JSON file does not hold what it should.
     #[error("`{file}`: {reason}")]
     Config {

@@ -11,6 +11,8 @@ const LARGE: usize = 1 << 18;
 pub struct Floats {
     dtype: DType,
     keep_half: bool,
+    /// Nothing is converted.
+    as_stored: bool,
 }
 
 fn is_half(dtype: DType) -> bool {
@@ -22,6 +24,7 @@ impl From<DType> for Floats {
         Self {
             dtype,
             keep_half: false,
+            as_stored: false,
         }
     }
 }
@@ -32,6 +35,14 @@ impl Floats {
     #[must_use]
     pub fn keep_half(self, keep_half: bool) -> Self {
         Self { keep_half, ..self }
+    }
+
+    /// As the files have them.
+    pub(crate) fn as_stored() -> Self {
+        Self {
+            as_stored: true,
+            ..Self::from(DType::F32).keep_half(true)
+        }
     }
 
     /// What a model computes in.
@@ -52,7 +63,7 @@ impl Floats {
     pub(crate) fn of(self, stored: DType, shape: &Shape) -> DType {
         let kept = self.keep_half && is_half(stored) && shape.num_dims() > 1 && shape.num_elements() >= LARGE;
         match () {
-            () if kept || !stored.is_float() => stored,
+            () if kept || self.as_stored || !stored.is_float() => stored,
             () if shape.num_dims() <= 1 && is_half(self.dtype) => DType::F32,
             () => self.dtype,
         }

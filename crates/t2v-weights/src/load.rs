@@ -11,19 +11,21 @@ use burn_store::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Floats, KeyMap, Selection, WeightsError,
+    Floats, KeyMap, ReadMeter, Selection, WeightsError,
     source::{Blob, digits},
+    taken::bytes_taken,
     tensors::{Tensors, WeightFile, WeightFiles, cast_to},
 };
 
 const LISTED_KEYS: usize = 20;
 
 /// A component's weight files, not read yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Weights {
     origin: String,
     files: Vec<WeightFiles>,
     strict: bool,
+    meter: Option<ReadMeter>,
 }
 
 /// What was left over when a module was filled.
@@ -40,6 +42,7 @@ impl Weights {
             files: vec![WeightFiles::new(origin.clone(), files)],
             origin,
             strict: false,
+            meter: None,
         }
     }
 
@@ -66,6 +69,16 @@ impl Weights {
     #[must_use]
     pub fn with_strict(mut self, strict: bool) -> Self {
         self.strict = strict;
+        self
+    }
+
+    /// Has `meter` count the bytes that [`load`](Self::load) reads, and stop it.
+    #[must_use]
+    pub fn with_meter(mut self, meter: &ReadMeter) -> Self {
+        for files in &mut self.files {
+            files.watch(meter);
+        }
+        self.meter = Some(meter.clone());
         self
     }
 
@@ -127,6 +140,26 @@ impl Weights {
         Ok(shapes)
     }
 
+    /// Tells the meter how many bytes of the files `module` takes.
+    fn announce<M: ModuleSnapshot>(&self, module: &M, remapper: &KeyRemapper) -> Result<(), WeightsError> {
+        let Some(meter) = &self.meter else { return Ok(()) };
+        let (stored, _) = remapper.remap(self.tensors(Floats::as_stored())?.tensors);
+        let sizes = stored.into_iter().map(|t| (t.name.clone(), t.byte_len() as u64));
+        meter.begin(bytes_taken(module, sizes.collect()));
+        Ok(())
+    }
+
+    /// # Errors
+    /// Reading was to stop, before its end or just there.
+    fn check_stop(&self) -> Result<(), WeightsError> {
+        match &self.meter {
+            Some(meter) if meter.is_stopped() => Err(WeightsError::Stopped {
+                origin: self.origin.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn tensors(&self, floats: Floats) -> Result<Tensors, WeightsError> {
         let mut all = Tensors::default();
         for files in &self.files {
@@ -139,7 +172,7 @@ impl Weights {
     ///
     /// # Errors
     /// A file that can't be read; keys that lack in the files or have another shape, and for [strict](Self::with_strict)
-    /// weights keys that the module lacks: all are listed.
+    /// weights keys that the module lacks: all are listed. [`WeightsError::Stopped`] where a [meter](Self::with_meter) says so.
     pub fn load<M: ModuleSnapshot>(
         &self,
         module: &mut M,
@@ -149,6 +182,7 @@ impl Weights {
         let floats = floats.into();
         let Tensors { tensors, sources } = self.tensors(floats)?;
         let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
+        self.announce(module, &remapper)?;
         let (tensors, renamed) = remapper.remap(tensors);
         // A list of layers of several kinds is a list of an enum's values; keys don't say which.
         let skip_enum_variants = true;
@@ -158,6 +192,7 @@ impl Weights {
             Some(Box::new(TorchModules { floats })),
             skip_enum_variants,
         );
+        self.check_stop()?;
         let unused = self.unused(&result, keys, &[&renamed, &sources])?;
         let optional = self.matcher(&keys.optional)?;
         let missing = result

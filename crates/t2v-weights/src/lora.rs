@@ -107,7 +107,7 @@ impl Lora {
         let metadata = metadata::beside(path)?;
         let blob = match &file {
             WeightFile::Safetensors { blob, .. } => blob.clone(),
-            WeightFile::Pickle { file } => Blob::open(file)?,
+            WeightFile::Pickle { file, .. } => Blob::open(file)?,
         };
         Self::new(path.display().to_string(), blob, &file, metadata)
     }

@@ -3,13 +3,14 @@
 use burn::tensor::{DType, Device};
 use burn_store::ModuleSnapshot;
 
-use crate::{Component, Floats, KeyMap, Weights, WeightsError};
+use crate::{Component, Floats, KeyMap, ReadMeter, Weights, WeightsError};
 
 /// How a network is loaded.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     pub(crate) floats: Floats,
     pub(crate) device: Device,
+    meter: Option<ReadMeter>,
 }
 
 impl LoadOptions {
@@ -19,6 +20,7 @@ impl LoadOptions {
         Self {
             floats: dtype.into(),
             device: device.clone(),
+            meter: None,
         }
     }
 
@@ -34,6 +36,13 @@ impl LoadOptions {
     #[must_use]
     pub fn in_single_precision(mut self) -> Self {
         self.floats = self.floats.in_single_precision();
+        self
+    }
+
+    /// Has `meter` count the bytes of the network that is being loaded, and stop it.
+    #[must_use]
+    pub fn with_meter(mut self, meter: &ReadMeter) -> Self {
+        self.meter = Some(meter.clone());
         self
     }
 
@@ -78,6 +87,10 @@ pub trait Network: ModuleSnapshot + Sized {
     /// As for [`init`](Self::init); weights that can't be read, or don't fit.
     fn from_weights(config: Self::Config, weights: &Weights, options: &LoadOptions) -> Result<Self, Self::Error> {
         let mut network = Self::init(config, &options.device)?;
+        let weights = match &options.meter {
+            Some(meter) => weights.clone().with_meter(meter),
+            None => weights.clone(),
+        };
         weights.load(&mut network, &Self::key_map(), options.floats)?;
         Ok(network)
     }

@@ -1,6 +1,9 @@
 //! What a component takes of a file that holds several, and what it calls it.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use burn::tensor::{Bytes, Shape};
 use burn_store::{
@@ -168,10 +171,21 @@ impl Selection {
         let names = tensors
             .iter()
             .map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()));
-        let taken = self.plan(origin, names)?.into_iter();
-        Ok(taken
-            .map(|taken| (taken.of(&tensors[taken.index], floats), taken.source))
-            .collect())
+        let mut cut: HashMap<usize, Arc<Cut>> = HashMap::new();
+        let taken = self.plan(origin, names)?.into_iter().map(|taken| {
+            let whole = &tensors[taken.index];
+            let tensor = match taken.part {
+                None => taken.of(whole),
+                Some((part, count)) => {
+                    let cut = cut
+                        .entry(taken.index)
+                        .or_insert_with(|| Arc::new(Cut::new(whole, count)));
+                    taken.part_of(part, Arc::clone(cut))
+                }
+            };
+            (cast(tensor, floats), taken.source)
+        });
+        Ok(taken.collect())
     }
 }
 
@@ -219,27 +233,56 @@ impl Compiled {
 }
 
 impl Taken {
-    /// The tensor that `whole` becomes; nothing is read.
-    fn of(&self, whole: &DeferredTensor, floats: Floats) -> DeferredTensor {
-        let shape = Shape::from(self.shape.clone());
-        let byte_len = shape.num_elements() * whole.dtype.size();
-        let (part, _) = self.part.unwrap_or((0, 1));
-        let start = part * byte_len;
-        let whole = whole.clone();
-        let (name, dtype) = (self.name.clone(), whole.dtype);
-        let read = move || {
-            let bytes = whole.to_bytes()?;
-            if bytes.len() == byte_len {
-                return Ok(bytes);
-            }
-            let part = bytes.get(start..start + byte_len);
-            let part = part.ok_or_else(|| PackError::ValidationError("it is shorter than its shape says".into()))?;
-            Ok(Bytes::from_bytes_vec(part.to_vec()))
+    /// All of a tensor, under the name and in the shape of this; nothing is read.
+    fn of(&self, whole: &DeferredTensor) -> DeferredTensor {
+        let mut tensor = whole.clone();
+        tensor.name.clone_from(&self.name);
+        tensor.shape = Shape::from(self.shape.clone());
+        tensor
+    }
+
+    /// A part of a tensor, counted from 0; nothing is read.
+    fn part_of(&self, part: usize, cut: Arc<Cut>) -> DeferredTensor {
+        let (shape, dtype) = (Shape::from(self.shape.clone()), cut.whole.dtype);
+        let byte_len = shape.num_elements() * dtype.size();
+        let read = move || cut.bytes(part * byte_len, byte_len);
+        DeferredTensor::deferred(self.name.clone(), dtype, shape, None, byte_len, read)
+    }
+}
+
+/// A tensor that is cut into parts. It is read once for all of them, and kept until the last one has its share.
+struct Cut {
+    whole: DeferredTensor,
+    parts: usize,
+    /// What was read, and how many parts had of it.
+    read: Mutex<(Option<Bytes>, usize)>,
+}
+
+impl Cut {
+    fn new(whole: &DeferredTensor, parts: usize) -> Self {
+        Self {
+            whole: whole.clone(),
+            parts,
+            read: Mutex::default(),
+        }
+    }
+
+    fn bytes(&self, start: usize, len: usize) -> Result<Bytes, PackError> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, served) = &mut *read;
+        let whole = match bytes.take() {
+            Some(whole) => whole,
+            None => self.whole.to_bytes()?,
         };
-        cast(
-            DeferredTensor::deferred(name, dtype, shape, None, byte_len, read),
-            floats,
-        )
+        let part = whole.get(start..start + len).map(<[u8]>::to_vec);
+        let part = part.ok_or_else(|| PackError::ValidationError("it is shorter than its shape says".into()))?;
+        *served += 1;
+        if *served == self.parts {
+            *served = 0;
+        } else {
+            *bytes = Some(whole);
+        }
+        Ok(Bytes::from_bytes_vec(part))
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::{FolderParts, Weights, WeightsError};
+use crate::{FolderParts, ReadMeter, Weights, WeightsError};
 
 /// A file of an embedded checkpoint: its path inside the model folder, with `/`, and its bytes.
 pub type EmbeddedFile = (&'static str, &'static [u8]);
@@ -141,7 +141,9 @@ const PIECE: u64 = 1 << 20;
 /// Threads that read a tensor, at most.
 const MOST_READERS: usize = 4;
 /// Bytes that one thread reads, at least, where there are more.
-const PARALLEL_FROM: usize = 4 << 20;
+const PARALLEL_FROM: usize = 1 << 20;
+/// Bytes from one look at a meter to the next.
+const METERED: usize = 4 << 20;
 
 /// A finished hash in hexadecimal digits.
 pub(crate) fn digits(hash: Sha256) -> String {
@@ -151,8 +153,16 @@ pub(crate) fn digits(hash: Sha256) -> String {
 /// Bytes that are read in pieces.
 #[derive(Debug, Clone)]
 pub(crate) enum Blob {
-    File { file: Arc<File>, len: u64 },
+    File {
+        file: Arc<File>,
+        len: u64,
+    },
     Memory(Arc<[u8]>),
+    /// Others, of which a meter is told what is read.
+    Metered {
+        bytes: Box<Blob>,
+        meter: ReadMeter,
+    },
 }
 
 impl Blob {
@@ -169,10 +179,21 @@ impl Blob {
         })
     }
 
+    /// The same bytes, with a meter that is told of them, in place of another.
+    pub(crate) fn metered(self, meter: &ReadMeter) -> Self {
+        let bytes = match self {
+            Blob::Metered { bytes, .. } => bytes,
+            bytes => Box::new(bytes),
+        };
+        let meter = meter.clone();
+        Blob::Metered { bytes, meter }
+    }
+
     pub(crate) fn len(&self) -> u64 {
         match self {
             Blob::File { len, .. } => *len,
             Blob::Memory(bytes) => bytes.len() as u64,
+            Blob::Metered { bytes, .. } => bytes.len(),
         }
     }
 
@@ -231,6 +252,15 @@ impl Blob {
             Blob::Memory(bytes) => {
                 out.copy_from_slice(&bytes[offset as usize..][..out.len()]);
                 Ok(())
+            }
+            Blob::Metered { bytes, meter } => {
+                let mut pieces = out.chunks_mut(METERED).zip((offset..).step_by(METERED));
+                pieces.try_for_each(|(piece, offset)| {
+                    meter.check()?;
+                    bytes.read_piece(offset, piece)?;
+                    meter.count(piece.len() as u64);
+                    Ok(())
+                })
             }
         }
     }

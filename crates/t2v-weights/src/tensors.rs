@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
-use burn_store::{bridge, burn_pack::Tensor as DeferredTensor, pytorch_reader::PytorchReader};
+use burn_store::{
+    bridge,
+    burn_pack::{Error as PackError, Tensor as DeferredTensor},
+    pytorch_reader::PytorchReader,
+};
 
 use sha2::Sha256;
 
 use crate::{
-    Floats, Selection, WeightsError, pickle_globals,
+    Floats, ReadMeter, Selection, WeightsError, pickle_globals,
     safetensors::{self, convert},
     source::Blob,
 };
@@ -29,7 +33,7 @@ impl Tensors {
 }
 
 /// Files that lie together, and what is taken of them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct WeightFiles {
     origin: String,
     files: Vec<WeightFile>,
@@ -51,10 +55,17 @@ impl WeightFiles {
         for file in &self.files {
             match file {
                 WeightFile::Safetensors { file, blob } => blob.hash(file, hash)?,
-                WeightFile::Pickle { file } => Blob::open(file)?.hash(&file.display().to_string(), hash)?,
+                WeightFile::Pickle { file, .. } => Blob::open(file)?.hash(&file.display().to_string(), hash)?,
             }
         }
         Ok(())
+    }
+
+    /// Has a meter count what is read of them.
+    pub(crate) fn watch(&mut self, meter: &ReadMeter) {
+        for file in &mut self.files {
+            file.watch(meter);
+        }
     }
 
     pub(crate) fn select(&mut self, selection: Selection) {
@@ -81,10 +92,10 @@ impl WeightFiles {
 }
 
 /// One file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum WeightFile {
     Safetensors { file: String, blob: Blob },
-    Pickle { file: PathBuf },
+    Pickle { file: PathBuf, meter: Option<ReadMeter> },
 }
 
 impl WeightFile {
@@ -103,14 +114,28 @@ impl WeightFile {
                 file,
                 blob: Blob::open(path)?,
             },
-            false => WeightFile::Pickle { file: path.into() },
+            false => WeightFile::pickle(path),
         })
+    }
+
+    pub(crate) fn pickle(path: impl Into<PathBuf>) -> Self {
+        WeightFile::Pickle {
+            file: path.into(),
+            meter: None,
+        }
+    }
+
+    fn watch(&mut self, watching: &ReadMeter) {
+        match self {
+            WeightFile::Safetensors { blob, .. } => *blob = blob.clone().metered(watching),
+            WeightFile::Pickle { meter, .. } => *meter = Some(watching.clone()),
+        }
     }
 
     pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
         match self {
             WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
-            WeightFile::Pickle { file } => {
+            WeightFile::Pickle { file, meter } => {
                 pickle_globals::check(file)?;
                 let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {
                     file: file.display().to_string(),
@@ -118,10 +143,11 @@ impl WeightFile {
                 })?;
                 let mut tensors: Vec<_> = reader.into_tensors().into_iter().collect();
                 tensors.sort_by(|a, b| a.0.cmp(&b.0));
-                Ok(tensors
-                    .into_iter()
-                    .map(|(name, tensor)| cast(named(bridge::from_pytorch(tensor), name), floats))
-                    .collect())
+                let tensor = |(name, tensor)| {
+                    let tensor = named(bridge::from_pytorch(tensor), name);
+                    cast(metered(tensor, meter.as_ref()), floats)
+                };
+                Ok(tensors.into_iter().map(tensor).collect())
             }
         }
     }
@@ -130,6 +156,20 @@ impl WeightFile {
 fn named(mut tensor: DeferredTensor, name: String) -> DeferredTensor {
     tensor.name = name;
     tensor
+}
+
+/// Counts once it is read; how much of it was is not known before.
+fn metered(tensor: DeferredTensor, meter: Option<&ReadMeter>) -> DeferredTensor {
+    let Some(meter) = meter.cloned() else { return tensor };
+    let (name, dtype, shape) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone());
+    let byte_len = tensor.byte_len();
+    let read = move || {
+        meter.check().map_err(|e| PackError::IoError(e.to_string()))?;
+        let bytes = tensor.to_bytes()?;
+        meter.count(byte_len as u64);
+        Ok(bytes)
+    };
+    DeferredTensor::deferred(name, dtype, shape, None, byte_len, read)
 }
 
 pub(crate) fn cast(tensor: DeferredTensor, floats: Floats) -> DeferredTensor {

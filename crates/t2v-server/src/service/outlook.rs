@@ -1,4 +1,4 @@
-//! When jobs are expected to end: what they have to compute, at the pace of the last ones with their model.
+//! When jobs are expected to end: what they have to compute, at the pace of the last ones with their model at their speed.
 
 use super::{Service, ServiceError};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 const LEFT_OF_RUNNING: f64 = 0.5;
 
 impl Service {
-    /// When a job is expected to end. Size, frames and steps count, of this job and of those before it.
+    /// When a job is expected to end. Size, frames, steps and speed count, of this job and of those before it.
     ///
     /// # Errors
     /// A database that is gone.
@@ -19,7 +19,7 @@ impl Service {
         if job.state.is_final() {
             return Ok(Outlook::default());
         }
-        let pace = self.store.pace(&job.parameters.model_id).await?;
+        let pace = self.store.pace(&job.parameters.model_id, job.parameters.speed).await?;
         let own = pace.map(|pace| pace * work(&job.parameters, job.samples) as f64);
         if job.state == State::Running {
             let percent = job.progress.as_ref().map_or(0, |progress| progress.percent);
@@ -53,7 +53,7 @@ impl Service {
         let mut time = Time::default();
         for jobs in ahead {
             let units = jobs.queued_work as f64 + jobs.running_work as f64 * LEFT_OF_RUNNING;
-            match self.store.pace(&jobs.model).await? {
+            match self.store.pace(&jobs.model, jobs.speed).await? {
                 Some(pace) => time.measured += pace * units / at_once,
                 None => time.has_unknown = true,
             }

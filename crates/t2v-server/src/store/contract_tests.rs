@@ -462,7 +462,8 @@ async fn what_is_old_or_too_much_can_be_removed(store: &dyn Store) {
 }
 
 async fn the_pace_of_a_model_is_measured(store: &dyn Store) {
-    assert!(store.pace("tiny-world").await.unwrap().is_none());
+    let pace = async |model: &str, speed| store.pace(model, speed).await.unwrap();
+    assert!(pace("tiny-world", Speed::Exact).await.is_none());
     // The second one is three times the work, and took as long: 3 seconds for 4 * 1500 units in all.
     for frames in [5, 15] {
         let mut new = new_job("me");
@@ -472,9 +473,29 @@ async fn the_pace_of_a_model_is_measured(store: &dyn Store) {
         let output = format!("x{frames}");
         store.finish(job.claim(), &success(&output, 1), None).await.unwrap();
     }
-    let pace = store.pace("tiny-world").await.unwrap().unwrap();
-    assert!((pace - 3.0 / 6000.0).abs() < 1e-9, "{pace}");
-    assert!(store.pace("another").await.unwrap().is_none());
+    let close =
+        |pace: Option<f64>, expected: f64| assert!((pace.unwrap() - expected).abs() < 1e-9, "{pace:?} {expected}");
+    close(pace("tiny-world", Speed::Exact).await, 3.0 / 6000.0);
+    assert!(pace("another", Speed::Exact).await.is_none());
+    // Nothing was measured at this speed yet; then it has a pace of its own, and the other keeps its own.
+    close(pace("tiny-world", Speed::Fast).await, 3.0 / 6000.0);
+    let mut new = new_job("me");
+    (new.parameters.num_inference_steps, new.parameters.speed) = (16, Speed::Fast);
+    submit(store, &new).await;
+    let job = claim(store).await;
+    let [running] = &store.ahead(job.id).await.unwrap()[..] else {
+        panic!("one model at one speed");
+    };
+    // Every second call of 16 is whole, the others are an eighth: 9 calls of 500 pixels.
+    assert_eq!((running.speed, running.running_work), (Speed::Fast, 9 * 500));
+    store.finish(job.claim(), &success("fast", 1), None).await.unwrap();
+    let own = pace("tiny-world", Speed::Fast).await;
+    assert!(
+        own.is_some() && own != pace("tiny-world", Speed::Exact).await,
+        "{own:?}"
+    );
+    close(own, 1.5 / 4500.0);
+    close(pace("tiny-world", Speed::Exact).await, 3.0 / 6000.0);
 }
 
 async fn a_link_leads_to_the_output_while_it_is_there(store: &dyn Store) {

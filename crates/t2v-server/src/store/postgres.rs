@@ -6,6 +6,7 @@ use sqlx::{
     PgPool, Postgres, Row,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
+use t2v_pipeline::Speed;
 use tokio::sync::broadcast;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -118,10 +119,11 @@ fn read(payload: &str) -> Option<Change> {
 }
 
 /// The tables, step by step.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("jobs", include_str!("../../migrations/postgres/0001_jobs.sql")),
     ("work", include_str!("../../migrations/postgres/0002_work.sql")),
     ("samples", include_str!("../../migrations/postgres/0003_samples.sql")),
+    ("speed", include_str!("../../migrations/postgres/0004_speed.sql")),
 ];
 
 impl_store!(

@@ -157,8 +157,8 @@ macro_rules! impl_store {
                 }
                 let row = sqlx::query(concat!(
                     "INSERT INTO jobs (owner, state, model, request, parameters, init, pinned_to, idempotency_key, \
-                     idempotency_digest, max_attempts, keep_ms, work, output_type, link, samples, created_at) \
-                     VALUES ($1, 'queued', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, ", $now, ") \
+                     idempotency_digest, max_attempts, keep_ms, work, speed, output_type, link, samples, created_at) \
+                     VALUES ($1, 'queued', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, ", $now, ") \
                      ON CONFLICT (owner, idempotency_key) DO NOTHING RETURNING *",
                 ))
                 .bind(&job.owner)
@@ -172,6 +172,7 @@ macro_rules! impl_store {
                 .bind(i64::from(job.max_attempts))
                 .bind(job.keep.map(millis))
                 .bind(i64::try_from(work(&job.parameters, job.samples)).unwrap_or(i64::MAX))
+                .bind(job.parameters.speed.to_string())
                 .bind(job.output_type.name())
                 .bind(&job.link)
                 .bind(i64::from(job.samples))
@@ -224,11 +225,11 @@ macro_rules! impl_store {
 
             async fn ahead(&self, id: JobId) -> StoreResult<Vec<Ahead>> {
                 let rows = sqlx::query(
-                    "SELECT model, CAST(SUM(queued) AS BIGINT) AS queued, CAST(SUM(queued_work) AS BIGINT) AS queued_work, \
+                    "SELECT model, speed, CAST(SUM(queued) AS BIGINT) AS queued, CAST(SUM(queued_work) AS BIGINT) AS queued_work, \
                      CAST(SUM(running_work) AS BIGINT) AS running_work FROM (\
-                     SELECT model, 1 AS queued, work AS queued_work, 0 AS running_work FROM jobs \
+                     SELECT model, speed, 1 AS queued, work AS queued_work, 0 AS running_work FROM jobs \
                      WHERE state = 'queued' AND id < $1 \
-                     UNION ALL SELECT model, 0, 0, work FROM jobs WHERE state = 'running') AS ahead GROUP BY model",
+                     UNION ALL SELECT model, speed, 0, 0, work FROM jobs WHERE state = 'running') AS ahead GROUP BY model, speed",
                 )
                 .bind(id.0)
                 .fetch_all(&self.reads)
@@ -237,6 +238,7 @@ macro_rules! impl_store {
                     let number = |column| -> StoreResult<u64> { Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0)) };
                     Ok(Ahead {
                         model: row.try_get("model")?,
+                        speed: row.try_get::<String, _>("speed")?.parse().unwrap_or_default(),
                         queued: number("queued")?,
                         queued_work: number("queued_work")?,
                         running_work: number("running_work")?,
@@ -245,17 +247,24 @@ macro_rules! impl_store {
                 rows.iter().map(ahead).collect()
             }
 
-            async fn pace(&self, model: &str) -> StoreResult<Option<f64>> {
-                let row = sqlx::query(
-                    "SELECT CAST(SUM(generation_ms) AS BIGINT) AS time, CAST(SUM(work) AS BIGINT) AS work FROM \
-                     (SELECT generation_ms, work FROM jobs WHERE state = 'succeeded' AND model = $1 AND work > 0 \
-                     ORDER BY finished_at DESC LIMIT 20) AS latest",
-                )
-                .bind(model)
-                .fetch_one(&self.reads)
-                .await?;
-                let (time, work): (Option<i64>, Option<i64>) = (row.try_get("time")?, row.try_get("work")?);
-                Ok(time.zip(work).map(|(time, work)| time as f64 / 1e3 / work as f64))
+            async fn pace(&self, model: &str, speed: Speed) -> StoreResult<Option<f64>> {
+                for any in [false, true] {
+                    let row = sqlx::query(
+                        "SELECT CAST(SUM(generation_ms) AS BIGINT) AS time, CAST(SUM(work) AS BIGINT) AS work FROM \
+                         (SELECT generation_ms, work FROM jobs WHERE state = 'succeeded' AND model = $1 AND work > 0 \
+                         AND (speed = $2 OR $3) ORDER BY finished_at DESC LIMIT 20) AS latest",
+                    )
+                    .bind(model)
+                    .bind(speed.to_string())
+                    .bind(any)
+                    .fetch_one(&self.reads)
+                    .await?;
+                    let (time, work): (Option<i64>, Option<i64>) = (row.try_get("time")?, row.try_get("work")?);
+                    if let Some((time, work)) = time.zip(work) {
+                        return Ok(Some(time as f64 / 1e3 / work as f64));
+                    }
+                }
+                Ok(None)
             }
 
             async fn counts(&self) -> StoreResult<Counts> {

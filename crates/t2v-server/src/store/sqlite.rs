@@ -6,6 +6,7 @@ use sqlx::{
     Connection, Row, Sqlite, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use t2v_pipeline::Speed;
 use tokio::sync::broadcast;
 
 use super::{
@@ -110,10 +111,11 @@ fn create_private(_file: &Path) -> std::io::Result<()> {
 }
 
 /// The tables, step by step.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("jobs", include_str!("../../migrations/sqlite/0001_jobs.sql")),
     ("work", include_str!("../../migrations/sqlite/0002_work.sql")),
     ("samples", include_str!("../../migrations/sqlite/0003_samples.sql")),
+    ("speed", include_str!("../../migrations/sqlite/0004_speed.sql")),
 ];
 
 impl_store!(

@@ -68,6 +68,7 @@ impl Engine for Stub {
         (report.num_frames, report.fps) = (request.num_frames.unwrap_or(16), request.fps.unwrap_or(8));
         report.num_inference_steps = request.num_inference_steps.unwrap_or(20);
         report.seed = request.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128() as u32);
+        report.speed = request.speed.unwrap_or_default();
         report.strength = init.map(|_| request.strength.unwrap_or(0.5));
         Ok(report)
     }
