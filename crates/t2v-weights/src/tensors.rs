@@ -1,6 +1,9 @@
 //! Weight files as lists of deferred tensors, under a component's names.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::DType;
 use burn_store::{bridge, burn_pack::Tensor as DeferredTensor, pytorch_reader::PytorchReader};
@@ -8,7 +11,10 @@ use burn_store::{bridge, burn_pack::Tensor as DeferredTensor, pytorch_reader::Py
 use sha2::Sha256;
 
 use crate::{
-    Floats, Selection, WeightsError, pickle_globals,
+    Floats, Selection, WeightsError,
+    blocks::BlockSource,
+    gguf::{self, GgufTensors},
+    pickle_globals,
     safetensors::{self, convert},
     source::Blob,
 };
@@ -19,12 +25,15 @@ pub(crate) struct Tensors {
     pub(crate) tensors: Vec<DeferredTensor>,
     /// Their names, and what the files call them, where a selection renamed them.
     pub(crate) sources: Vec<(String, String)>,
+    /// Where the quantised blocks of those are that are stored so, by name.
+    pub(crate) blocks: BTreeMap<String, BlockSource>,
 }
 
 impl Tensors {
     pub(crate) fn append(&mut self, others: Self) {
         self.tensors.extend(others.tensors);
         self.sources.extend(others.sources);
+        self.blocks.extend(others.blocks);
     }
 }
 
@@ -50,7 +59,7 @@ impl WeightFiles {
     pub(crate) fn hash(&self, hash: &mut Sha256) -> Result<(), WeightsError> {
         for file in &self.files {
             match file {
-                WeightFile::Safetensors { file, blob } => blob.hash(file, hash)?,
+                WeightFile::Safetensors { file, blob } | WeightFile::Gguf { file, blob } => blob.hash(file, hash)?,
                 WeightFile::Pickle { file } => Blob::open(file)?.hash(&file.display().to_string(), hash)?,
             }
         }
@@ -63,18 +72,25 @@ impl WeightFiles {
 
     /// All tensors, or those that the selection takes; only headers are read.
     pub(crate) fn tensors(&self, floats: Floats) -> Result<Tensors, WeightsError> {
-        let mut tensors = Vec::new();
+        let mut all = Tensors::default();
         for file in &self.files {
-            tensors.extend(file.tensors(floats)?);
+            let GgufTensors { tensors, blocks } = file.tensors_and_blocks(floats)?;
+            all.tensors.extend(tensors);
+            all.blocks.extend(blocks);
         }
         let Some(selection) = &self.selection else {
-            let sources = Vec::new();
-            return Ok(Tensors { tensors, sources });
+            return Ok(all);
         };
-        let taken = selection.apply(&self.origin, &tensors, floats)?;
+        let taken = selection.apply(&self.origin, &all.tensors, floats)?;
         let source = |(tensor, source): &(DeferredTensor, String)| (tensor.name.clone(), source.clone());
+        // What a selection cuts or gives another shape has no blocks of its own.
+        let of = |(tensor, source): &(DeferredTensor, String)| {
+            let blocks = all.blocks.get(source)?;
+            (blocks.shape == tensor.shape.as_slice()).then(|| (tensor.name.clone(), blocks.clone()))
+        };
         Ok(Tensors {
             sources: taken.iter().map(source).collect(),
+            blocks: taken.iter().filter_map(of).collect(),
             tensors: taken.into_iter().map(|(tensor, _)| tensor).collect(),
         })
     }
@@ -84,32 +100,50 @@ impl WeightFiles {
 #[derive(Debug)]
 pub(crate) enum WeightFile {
     Safetensors { file: String, blob: Blob },
+    Gguf { file: String, blob: Blob },
     Pickle { file: PathBuf },
 }
 
 impl WeightFile {
-    /// Safetensors by its extension, anything else (`.bin`, `.ckpt`, `.pt`) as a pickle.
+    /// Safetensors and GGUF by their extensions, anything else (`.bin`, `.ckpt`, `.pt`) as a pickle.
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
         let file = path.display().to_string();
         if !path.is_file() {
             return Err(WeightsError::MissingFile {
                 file,
-                hint: "a safetensors file or a PyTorch pickle should be there".into(),
+                hint: "a safetensors file, a GGUF file or a PyTorch pickle should be there".into(),
             });
         }
-        let safetensors = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
-        Ok(match safetensors {
-            true => WeightFile::Safetensors {
+        let is = |kind: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(kind));
+        Ok(match () {
+            () if is("safetensors") => WeightFile::Safetensors {
                 file,
                 blob: Blob::open(path)?,
             },
-            false => WeightFile::Pickle { file: path.into() },
+            () if is("gguf") => WeightFile::Gguf {
+                file,
+                blob: Blob::open(path)?,
+            },
+            () => WeightFile::Pickle { file: path.into() },
         })
     }
 
+    /// The tensors, with the quantised blocks of those that have some.
+    fn tensors_and_blocks(&self, floats: Floats) -> Result<GgufTensors, WeightsError> {
+        match self {
+            WeightFile::Gguf { file, blob } => gguf::tensors(file, blob, floats),
+            _ => Ok(GgufTensors {
+                tensors: self.tensors(floats)?,
+                blocks: Vec::new(),
+            }),
+        }
+    }
+
+    /// The tensors; those in quantised blocks are widened when they are read.
     pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
         match self {
             WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
+            WeightFile::Gguf { file, blob } => Ok(gguf::tensors(file, blob, floats)?.tensors),
             WeightFile::Pickle { file } => {
                 pickle_globals::check(file)?;
                 let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {
