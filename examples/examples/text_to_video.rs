@@ -172,7 +172,8 @@ struct Args {
     /// Only decodes what --latents-out kept
     #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = OF_GENERATIONS)]
     decode: Option<PathBuf>,
-    /// resident keeps every component in memory, sequential only the one at work
+    /// resident keeps every component in memory, sequential only the one at work, streamed of a transformer of Wan only the
+    /// block at work, which is read for each step
     #[arg(long, default_value = "resident")]
     memory_mode: Memory,
     /// A body of the API's text2video endpoint, "-" for standard input; other options override its fields
@@ -190,6 +191,7 @@ enum Switch {
 enum Memory {
     Resident,
     Sequential,
+    Streamed,
 }
 
 impl From<Memory> for MemoryMode {
@@ -197,6 +199,7 @@ impl From<Memory> for MemoryMode {
         match memory {
             Memory::Resident => Self::Resident,
             Memory::Sequential => Self::Sequential,
+            Memory::Streamed => Self::Streamed,
         }
     }
 }

@@ -27,6 +27,15 @@ pub struct ModelArgs {
     /// transformer of Wan: one that has all else
     #[arg(long, value_name = "DIR", requires = "model")]
     pub config: Option<PathBuf>,
+    /// Weights of Wan's transformer in place of the folder's: a file in safetensors or GGUF
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub transformer: Option<PathBuf>,
+    /// The same of the second transformer, that for little noise, of Wan 2.2's large models
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub transformer_2: Option<PathBuf>,
+    /// Weights of Wan's text encoder (UMT5) in place of the folder's: a file in safetensors or GGUF
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub text_encoder: Option<PathBuf>,
     /// Motion modules that make clips of a model of pictures (AnimateDiff): a diffusers folder, or a file such as
     /// mm_sd_v15_v2.ckpt
     #[arg(long, value_name = "DIR_OR_FILE", requires = "model")]
@@ -74,6 +83,11 @@ impl ModelArgs {
             if let Some(adapter) = &self.motion_adapter {
                 folder = folder.with_motion_adapter(adapter);
             }
+            for (component, file) in self.weights() {
+                if let Some(file) = file {
+                    folder = folder.with_weights(component, file);
+                }
+            }
             // Videos name the folder, not the way to it.
             let name = folder_name(path);
             return Ok(registry.with_model(&name, folder).pipeline(&name)?);
@@ -95,6 +109,9 @@ impl ModelArgs {
             ("--variant", self.variant.is_some()),
             ("--config", self.config.is_some()),
             ("--motion-adapter", self.motion_adapter.is_some()),
+            ("--transformer", self.transformer.is_some()),
+            ("--transformer-2", self.transformer_2.is_some()),
+            ("--text-encoder", self.text_encoder.is_some()),
         ];
         let Some((option, _)) = given.into_iter().find(|(_, given)| *given) else {
             return Ok(());
@@ -104,8 +121,23 @@ impl ModelArgs {
         ))
     }
 
+    /// Files of weights, by the component that they are of.
+    fn weights(&self) -> [(&'static str, &Option<PathBuf>); 3] {
+        [
+            ("transformer", &self.transformer),
+            ("transformer_2", &self.transformer_2),
+            ("text_encoder", &self.text_encoder),
+        ]
+    }
+
     fn option_of_folders(&self) -> Option<&'static str> {
-        let options = [("--config", &self.config), ("--motion-adapter", &self.motion_adapter)];
+        let options = [
+            ("--config", &self.config),
+            ("--motion-adapter", &self.motion_adapter),
+            ("--transformer", &self.transformer),
+            ("--transformer-2", &self.transformer_2),
+            ("--text-encoder", &self.text_encoder),
+        ];
         options
             .into_iter()
             .find_map(|(option, path)| path.as_ref().map(|_| option))

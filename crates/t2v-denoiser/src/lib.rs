@@ -59,7 +59,8 @@ pub use unet_2d::{MotionAdapterConfig, UNet2d, UNet2dConfig};
 pub use unet_3d::UNet3d;
 pub use unet_blocks::{BlockConfig, ResnetsConfig, UNetBlock};
 pub use wan::{
-    Prepared, WanTransformer, WanTransformerConfig, check_wan_transformer, wan_transformer, wan_transformer_config,
+    Prepared, StreamedWanTransformer, WanTransformer, WanTransformerConfig, check_wan_transformer, wan_transformer,
+    wan_transformer_config,
 };
 
 /// A network that predicts noise, velocity or the clean sample from noisy latents.

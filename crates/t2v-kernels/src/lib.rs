@@ -13,6 +13,7 @@ mod activation;
 mod arithmetic;
 mod attention;
 mod conv;
+mod embedding;
 #[cfg(feature = "cpu-operators")]
 mod flex;
 mod frames;
@@ -31,8 +32,8 @@ mod shape;
 
 use burn::tensor::{DType, Device};
 
-/// Whether the operators of a model in `dtype` also take large weights in half precision, which they widen while they
-/// compute: those for f32 on the CPU do.
+/// Whether the operators of a model in `dtype` also take large weights in half precision or in quantised blocks, which they
+/// widen while they compute: those for f32 on the CPU do.
 #[must_use]
 pub fn takes_half_weights(dtype: DType, device: &Device) -> bool {
     #[cfg(feature = "cpu-operators")]
@@ -71,6 +72,7 @@ pub use activation::{Activation, geglu};
 pub use arithmetic::{add, add_to_channels};
 pub use attention::{MultiHead, attention, attention_frames};
 pub use conv::{conv_same, conv_time, conv1x1, conv2d, conv2d_turns, conv3x1x1, conv3x3};
+pub use embedding::embed;
 pub use frames::{merge_frames, split_frames};
 pub use layout::lay_out;
 pub use linear::{dtype, feed_forward, linear, mlp, project, project_add, project_add_image};

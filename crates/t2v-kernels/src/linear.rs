@@ -5,6 +5,9 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 
+#[cfg(feature = "cpu-operators")]
+use t2v_quant::Quantized;
+
 use crate::{
     Activation, Products, geglu,
     shape::{assert_shape, widths},
@@ -29,6 +32,17 @@ pub fn dtype(layer: &Linear) -> DType {
 fn assert_input(layer: &Linear, x: &Tensor<3>) {
     let [batch, tokens, _] = x.dims();
     assert_shape("the input of a linear layer", x, [batch, tokens, widths(layer)[0]]);
+}
+
+/// What the side path of a layer whose weight is in quantised blocks adds to its output, if it has one.
+#[cfg(feature = "cpu-operators")]
+fn side_path(layer: &Linear, x: &Tensor<3>) -> Option<Tensor<3>> {
+    let [up, down] = Quantized::of(&layer.weight)?.side_path()?;
+    let [batch, tokens, d_in] = x.dims();
+    let x = x.clone().reshape([batch * tokens, d_in]);
+    let added = x.matmul(down.transpose()).matmul(up.transpose());
+    let [_, d_out] = added.dims();
+    Some(added.reshape([batch, tokens, d_out]))
 }
 
 /// Applies a linear layer to each token. A transposed view is as fast as tokens in order.
@@ -102,9 +116,13 @@ impl Products {
     pub fn project(self, layer: &Linear, x: Tensor<3>) -> Tensor<3> {
         assert_input(layer, &x);
         #[cfg(feature = "cpu-operators")]
-        let x = match crate::flex::linear(self, layer, x) {
-            Ok(out) => return out,
-            Err(x) => x,
+        let x = {
+            let added = side_path(layer, &x);
+            match (crate::flex::linear(self, layer, x), added) {
+                (Ok(out), None) => return out,
+                (Ok(out), Some(added)) => return crate::add(out, added),
+                (Err(x), _) => x,
+            }
         };
         layer.forward(x)
     }
@@ -120,9 +138,13 @@ impl Products {
         let expected = [batch, tokens, widths(layer)[1]];
         assert_shape("what a linear layer is added to", &residual, expected);
         #[cfg(feature = "cpu-operators")]
-        let (x, residual) = match crate::flex::linear_add(self, layer, x, residual) {
-            Ok(out) => return out,
-            Err(inputs) => inputs,
+        let (x, residual) = {
+            let added = side_path(layer, &x);
+            match (crate::flex::linear_add(self, layer, x, residual), added) {
+                (Ok(out), None) => return out,
+                (Ok(out), Some(added)) => return crate::add(out, added),
+                (Err(inputs), _) => inputs,
+            }
         };
         residual + layer.forward(x)
     }

@@ -182,6 +182,7 @@ pub(crate) fn denoise(
         let conditioning = prepared.get_or_insert_with(|| model.denoiser.prepare(model.conditioning.clone()));
         let input = model.with_given(scheduler.scale_model_input(samples.clone(), noise)?);
         let output = model.predict(family.as_clip(input), timestep, conditioning, begin + done, &mut reuse);
+        model.denoiser.check_call()?;
         let step = scheduler.step(family.as_samples(output), samples, noise)?;
         samples = step.prev_sample;
         if let Some(inpainting) = inpainting {

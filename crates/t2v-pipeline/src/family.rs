@@ -15,12 +15,13 @@ mod wan;
 mod wan_experts;
 mod wan_pictures;
 mod wan_preview;
+mod wan_streamed;
 mod wan_text;
 
 pub(crate) use adapted::LoadedDenoiser;
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    tensor::Tensor,
+    tensor::{Int, Tensor},
 };
 use image::RgbImage;
 use serde_json::{Map, Value};
@@ -244,13 +245,29 @@ pub(crate) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
 
 /// Bytes of a network's parameters.
 pub(crate) fn parameter_bytes(network: &impl Module) -> usize {
-    struct Sum(usize);
+    #[derive(Default)]
+    struct Sum {
+        bytes: usize,
+        last: usize,
+    }
     impl ModuleVisitor for Sum {
+        fn enter_module(&mut self, _name: &str, kind: &str) {
+            // What stands behind a parameter, such as quantised blocks, is in place of its own values.
+            if kind == "Reparameterization" {
+                self.bytes -= self.last;
+            }
+        }
+
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            self.0 += parameter.lazy_shape().num_elements() * parameter.dtype().size();
+            self.last = parameter.lazy_shape().num_elements() * parameter.dtype().size();
+            self.bytes += self.last;
+        }
+
+        fn visit_int<const D: usize>(&mut self, parameter: &Param<Tensor<D, Int>>) {
+            self.bytes += parameter.lazy_shape().num_elements() * parameter.dtype().size();
         }
     }
-    let mut sum = Sum(0);
+    let mut sum = Sum::default();
     network.visit(&mut sum);
-    sum.0
+    sum.bytes
 }

@@ -30,6 +30,10 @@ pub enum MemoryMode {
     /// Only the component at work: the peak is about that of the largest, and each generation loads anew. Of two denoisers, as
     /// of Wan 2.2, one at a time.
     Sequential,
+    /// As sequential, and of a transformer of Wan one block at a time: its blocks are read for each call, the next one while one
+    /// computes, so that a model runs in less memory than its weights take. Videos are the same to the bit; a call takes at least
+    /// the time to read the file. Other models are treated as in the sequential mode.
+    Streamed,
 }
 
 /// What a generation uses a network as.
@@ -140,7 +144,7 @@ impl Model {
 
     /// Frees what the memory mode does not keep. To be called between stages, and after a generation however it ended.
     pub(crate) fn release(&mut self) {
-        if self.mode == MemoryMode::Sequential {
+        if self.mode != MemoryMode::Resident {
             self.unload();
         }
         self.count();

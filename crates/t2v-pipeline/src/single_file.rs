@@ -3,7 +3,7 @@
 //! Such a file of Stable Diffusion (`.safetensors`, or a `.ckpt` pickle, of which no code is run) has the weights of the U-Net, the autoencoder
 //! and the text encoder in the layout of latent-diffusion, and nothing else. The configurations are those that diffusers
 //! takes for its kind, or those of a folder that is given, as by diffusers' `config=`; the tokenizer is always of that folder.
-//! One of Wan has the weights of the transformer; the rest is the folder's.
+//! One of Wan has the weights of the transformer, in safetensors or GGUF; the rest is the folder's.
 //!
 //! Upstream: `diffusers/loaders/single_file.py`.
 
@@ -12,6 +12,7 @@ mod kind;
 #[cfg(test)]
 mod tests;
 mod wan;
+mod weights;
 
 use std::path::Path;
 
@@ -20,6 +21,7 @@ use t2v_weights::{FolderParts, ModelFolder, Selection, TensorFile, WeightsError}
 
 use crate::PipelineError;
 use kind::{Kind, TextEncoder};
+pub(crate) use weights::with_file;
 
 /// More residual blocks at a resolution than any network has.
 const MOST_LAYERS: u64 = 64;
@@ -45,6 +47,12 @@ pub fn open_single_file(path: impl AsRef<Path>, config_folder: Option<&Path>) ->
     let file = TensorFile::open(path)?;
     if wan::is_transformer(&file) {
         return wan::open(path, &file, config_folder);
+    }
+    if let Some(architecture) = file.string("general.architecture") {
+        let reason = format!(
+            "it is a GGUF file of the architecture `{architecture}`; of those the transformers of Wan are opened"
+        );
+        return Err(fault(path, reason));
     }
     let kind = Kind::of(&file)?;
     let Some(folder) = config_folder else {

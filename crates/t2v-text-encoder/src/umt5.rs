@@ -16,7 +16,7 @@ use burn::{
 pub use config::Umt5Config;
 use layers::Layer;
 use positions::Buckets;
-use t2v_kernels::RmsNorm;
+use t2v_kernels::{RmsNorm, embed};
 use t2v_weights::{Component, KeyMap, Network};
 pub use tokenizer::T5Tokenizer;
 
@@ -78,7 +78,7 @@ impl Umt5Encoder {
         let rows = Buckets::new(&self.config).of_pairs(count);
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count * count]), &device);
         let dtype = self.layers.first().map_or(DType::F32, Layer::dtype);
-        let mut hidden = self.shared.forward(tokens).cast(DType::F32);
+        let mut hidden = embed(&self.shared, tokens).cast(DType::F32);
         for layer in &self.layers {
             hidden = layer.forward(hidden, rows.clone());
         }
@@ -101,7 +101,7 @@ impl Umt5Encoder {
         if let Some(id) = ids.iter().copied().find(|id| *id as usize >= rows) {
             return Err(TextEncoderError::UnknownToken { id, rows });
         }
-        let device = self.shared.weight.val().device();
+        let device = self.shared.weight.device();
         let ids: Vec<i64> = ids.iter().copied().map(i64::from).collect();
         let embedded = self.forward(Tensor::from_data(TensorData::new(ids, [1, count]), &device));
         let padding = Tensor::zeros([1, length - count, self.config.d_model], (&device, embedded.dtype()));
@@ -112,7 +112,7 @@ impl Umt5Encoder {
     }
 }
 
-/// From transformers' keys, and from those of Wan's own code.
+/// From transformers' keys, from those of Wan's own code, and from those of GGUF files.
 fn keys() -> KeyMap {
     let map = KeyMap::new()
         .rename(r"^encoder\.final_layer_norm\.", "final_layer_norm.")
@@ -135,6 +135,7 @@ fn keys() -> KeyMap {
         // The same table under its other name, and what belongs to the decoder of a whole model.
         .ignore(r"^encoder\.embed_tokens\.weight$")
         .ignore(r"^decoder\.")
+        .ignore(r"^dec\.")
         .ignore(r"^lm_head\.");
     [
         (r"^token_embedding\.", "shared."),
@@ -149,6 +150,18 @@ fn keys() -> KeyMap {
         (r"^blocks\.(\d+)\.ffn\.gate\.0\.", "layers.$1.feed_forward.wi_0."),
         (r"^blocks\.(\d+)\.ffn\.fc1\.", "layers.$1.feed_forward.wi_1."),
         (r"^blocks\.(\d+)\.ffn\.fc2\.", "layers.$1.feed_forward.wo."),
+        (r"^token_embd\.", "shared."),
+        (r"^enc\.output_norm\.", "final_layer_norm."),
+        (r"^enc\.blk\.(\d+)\.attn_norm\.", "layers.$1.attention_norm."),
+        (r"^enc\.blk\.(\d+)\.attn_([qkvo])\.", "layers.$1.attention.$2."),
+        (
+            r"^enc\.blk\.(\d+)\.attn_rel_b\.",
+            "layers.$1.attention.relative_attention_bias.",
+        ),
+        (r"^enc\.blk\.(\d+)\.ffn_norm\.", "layers.$1.feed_forward_norm."),
+        (r"^enc\.blk\.(\d+)\.ffn_gate\.", "layers.$1.feed_forward.wi_0."),
+        (r"^enc\.blk\.(\d+)\.ffn_up\.", "layers.$1.feed_forward.wi_1."),
+        (r"^enc\.blk\.(\d+)\.ffn_down\.", "layers.$1.feed_forward.wo."),
     ]
     .into_iter()
     .fold(map, |map, (from, to)| map.rename(from, to))

@@ -227,6 +227,10 @@ impl Component {
             }
             match self.source.folder_path(&path) {
                 Some(file) if path.ends_with(".bin") || path.ends_with(".pth") => Ok(WeightFile::pickle(file)),
+                _ if path.ends_with(".gguf") => Ok(WeightFile::Gguf {
+                    file: self.display(file),
+                    blob: self.source.blob(&path)?,
+                }),
                 _ => Ok(WeightFile::Safetensors {
                     file: self.display(file),
                     blob: self.source.blob(&path)?,

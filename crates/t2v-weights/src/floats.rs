@@ -30,8 +30,8 @@ impl From<DType> for Floats {
 }
 
 impl Floats {
-    /// Leaves large matrices and kernels that are stored in half precision as they are, for a model whose operators widen
-    /// them while they compute: half the memory, and the same results.
+    /// Leaves large matrices and kernels that are stored in half precision, or in quantised blocks, as they are, for a model
+    /// whose operators widen them while they compute: less memory, and the same results.
     #[must_use]
     pub fn keep_half(self, keep_half: bool) -> Self {
         Self { keep_half, ..self }
@@ -43,6 +43,11 @@ impl Floats {
             as_stored: true,
             ..Self::from(DType::F32).keep_half(true)
         }
+    }
+
+    /// Whether the quantised blocks of a tensor stay as they are: those of a matrix, where halves would.
+    pub(crate) fn keeps_blocks(self, shape: &[usize]) -> bool {
+        self.keep_half && shape.len() == 2
     }
 
     /// What a model computes in.

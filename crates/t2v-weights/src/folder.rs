@@ -1,12 +1,17 @@
 //! `model_index.json`: which components a pipeline has.
 
-use std::{collections::BTreeSet, ffi::OsStr, path::Path};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    Component, EmbeddedFile, FolderParts, Weights, WeightsError, json, layout, settings::Settings, source::Source,
+    Component, EmbeddedFile, FolderParts, Selection, Weights, WeightsError, json, layout, settings::Settings,
+    source::Source,
 };
 
 pub(crate) const INDEX: &str = "model_index.json";
@@ -83,6 +88,28 @@ impl ModelFolder {
             });
         }
         self.settings.variant = Some(variant.into());
+        Ok(self)
+    }
+
+    /// Takes the weights of a component from `file`, a selection of what is in it, in place of the folder's own.
+    ///
+    /// # Errors
+    /// The index lists no such component; the model is one that lies in the binary.
+    pub fn with_weights(
+        mut self,
+        component: &str,
+        file: impl Into<PathBuf>,
+        selection: Selection,
+    ) -> Result<Self, WeightsError> {
+        self.component(component)?;
+        let parts = match &self.source {
+            Source::Folder(root) => FolderParts::new(root).with_folder(root),
+            Source::Parts(parts) => FolderParts::clone(parts),
+            Source::Embedded { .. } => {
+                return Err(self.fault("the model lies in the binary, where no other weights can be given".into()));
+            }
+        };
+        self.source = Source::Parts(parts.with_weights(component, file, selection).into());
         Ok(self)
     }
 

@@ -2,11 +2,15 @@
 //!
 //! A folder holds `model_index.json` and one sub-folder a component (`unet`, `vae`, `text_encoder`, `tokenizer`,
 //! `scheduler`), each with its configuration and, where it has any, its weights: one safetensors file, several with an
-//! index, a variant such as `fp16`, or a PyTorch pickle.
+//! index, a variant such as `fp16`, a PyTorch pickle, or GGUF.
 //!
 //! The key decision: weights are lists of *deferred* tensors. Opening a file reads its header alone; a tensor's bytes
 //! are read, widened and handed to the module when the module asks for that one parameter, so loading never holds a
-//! second copy of the model. The same code reads a checkpoint that is embedded in the binary.
+//! second copy of the model. The same code reads a checkpoint that is embedded in the binary. Of a network that is larger than the
+//! memory, [`LayerWeights`] reads a layer at a time.
+//!
+//! Quantised blocks of GGUF files are widened when they are read, or, where a model's operators know of them, stay as they are in
+//! memory (`t2v_quant::Quantized`).
 //!
 //! A file that holds several components under another layout's names becomes a folder by [`FolderParts`]: a [`Selection`] a
 //! component says which of the file's tensors are its own, and what it calls them.
@@ -28,21 +32,26 @@
 //! File layout: <https://huggingface.co/docs/diffusers/using-diffusers/other-formats>; weights:
 //! <https://github.com/huggingface/safetensors#format>.
 
+mod blocks;
 mod bounds;
 mod component;
 mod error;
 mod floats;
 mod folder;
+mod gguf;
 mod json;
 mod keys;
+mod layers;
 mod layout;
 mod load;
 mod lora;
 mod meter;
+mod named;
 mod network;
 mod pages;
 mod parts;
 mod pickle_globals;
+mod quantize;
 mod safetensors;
 mod sample_size;
 mod selection;
@@ -61,8 +70,9 @@ pub use floats::Floats;
 pub use folder::{IndexEntry, ModelFolder};
 pub use json::parse_json;
 pub use keys::KeyMap;
+pub use layers::{LayerWeights, ReadLayer};
 pub use load::{LoadReport, Weights};
-pub use lora::{AppliedLoras, Lora, LoraSet, LoraTarget};
+pub use lora::{AppliedLoras, Lora, LoraPlan, LoraSet, LoraTarget};
 pub use meter::ReadMeter;
 pub use network::{LoadOptions, Network};
 pub use parts::FolderParts;

@@ -3,21 +3,23 @@
 use std::path::Path;
 
 use burn::tensor::DType;
-use burn_store::{
-    ApplyError, ApplyResult, KeyRemapper, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter,
-    burn_pack::Tensor as DeferredTensor,
-};
+use burn_store::{ApplyError, ApplyResult, KeyRemapper, ModuleSnapshot, burn_pack::Tensor as DeferredTensor};
 
 use sha2::{Digest, Sha256};
 
 use crate::{
     Floats, KeyMap, ReadMeter, Selection, WeightsError,
+    named::Named,
+    quantize::Blocks,
     source::{Blob, digits},
     taken::bytes_taken,
-    tensors::{Tensors, WeightFile, WeightFiles, cast_to},
+    tensors::{Tensors, WeightFile, WeightFiles},
 };
 
 const LISTED_KEYS: usize = 20;
+
+/// New and old names of tensors: by the key map of a module, and by the selection before it.
+pub(crate) type EarlierNames = [Vec<(String, String)>; 2];
 
 /// A component's weight files, not read yet.
 #[derive(Debug, Clone)]
@@ -46,7 +48,7 @@ impl Weights {
         }
     }
 
-    /// One file: safetensors by its extension, anything else as a PyTorch pickle.
+    /// One file: safetensors and GGUF by their extensions, anything else as a PyTorch pickle.
     ///
     /// # Errors
     /// There is no such file, or it can't be opened.
@@ -125,8 +127,12 @@ impl Weights {
         let floats = floats.into();
         // Those of normalisations, which may stay wider, count for nothing beside the matrices.
         let size = |t: &DeferredTensor| floats.of_module(t.dtype, &t.shape, None).size();
-        let tensors = self.tensors(floats)?.tensors;
-        Ok(tensors.iter().map(|t| (t.shape.num_elements() * size(t)) as u64).sum())
+        let all = self.tensors(floats)?;
+        let bytes = |t: &DeferredTensor| match all.blocks.get(&t.name) {
+            Some(blocks) if floats.keeps_blocks(&blocks.shape) => blocks.len,
+            _ => t.shape.num_elements() * size(t),
+        };
+        Ok(all.tensors.iter().map(|t| bytes(t) as u64).sum())
     }
 
     /// Names and shapes of all tensors, in the order of their names; only headers are read.
@@ -141,12 +147,19 @@ impl Weights {
     }
 
     /// Tells the meter how many bytes of the files `module` takes.
-    fn announce<M: ModuleSnapshot>(&self, module: &M, remapper: &KeyRemapper) -> Result<(), WeightsError> {
+    fn announce<M: ModuleSnapshot>(&self, module: &M, keys: &KeyMap) -> Result<(), WeightsError> {
         let Some(meter) = &self.meter else { return Ok(()) };
-        let (stored, _) = remapper.remap(self.tensors(Floats::as_stored())?.tensors);
-        let sizes = stored.into_iter().map(|t| (t.name.clone(), t.byte_len() as u64));
+        let all = self.tensors(Floats::as_stored())?;
+        let len = |tensor: &DeferredTensor| all.blocks.get(&tensor.name).map_or(tensor.byte_len(), |blocks| blocks.len) as u64;
+        let lens: Vec<u64> = all.tensors.iter().map(len).collect();
+        let (tensors, _) = self.remapper(keys)?.remap(all.tensors);
+        let sizes = tensors.into_iter().map(|tensor| tensor.name).zip(lens);
         meter.begin(bytes_taken(module, sizes.collect()));
         Ok(())
+    }
+
+    fn remapper(&self, keys: &KeyMap) -> Result<KeyRemapper, WeightsError> {
+        KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))
     }
 
     /// # Errors
@@ -180,20 +193,38 @@ impl Weights {
         floats: impl Into<Floats>,
     ) -> Result<LoadReport, WeightsError> {
         let floats = floats.into();
-        let Tensors { tensors, sources } = self.tensors(floats)?;
-        let remapper = KeyRemapper::from_patterns(keys.renames.clone()).map_err(|e| self.mismatch(e.to_string()))?;
-        self.announce(module, &remapper)?;
-        let (tensors, renamed) = remapper.remap(tensors);
-        // A list of layers of several kinds is a list of an enum's values; keys don't say which.
-        let skip_enum_variants = true;
-        let result = module.apply(
-            tensors,
-            None,
-            Some(Box::new(TorchModules { floats })),
-            skip_enum_variants,
-        );
+        self.announce(module, keys)?;
+        let (named, earlier) = self.named(keys, floats)?;
+        let result = named.fill(module, floats);
         self.check_stop()?;
-        let unused = self.unused(&result, keys, &[&renamed, &sources])?;
+        self.checked(&result, keys, &earlier)
+    }
+
+    /// All tensors under the paths of a module.
+    pub(crate) fn named(&self, keys: &KeyMap, floats: Floats) -> Result<(Named, EarlierNames), WeightsError> {
+        let all = self.tensors(floats)?;
+        let (tensors, renamed) = self.remapper(keys)?.remap(all.tensors);
+        let kept = renamed.iter().filter_map(|(path, name)| {
+            let source = all.blocks.get(name)?;
+            floats
+                .keeps_blocks(&source.shape)
+                .then(|| (path.clone(), Blocks::Stored(source.clone())))
+        });
+        let named = Named {
+            blocks: kept.collect(),
+            tensors,
+        };
+        Ok((named, [renamed, all.sources]))
+    }
+
+    /// What filling a module came to.
+    pub(crate) fn checked(
+        &self,
+        result: &ApplyResult,
+        keys: &KeyMap,
+        earlier: &EarlierNames,
+    ) -> Result<LoadReport, WeightsError> {
+        let unused = self.unused(result, keys, earlier)?;
         let optional = self.matcher(&keys.optional)?;
         let missing = result
             .missing
@@ -202,7 +233,7 @@ impl Weights {
                 true => path.clone(),
                 false => torch_name(path),
             });
-        self.check(&result, missing.filter(|path| !optional(path)).collect(), unused)
+        self.check(result, missing.filter(|path| !optional(path)).collect(), unused)
     }
 
     /// Whether a key matches one of the patterns. `KeyRemapper` compiles them: this crate needs no regex dependency of its own.
@@ -214,14 +245,9 @@ impl Weights {
     }
 
     /// The keys that no parameter took and that `keys` does not know as extras, as the files call them.
-    fn unused(
-        &self,
-        result: &ApplyResult,
-        keys: &KeyMap,
-        renamed: &[&[(String, String)]],
-    ) -> Result<Vec<String>, WeightsError> {
+    fn unused(&self, result: &ApplyResult, keys: &KeyMap, renamed: &EarlierNames) -> Result<Vec<String>, WeightsError> {
         let ignored = self.matcher(&keys.ignored)?;
-        let earlier = |key: String, pairs: &&[(String, String)]| match pairs.iter().find(|(new, _)| *new == key) {
+        let earlier = |key: String, pairs: &Vec<(String, String)>| match pairs.iter().find(|(new, _)| *new == key) {
             Some((_, old)) => old.clone(),
             None => key,
         };
@@ -262,7 +288,7 @@ impl Weights {
         Err(self.mismatch(report.join("; ")))
     }
 
-    fn mismatch(&self, report: String) -> WeightsError {
+    pub(crate) fn mismatch(&self, report: String) -> WeightsError {
         WeightsError::Mismatch {
             origin: self.origin.clone(),
             report,
@@ -270,74 +296,14 @@ impl Weights {
     }
 }
 
-/// Burn's normalisation layers name their parameters `gamma` and `beta`, torch's `weight` and `bias`.
-///
-/// Unlike burn-store's own adapter this one leaves linear weights as torch stores them, `[out, in]`: the models' linear
-/// layers are column-major, so a view does what a transposing copy would.
-#[derive(Clone)]
-struct TorchModules {
-    floats: Floats,
-}
-
-impl ModuleAdapter for TorchModules {
-    fn adapt(&self, tensor: DeferredTensor, context: ModuleContext<'_>) -> DeferredTensor {
-        let wanted = self
-            .floats
-            .of_module(tensor.dtype, &tensor.shape, context.module_type());
-        let is_of = |kind| context.module_type().is_some_and(|name| name.ends_with(kind));
-        let tensor = match () {
-            () if is_of("Linear") => as_matrix(tensor),
-            () if is_of("Conv2d") => as_kernels_of_images(tensor),
-            () if is_of("ChannelRmsNorm") => as_vector(tensor),
-            () => tensor,
-        };
-        cast_to(tensor, wanted)
-    }
-
-    fn get_alternative_param_name(&self, name: &str, module: &str) -> Option<String> {
-        PyTorchToBurnAdapter.get_alternative_param_name(name, module)
-    }
-
-    fn clone_box(&self) -> Box<dyn ModuleAdapter> {
-        Box::new(self.clone())
-    }
-}
-
-/// A convolution by a kernel of one pixel is a linear layer over pixels, and checkpoints have one where others have the other.
-/// One in three dimensions whose kernel is as large as its stride is a linear layer over patches.
-fn as_matrix(mut tensor: DeferredTensor) -> DeferredTensor {
-    match *tensor.shape.as_slice() {
-        [out, width, 1, 1] => tensor.shape = [out, width].into(),
-        [out, channels, time, height, width] => tensor.shape = [out, channels * time * height * width].into(),
-        _ => {}
-    }
-    tensor
-}
-
-/// A convolution over the frames of a clip is one over images of their channels in turns (`conv2d_turns` in `t2v-kernels`).
-fn as_kernels_of_images(mut tensor: DeferredTensor) -> DeferredTensor {
-    if let [out, channels, frames, height, width] = *tensor.shape.as_slice() {
-        tensor.shape = [out, channels * frames, height, width].into();
-    }
-    tensor
-}
-
-/// Checkpoints have a value a channel in the shape of an image or a clip.
-fn as_vector(mut tensor: DeferredTensor) -> DeferredTensor {
-    if let [channels, 1, 1] | [channels, 1, 1, 1] = *tensor.shape.as_slice() {
-        tensor.shape = [channels].into();
-    }
-    tensor
-}
-
-fn torch_name(path: &str) -> String {
+pub(crate) fn torch_name(path: &str) -> String {
     let replace = |from, to| path.strip_suffix(from).map(|stem| format!("{stem}{to}"));
     replace(".gamma", ".weight")
         .or_else(|| replace(".beta", ".bias"))
         .unwrap_or_else(|| path.to_string())
 }
 
-fn describe(error: &ApplyError) -> String {
+pub(crate) fn describe(error: &ApplyError) -> String {
     match error {
         ApplyError::ShapeMismatch { path, expected, found } => {
             let (found, expected) = (found.as_slice(), expected.as_slice());

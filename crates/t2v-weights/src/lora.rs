@@ -41,6 +41,7 @@
 
 mod alpha;
 mod applied;
+mod beside;
 mod fit;
 mod folder;
 mod key;
@@ -48,6 +49,7 @@ mod layer;
 mod merge;
 mod metadata;
 mod names;
+mod plan;
 mod refusal;
 mod set;
 
@@ -57,7 +59,7 @@ use burn::tensor::DType;
 use sha2::{Digest, Sha256};
 
 use self::layer::LoraLayer;
-pub use self::{applied::AppliedLoras, set::LoraSet};
+pub use self::{applied::AppliedLoras, plan::LoraPlan, set::LoraSet};
 use crate::{
     WeightsError, safetensors,
     source::{Blob, digits},
@@ -106,7 +108,7 @@ impl Lora {
         let file = WeightFile::open(path)?;
         let metadata = metadata::beside(path)?;
         let blob = match &file {
-            WeightFile::Safetensors { blob, .. } => blob.clone(),
+            WeightFile::Safetensors { blob, .. } | WeightFile::Gguf { blob, .. } => blob.clone(),
             WeightFile::Pickle { file, .. } => Blob::open(file)?,
         };
         Self::new(path.display().to_string(), blob, &file, metadata)
@@ -134,7 +136,7 @@ impl Lora {
         let tensors = file.tensors(DType::F32.into())?;
         let of_file = match file {
             WeightFile::Safetensors { file, blob } => metadata::of_file(file, &safetensors::strings(file, blob)?)?,
-            WeightFile::Pickle { .. } => None,
+            WeightFile::Gguf { .. } | WeightFile::Pickle { .. } => None,
         };
         let metadata = of_file.or(beside).unwrap_or_default();
         let (layers, unknown) = layer::layers(tensors, &metadata).map_err(|reason| WeightsError::Lora {

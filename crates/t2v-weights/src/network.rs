@@ -24,8 +24,8 @@ impl LoadOptions {
         }
     }
 
-    /// Leaves large matrices and kernels that are stored in half precision as they are, for networks whose operators widen
-    /// them while they compute: half the memory, and the same results.
+    /// Leaves large matrices and kernels that are stored in half precision, or in quantised blocks, as they are, for networks
+    /// whose operators widen them while they compute: less memory, and the same results.
     #[must_use]
     pub fn keep_half(mut self, keep_half: bool) -> Self {
         self.floats = self.floats.keep_half(keep_half);

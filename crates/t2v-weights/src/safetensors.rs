@@ -22,7 +22,7 @@ pub(crate) fn tensors(file: &str, blob: &Blob, floats: Floats) -> Result<Vec<Def
     infos.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
     infos
         .into_iter()
-        .map(|(name, info)| deferred(file, blob, data_start, name, info, floats))
+        .map(|(name, info)| entry(file, blob, data_start, name, info, floats))
         .collect()
 }
 
@@ -80,7 +80,7 @@ fn misshapen(header: &[u8]) -> Option<String> {
     tensors.find_map(|(name, info)| alone(info).is_none().then_some(name))
 }
 
-fn deferred(
+fn entry(
     file: &str,
     blob: &Blob,
     data_start: u64,
@@ -88,25 +88,42 @@ fn deferred(
     info: &TensorInfo,
     floats: Floats,
 ) -> Result<DeferredTensor, WeightsError> {
-    let stored = dtype(info.dtype).ok_or_else(|| WeightsError::Format {
+    let dtype = dtype(info.dtype).ok_or_else(|| WeightsError::Format {
         file: file.into(),
         reason: format!("the type {:?} of `{name}` is not supported", info.dtype),
     })?;
-    let shape = Shape::from(info.shape.clone());
-    let wanted = floats.of(stored, &shape);
     let (start, end) = info.data_offsets;
+    let stored = Stored {
+        dtype,
+        offset: data_start + start as u64,
+        len: end - start,
+    };
+    Ok(deferred(blob, name, info.shape.clone().into(), stored, floats))
+}
+
+/// Where in a file numbers are, and of which type.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) dtype: DType,
+    pub(crate) offset: u64,
+    pub(crate) len: usize,
+}
+
+/// A tensor of numbers; those in floating point become what `floats` asks for.
+pub(crate) fn deferred(blob: &Blob, name: String, shape: Shape, stored: Stored, floats: Floats) -> DeferredTensor {
+    let Stored { dtype, offset, len } = stored;
+    let wanted = floats.of(dtype, &shape);
     let byte_len = shape.num_elements() * wanted.size();
-    let (blob, offset) = (blob.clone(), data_start + start as u64);
+    let blob = blob.clone();
     let read = move || {
-        let read = if stored == wanted {
-            elements(&blob, offset, end - start, stored)
+        let read = if dtype == wanted {
+            elements(&blob, offset, len, dtype)
         } else {
-            blob.read_at(offset, end - start)
-                .map(|bytes| convert(bytes, stored, wanted))
+            blob.read_at(offset, len).map(|bytes| convert(bytes, dtype, wanted))
         };
         read.map_err(|e| PackError::IoError(e.to_string()))
     };
-    Ok(DeferredTensor::deferred(name, wanted, shape, None, byte_len, read))
+    DeferredTensor::deferred(name, wanted, shape, None, byte_len, read)
 }
 
 fn dtype(dtype: Dtype) -> Option<DType> {
@@ -163,6 +180,11 @@ pub(crate) fn convert(bytes: Vec<u8>, from: DType, to: DType) -> Bytes {
         }
     }
     drop(bytes);
+    narrowed(wide, to)
+}
+
+/// Values in f32 as the elements of another float type.
+pub(crate) fn narrowed(wide: Vec<f32>, to: DType) -> Bytes {
     match to {
         DType::F16 => Bytes::from_elems(wide.iter().map(|w| f16::from_f32(*w).to_bits()).collect()),
         DType::BF16 => Bytes::from_elems(wide.iter().map(|w| bf16::from_f32(*w).to_bits()).collect()),

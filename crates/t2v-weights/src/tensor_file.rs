@@ -9,9 +9,12 @@ use burn_store::{
     pytorch_reader::{PickleValue, PytorchReader},
 };
 
-use crate::{WeightsError, tensors::WeightFile};
+use crate::{WeightsError, gguf, tensors::WeightFile};
 
-/// A safetensors file, or else a PyTorch pickle; a tensor is read when it is asked for.
+/// The text of a GGUF file that says of what kind its model is.
+const ARCHITECTURE: &str = "general.architecture";
+
+/// A safetensors or GGUF file, or else a PyTorch pickle; a tensor is read when it is asked for.
 #[derive(Debug)]
 pub struct TensorFile {
     file: String,
@@ -20,7 +23,7 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Opens `path`: safetensors by its extension, anything else (`.bin`, `.pt`) as a pickle.
+    /// Opens `path`: safetensors and GGUF by their extensions, anything else (`.bin`, `.pt`) as a pickle.
     ///
     /// # Errors
     /// The file is missing, damaged or of another kind.
@@ -30,8 +33,15 @@ impl TensorFile {
         let weights = WeightFile::open(path)?;
         let mut tensors = weights.tensors(DType::F32.into())?;
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let strings = match weights {
+        let strings = match &weights {
             WeightFile::Safetensors { .. } => Vec::new(),
+            WeightFile::Gguf { file, blob } => {
+                let architecture = gguf::header(file, blob)?.architecture;
+                architecture
+                    .map(|name| (ARCHITECTURE.into(), name))
+                    .into_iter()
+                    .collect()
+            }
             WeightFile::Pickle { .. } => pickled_strings(path),
         };
         Ok(Self { file, tensors, strings })
@@ -61,7 +71,7 @@ impl TensorFile {
         tensors.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()))
     }
 
-    /// A text beside the tensors of a pickle.
+    /// A text beside the tensors of a pickle; of a GGUF file `general.architecture`.
     #[must_use]
     pub fn string(&self, key: &str) -> Option<&str> {
         let found = self.strings.iter().find(|(name, _)| name == key);

@@ -1,6 +1,9 @@
 //! Weight files as lists of deferred tensors, under a component's names.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::DType;
 use burn_store::{
@@ -12,7 +15,10 @@ use burn_store::{
 use sha2::Sha256;
 
 use crate::{
-    Floats, ReadMeter, Selection, WeightsError, pickle_globals,
+    Floats, ReadMeter, Selection, WeightsError,
+    blocks::BlockSource,
+    gguf::{self, GgufTensors},
+    pickle_globals,
     safetensors::{self, convert},
     source::Blob,
 };
@@ -23,12 +29,15 @@ pub(crate) struct Tensors {
     pub(crate) tensors: Vec<DeferredTensor>,
     /// Their names, and what the files call them, where a selection renamed them.
     pub(crate) sources: Vec<(String, String)>,
+    /// Where the quantised blocks of those are that are stored so, by name.
+    pub(crate) blocks: BTreeMap<String, BlockSource>,
 }
 
 impl Tensors {
     pub(crate) fn append(&mut self, others: Self) {
         self.tensors.extend(others.tensors);
         self.sources.extend(others.sources);
+        self.blocks.extend(others.blocks);
     }
 }
 
@@ -54,7 +63,7 @@ impl WeightFiles {
     pub(crate) fn hash(&self, hash: &mut Sha256) -> Result<(), WeightsError> {
         for file in &self.files {
             match file {
-                WeightFile::Safetensors { file, blob } => blob.hash(file, hash)?,
+                WeightFile::Safetensors { file, blob } | WeightFile::Gguf { file, blob } => blob.hash(file, hash)?,
                 WeightFile::Pickle { file, .. } => Blob::open(file)?.hash(&file.display().to_string(), hash)?,
             }
         }
@@ -74,18 +83,25 @@ impl WeightFiles {
 
     /// All tensors, or those that the selection takes; only headers are read.
     pub(crate) fn tensors(&self, floats: Floats) -> Result<Tensors, WeightsError> {
-        let mut tensors = Vec::new();
+        let mut all = Tensors::default();
         for file in &self.files {
-            tensors.extend(file.tensors(floats)?);
+            let GgufTensors { tensors, blocks } = file.tensors_and_blocks(floats)?;
+            all.tensors.extend(tensors);
+            all.blocks.extend(blocks);
         }
         let Some(selection) = &self.selection else {
-            let sources = Vec::new();
-            return Ok(Tensors { tensors, sources });
+            return Ok(all);
         };
-        let taken = selection.apply(&self.origin, &tensors, floats)?;
+        let taken = selection.apply(&self.origin, &all.tensors, floats)?;
         let source = |(tensor, source): &(DeferredTensor, String)| (tensor.name.clone(), source.clone());
+        // What a selection cuts or gives another shape has no blocks of its own.
+        let of = |(tensor, source): &(DeferredTensor, String)| {
+            let blocks = all.blocks.get(source)?;
+            (blocks.shape == tensor.shape.as_slice()).then(|| (tensor.name.clone(), blocks.clone()))
+        };
         Ok(Tensors {
             sources: taken.iter().map(source).collect(),
+            blocks: taken.iter().filter_map(of).collect(),
             tensors: taken.into_iter().map(|(tensor, _)| tensor).collect(),
         })
     }
@@ -95,26 +111,31 @@ impl WeightFiles {
 #[derive(Debug, Clone)]
 pub(crate) enum WeightFile {
     Safetensors { file: String, blob: Blob },
+    Gguf { file: String, blob: Blob },
     Pickle { file: PathBuf, meter: Option<ReadMeter> },
 }
 
 impl WeightFile {
-    /// Safetensors by its extension, anything else (`.bin`, `.ckpt`, `.pt`) as a pickle.
+    /// Safetensors and GGUF by their extensions, anything else (`.bin`, `.ckpt`, `.pt`) as a pickle.
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
         let file = path.display().to_string();
         if !path.is_file() {
             return Err(WeightsError::MissingFile {
                 file,
-                hint: "a safetensors file or a PyTorch pickle should be there".into(),
+                hint: "a safetensors file, a GGUF file or a PyTorch pickle should be there".into(),
             });
         }
-        let safetensors = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
-        Ok(match safetensors {
-            true => WeightFile::Safetensors {
+        let is = |kind: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(kind));
+        Ok(match () {
+            () if is("safetensors") => WeightFile::Safetensors {
                 file,
                 blob: Blob::open(path)?,
             },
-            false => WeightFile::pickle(path),
+            () if is("gguf") => WeightFile::Gguf {
+                file,
+                blob: Blob::open(path)?,
+            },
+            () => WeightFile::pickle(path),
         })
     }
 
@@ -127,14 +148,29 @@ impl WeightFile {
 
     fn watch(&mut self, watching: &ReadMeter) {
         match self {
-            WeightFile::Safetensors { blob, .. } => *blob = blob.clone().metered(watching),
+            WeightFile::Safetensors { blob, .. } | WeightFile::Gguf { blob, .. } => {
+                *blob = blob.clone().metered(watching);
+            }
             WeightFile::Pickle { meter, .. } => *meter = Some(watching.clone()),
         }
     }
 
+    /// The tensors, with the quantised blocks of those that have some.
+    fn tensors_and_blocks(&self, floats: Floats) -> Result<GgufTensors, WeightsError> {
+        match self {
+            WeightFile::Gguf { file, blob } => gguf::tensors(file, blob, floats),
+            _ => Ok(GgufTensors {
+                tensors: self.tensors(floats)?,
+                blocks: Vec::new(),
+            }),
+        }
+    }
+
+    /// The tensors; those in quantised blocks are widened when they are read.
     pub(crate) fn tensors(&self, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
         match self {
             WeightFile::Safetensors { file, blob } => safetensors::tensors(file, blob, floats),
+            WeightFile::Gguf { file, blob } => Ok(gguf::tensors(file, blob, floats)?.tensors),
             WeightFile::Pickle { file, meter } => {
                 pickle_globals::check(file)?;
                 let reader = PytorchReader::new(file).map_err(|e| WeightsError::Format {

@@ -1,11 +1,14 @@
 //! Wan's transformer against diffusers (`scripts/make_t2v_denoiser_wan_fixtures.py`).
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::{
+    module::Module,
+    tensor::{DType, Device, Tensor},
+};
 use serde_json::Value;
 use t2v_test_support::Fixture;
 use t2v_weights::{LoadOptions, Lora, LoraSet, LoraTarget, Network};
 
-use super::WanTransformer;
+use super::{StreamedWanTransformer, WanTransformer, WanTransformerConfig};
 use crate::{Conditioning, Denoiser};
 
 const NETWORKS: [&str; 5] = [
@@ -77,6 +80,56 @@ fn whole_networks() {
             fixture.assert_close(&call.output, output);
         }
     }
+}
+
+#[test]
+fn streamed_networks_give_the_same_to_the_bit() {
+    let device = t2v_test_support::device();
+    for name in NETWORKS {
+        let fixture = open(name);
+        let model = load(&fixture, &device);
+        let options = LoadOptions::new(DType::F32, &device);
+        let streamed = StreamedWanTransformer::from_weights(fixture.config(), fixture.weights(), &options).unwrap();
+        assert!(streamed.in_memory().num_params() < model.num_params());
+        for call in calls(&fixture, &device) {
+            let expected = model.forward(call.latents.clone(), call.timestep, &call.conditioning);
+            let output = streamed.forward(call.latents, call.timestep, &call.conditioning);
+            assert!(streamed.take_fault().is_none());
+            output.into_data().assert_eq(&expected.into_data(), true);
+        }
+    }
+}
+
+#[test]
+fn blocks_that_are_not_there_are_named_before_a_call() {
+    let (fixture, device) = (open("wan_text"), Device::flex());
+    let load = |change: fn(&mut WanTransformerConfig)| {
+        let mut config = fixture.config();
+        change(&mut config);
+        let options = LoadOptions::new(DType::F32, &device);
+        StreamedWanTransformer::from_weights(config, fixture.weights(), &options)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    load(|_| {}).unwrap();
+    let message = load(|config| config.num_layers += 1).unwrap_err();
+    assert!(message.contains("missing keys: blocks."), "{message}");
+    let message = load(|config| config.num_layers -= 1).unwrap_err();
+    assert!(message.contains("unused keys: blocks."), "{message}");
+    // Shapes are looked at when a block is read.
+    let mut config: WanTransformerConfig = fixture.config();
+    config.ffn_dim += 1;
+    let options = LoadOptions::new(DType::F32, &device);
+    let streamed = StreamedWanTransformer::from_weights(config, fixture.weights(), &options).unwrap();
+    let call = calls(&fixture, &device).remove(0);
+    let output = streamed.forward(call.latents, call.timestep, &call.conditioning);
+    assert_eq!(output.abs().max().into_scalar::<f32>(), 0.0);
+    let message = streamed.take_fault().unwrap().to_string();
+    assert!(
+        message.contains("blocks.0.ffn.") && message.contains("shape"),
+        "{message}"
+    );
+    assert!(streamed.take_fault().is_none());
 }
 
 /// The largest difference of two clips, as a share of the largest value.

@@ -3,6 +3,7 @@
 use burn::{nn::Linear, tensor::Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
+use t2v_quant::Quantized;
 
 use super::{
     buffer::Scratch,
@@ -55,12 +56,20 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
+    /// None where something is added to quantised blocks, which is no part of these.
     pub(super) fn of(layer: &Linear, products: Products) -> Option<Self> {
+        match Quantized::of(&layer.weight).and_then(Quantized::side_path) {
+            Some(_) => None,
+            None => Self::as_stored(layer, products),
+        }
+    }
+
+    fn as_stored(layer: &Linear, products: Products) -> Option<Self> {
         let bias = match &layer.bias {
             Some(bias) => Some(parameter(bias.val())?),
             None => None,
         };
-        let (weight, in_torch_layout) = Weight::or_transposed(layer.weight.val())?;
+        let (weight, in_torch_layout) = Weight::of_parameter(&layer.weight)?;
         Some(Self {
             products,
             weight,
@@ -148,9 +157,9 @@ impl Packed<'_> {
     }
 }
 
-/// `x weight + bias`; `x` may be a transposed view.
+/// `x weight + bias`, for a weight as it is stored, without its side path; `x` may be a transposed view.
 pub(crate) fn linear(products: Products, layer: &Linear, x: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
-    let (Some(parameters), true) = (Parameters::of(layer, products), is_supported(&x)) else {
+    let (Some(parameters), true) = (Parameters::as_stored(layer, products), is_supported(&x)) else {
         return Err(x);
     };
     let [batch, rows, _] = x.dims();
@@ -158,7 +167,7 @@ pub(crate) fn linear(products: Products, layer: &Linear, x: Tensor<3>) -> Result
     Ok(parameters.multiply(x, out, false))
 }
 
-/// `x weight + bias + residual`, in the place of the residual where nobody else holds it.
+/// `x weight + bias + residual`, for a weight as it is stored, in the place of the residual where nobody else holds it.
 pub(crate) fn linear_add(
     products: Products,
     layer: &Linear,
@@ -166,7 +175,7 @@ pub(crate) fn linear_add(
     residual: Tensor<3>,
 ) -> Result<Tensor<3>, (Tensor<3>, Tensor<3>)> {
     let (Some(parameters), true, true) = (
-        Parameters::of(layer, products),
+        Parameters::as_stored(layer, products),
         is_supported(&x),
         is_supported(&residual),
     ) else {

@@ -15,6 +15,8 @@ mod matrix;
 mod mlp;
 mod normalisation;
 mod product;
+#[cfg(test)]
+mod quantised_tests;
 mod resample;
 mod simd;
 mod stored;

@@ -1,17 +1,23 @@
-//! Weights as they lie in memory. Those in half precision are widened a part at a time, when it is used.
+//! Weights as they lie in memory. Those in half precision or in quantised blocks are widened a part at a time, when it is used.
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Tensor};
+use burn::{
+    module::Param,
+    tensor::{DType, Tensor},
+};
 use burn_flex::{Flex, FlexTensor};
 use half::{bf16, f16};
 use rayon::prelude::*;
+use rten_simd::{Isa, SimdOp};
+use t2v_quant::{BlockFormat, Quantized};
 
 use super::{
     CHUNK,
     buffer::Scratch,
     elements,
     product::{Bias, GAP, Matrix, Panel, RightSide, Target},
+    simd::run,
     stored::widen,
 };
 
@@ -24,6 +30,8 @@ const COLUMNS: usize = 96;
 /// A matrix of parameters whose rows follow each other in memory.
 pub(super) struct Weight {
     stored: FlexTensor,
+    /// What the stored bytes are, if they are blocks.
+    blocks: Option<BlockFormat>,
     rows: usize,
     columns: usize,
 }
@@ -34,8 +42,24 @@ impl Weight {
         Self::stored(x.try_into_primitive::<Flex>().ok()?)
     }
 
+    /// The matrix of a parameter, or its transpose, as [`or_transposed`](Self::or_transposed): one in quantised blocks as these.
+    pub(super) fn of_parameter(param: &Param<Tensor<2>>) -> Option<(Self, bool)> {
+        let Some(quantized) = Quantized::of(param) else {
+            return Self::or_transposed(param.val());
+        };
+        let [rows, columns] = quantized.shape();
+        let stored = quantized.blocks().try_into_primitive::<Flex>().ok()?;
+        let weight = Self {
+            stored,
+            blocks: Some(quantized.format()),
+            rows,
+            columns,
+        };
+        Some((weight, quantized.is_transposed()))
+    }
+
     /// A matrix, or its transpose if that is what lies in order in memory, and whether it is.
-    pub(super) fn or_transposed(x: Tensor<2>) -> Option<(Self, bool)> {
+    fn or_transposed(x: Tensor<2>) -> Option<(Self, bool)> {
         let x = x.try_into_primitive::<Flex>().ok()?;
         let transposed = !x.is_contiguous() && x.layout().strides()[0] == 1;
         let stored = if transposed { x.transpose(0, 1) } else { x };
@@ -49,7 +73,12 @@ impl Weight {
         let rows = x.layout().shape()[0];
         let columns = x.layout().num_elements() / rows.max(1);
         let stored = if x.is_contiguous() { x } else { x.to_contiguous() };
-        Some(Self { stored, rows, columns })
+        Some(Self {
+            stored,
+            blocks: None,
+            rows,
+            columns,
+        })
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -66,8 +95,17 @@ impl Weight {
         single.then(|| elements(&self.stored))
     }
 
-    /// Single precision holds all values of half precision.
+    /// Single precision holds all values of half precision, and is what blocks stand for.
     fn widen(&self, first: usize, wide: &mut [f32]) {
+        if let Some(format) = self.blocks {
+            let blocks = self.stored.storage::<u8>();
+            return run(WidenBlocks {
+                format,
+                blocks: &blocks[self.stored.layout().start_offset()..],
+                first,
+                wide,
+            });
+        }
         let range = self.stored.layout().start_offset() + first..;
         match self.stored.dtype() {
             DType::F16 => widen(&self.stored.storage::<f16>()[range][..wide.len()], wide),
@@ -78,9 +116,11 @@ impl Weight {
 
     /// Packs columns, or rows as columns if `transposed`: those of the panel, from `depth` and `column` on.
     fn pack(&self, panel: Panel, [depth, column]: [usize; 2], transposed: bool, room: &mut Scratch) {
-        if !transposed {
-            let [depth, columns] = [depth..depth + panel.depth.len(), column..column + panel.columns.len()];
-            return panel.pack(self.part(depth, columns, room));
+        let [depths, columns] = [depth..depth + panel.depth.len(), column..column + panel.columns.len()];
+        match (transposed, self.blocks) {
+            (false, _) => return panel.pack(self.part(depths, columns, room)),
+            (true, Some(_)) => return panel.pack(self.part(columns, depths, room).transposed()),
+            (true, None) => {}
         }
         let first = self.stored.layout().start_offset() + column * self.columns + depth;
         match self.stored.dtype() {
@@ -148,6 +188,23 @@ impl Weight {
                 .for_each(|(chunk, wide)| self.widen(chunk * CHUNK, wide));
             wide
         })
+    }
+}
+
+/// Widens a part of quantised blocks, with whatever vectors the compiler finds a use for.
+struct WidenBlocks<'a> {
+    format: BlockFormat,
+    blocks: &'a [u8],
+    first: usize,
+    wide: &'a mut [f32],
+}
+
+impl SimdOp for WidenBlocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        self.format.widen(self.blocks, self.first, self.wide);
     }
 }
 

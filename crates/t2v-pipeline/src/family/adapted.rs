@@ -63,6 +63,14 @@ pub(crate) trait LoadedDenoiser: Denoiser {
     fn select(&self, _timestep: f64) -> Result<bool, PipelineError> {
         Ok(false)
     }
+
+    /// Whether the calls since this was asked last gave what they should. To be asked after each.
+    ///
+    /// # Errors
+    /// What a network needed for a call could not be read.
+    fn check_call(&self) -> Result<(), PipelineError> {
+        Ok(())
+    }
 }
 
 impl<N: Network + Denoiser> Denoiser for Adapted<N> {

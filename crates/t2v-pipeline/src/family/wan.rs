@@ -235,7 +235,7 @@ impl Family for Wan {
     fn load_denoiser(&self, mode: MemoryMode) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
         let first = self.transformer(TRANSFORMER, &self.transformer)?;
         let Some((config, boundary)) = &self.second else {
-            return Ok(Box::new(first.load()?));
+            return first.load(mode);
         };
         let second = self.transformer(SECOND, config)?;
         Ok(Box::new(Experts::load([first, second], *boundary, mode)?))

@@ -6,10 +6,13 @@
 use std::cell::{Cell, RefCell};
 
 use burn::tensor::Tensor;
-use t2v_denoiser::{Conditioning, Denoiser, Shortcuts, WanTransformer, WanTransformerConfig};
+use t2v_denoiser::{Conditioning, Denoiser, Shortcuts, StreamedWanTransformer, WanTransformer, WanTransformerConfig};
 use t2v_weights::{Component, LoadOptions, LoraSet, LoraTarget, Network, WeightsError};
 
-use super::adapted::{Adapted, LoadedDenoiser};
+use super::{
+    adapted::{Adapted, LoadedDenoiser},
+    wan_streamed::Streamed,
+};
 use crate::{MemoryMode, PipelineError};
 
 /// A transformer that can be loaded.
@@ -20,10 +23,15 @@ pub(super) struct Transformer {
 }
 
 impl Transformer {
-    pub(super) fn load(&self) -> Result<Adapted<WanTransformer>, PipelineError> {
-        let weights = self.component.weights()?;
-        let transformer = WanTransformer::from_weights(self.config.clone(), &weights, &self.options)?;
-        Ok(Adapted::new(transformer, LoraTarget::Denoiser, &self.options))
+    /// All of it, or in the streamed mode what is not part of its blocks.
+    pub(super) fn load(&self, mode: MemoryMode) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
+        let (weights, config) = (self.component.weights()?, self.config.clone());
+        if mode == MemoryMode::Streamed {
+            let transformer = StreamedWanTransformer::from_weights(config, weights, &self.options)?;
+            return Ok(Box::new(Streamed::new(transformer)));
+        }
+        let transformer = WanTransformer::from_weights(config, &weights, &self.options)?;
+        Ok(Box::new(Adapted::new(transformer, LoraTarget::Denoiser, &self.options)))
     }
 }
 
@@ -41,10 +49,9 @@ pub(super) struct Experts {
     sources: [Transformer; 2],
     /// The lowest timestep of the first.
     boundary: f64,
-    /// Whether both may be in memory.
-    keeps_both: bool,
+    mode: MemoryMode,
     loras: LoraSet,
-    loaded: RefCell<[Option<Adapted<WanTransformer>>; 2]>,
+    loaded: RefCell<[Option<Box<dyn LoadedDenoiser>>; 2]>,
     /// The one that was called last.
     current: Cell<Option<Expert>>,
 }
@@ -52,11 +59,11 @@ pub(super) struct Experts {
 impl Experts {
     /// With the first in memory. `sources` are the first and the second, `boundary` is the lowest timestep of the first.
     pub(super) fn load(sources: [Transformer; 2], boundary: f64, mode: MemoryMode) -> Result<Self, PipelineError> {
-        let noisy = sources[Expert::Noisy as usize].load()?;
+        let noisy = sources[Expert::Noisy as usize].load(mode)?;
         Ok(Self {
             sources,
             boundary,
-            keeps_both: mode == MemoryMode::Resident,
+            mode,
             loras: LoraSet::default(),
             loaded: RefCell::new([Some(noisy), None]),
             current: Cell::new(None),
@@ -78,11 +85,12 @@ impl Experts {
             return Ok(());
         }
         let source = &self.sources[expert as usize];
-        if !self.keeps_both {
+        // Of streamed ones hardly anything is in memory.
+        if self.mode == MemoryMode::Sequential {
             *loaded = [None, None];
             t2v_kernels::release_memory(source.options.device());
         }
-        let mut network = source.load()?;
+        let mut network = source.load(self.mode)?;
         if expert == Expert::Noisy {
             network.set_loras(&self.loras)?;
         }
@@ -128,13 +136,18 @@ impl LoadedDenoiser for Experts {
 
     fn bytes(&self) -> usize {
         let loaded = self.loaded.borrow();
-        loaded.iter().flatten().map(Adapted::bytes).sum()
+        loaded.iter().flatten().map(|network| network.bytes()).sum()
     }
 
     fn select(&self, timestep: f64) -> Result<bool, PipelineError> {
         let expert = self.at(timestep);
         self.bring(expert)?;
         Ok(self.current.replace(Some(expert)) != Some(expert))
+    }
+
+    fn check_call(&self) -> Result<(), PipelineError> {
+        let loaded = self.loaded.borrow();
+        loaded.iter().flatten().try_for_each(|network| network.check_call())
     }
 }
 

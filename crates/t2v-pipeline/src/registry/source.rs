@@ -1,12 +1,19 @@
 //! Where the models of a registry come from.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use t2v_denoiser::open_motion_adapter;
 use t2v_hub::{Hub, HubModel};
 use t2v_weights::{Component, ModelFolder};
 
-use crate::{PipelineError, Placement, family::COMPONENTS, single_file::open_single_file};
+use crate::{
+    PipelineError, Placement,
+    family::COMPONENTS,
+    single_file::{open_single_file, with_file},
+};
 
 /// What stands behind a name of a [`ModelRegistry`](crate::ModelRegistry).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +36,7 @@ pub struct FolderModel {
     strict: bool,
     motion_adapter: Option<PathBuf>,
     config: Option<PathBuf>,
+    weights: BTreeMap<String, PathBuf>,
 }
 
 impl FolderModel {
@@ -41,6 +49,7 @@ impl FolderModel {
             strict: false,
             motion_adapter: None,
             config: None,
+            weights: BTreeMap::new(),
         }
     }
 
@@ -58,6 +67,14 @@ impl FolderModel {
     #[must_use]
     pub fn with_motion_adapter(mut self, path: impl Into<PathBuf>) -> Self {
         self.motion_adapter = Some(path.into());
+        self
+    }
+
+    /// Takes the weights of a component of Wan from a file in place of the folder's own: `transformer`, `transformer_2` or
+    /// `text_encoder`, in safetensors or GGUF, with the names of diffusers and transformers, of Wan's own code, or of llama.cpp.
+    #[must_use]
+    pub fn with_weights(mut self, component: impl Into<String>, file: impl Into<PathBuf>) -> Self {
+        self.weights.insert(component.into(), file.into());
         self
     }
 
@@ -82,6 +99,10 @@ impl FolderModel {
             false => ModelFolder::open(&self.path)?,
         };
         let folder = folder.with_strict(self.strict);
+        let folder = self
+            .weights
+            .iter()
+            .try_fold(folder, |folder, (component, file)| with_file(folder, component, file))?;
         let adapter = self
             .motion_adapter
             .as_ref()

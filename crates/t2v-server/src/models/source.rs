@@ -14,7 +14,7 @@ pub(crate) fn is_path(source: &str) -> bool {
 /// Whether a name is that of a checkpoint in one file.
 fn is_checkpoint(source: &str) -> bool {
     let extension = Path::new(source).extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("safetensors" | "ckpt"))
+    matches!(extension, Some("safetensors" | "ckpt" | "gguf"))
 }
 
 /// The entry with a whole path, which stays one when nothing is there any more.

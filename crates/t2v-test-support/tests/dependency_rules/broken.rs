@@ -1,8 +1,8 @@
 //! Each rule on made-up manifests that break it.
 
 use crate::{
-    FACADE, Rule, choices_of_a_backend, gradients, manifest::Manifest, readers_of_weights, tensors_in_the_muxer,
-    test_support_in_use, unsafe_code, upwards,
+    FACADE, Rule, beneath_all, choices_of_a_backend, gradients, manifest::Manifest, readers_of_weights,
+    tensors_in_the_muxer, test_support_in_use, unsafe_code, upwards,
 };
 
 /// Tries a rule on a crate of this name with these lines.
@@ -32,6 +32,14 @@ fn made_up(name: &str, lines: &str) -> Manifest {
         &format!("[package]\nname = {name:?}\n{lines}"),
         &workspace.parse().unwrap(),
     )
+}
+
+#[test]
+fn what_lies_beneath_all_knows_nobody() {
+    let lines = "[dependencies]\nt2v-kernels = '0'";
+    assert_broken(beneath_all, "t2v-quant", lines);
+    assert_kept(beneath_all, "t2v-quant", "[dependencies]\nburn = '0'");
+    assert_kept(beneath_all, "t2v-weights", "[dependencies]\nt2v-quant = '0'");
 }
 
 #[test]

@@ -24,6 +24,8 @@ const SIBLINGS: [&str; 5] = [
 ];
 /// Crates that the siblings build on.
 const FOUNDATIONS: [&str; 2] = ["t2v-weights", "t2v-kernels"];
+/// The one that both of these build on: it knows no other crate of the workspace.
+const QUANT: &str = "t2v-quant";
 /// The crate that composes the others and chooses the backend.
 const FACADE: &str = "t2v-pipeline";
 /// Programs, which forward that choice.
@@ -46,6 +48,11 @@ fn upwards(manifest: &Manifest) -> Vec<String> {
         let is_upwards = SIBLINGS.contains(&package) || PROGRAMS.contains(&package) || package == FACADE;
         is_sideways || is_upwards
     })
+}
+
+/// What quantised blocks are is known to all and knows of nobody.
+fn beneath_all(manifest: &Manifest) -> Vec<String> {
+    manifest.faults(|dependency| manifest.name == QUANT && dependency.package.starts_with("t2v-"))
 }
 
 /// The crate that tests are written with is no part of what is built.
@@ -153,8 +160,9 @@ fn members() -> Vec<Manifest> {
 }
 
 type Rule = fn(&Manifest) -> Vec<String>;
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     upwards,
+    beneath_all,
     test_support_in_use,
     tensors_in_the_muxer,
     readers_of_weights,
@@ -172,7 +180,7 @@ fn the_workspace_keeps_the_rules() {
             .iter()
             .chain(&FOUNDATIONS)
             .chain(&PROGRAMS)
-            .chain(&[FACADE])
+            .chain(&[FACADE, QUANT])
             .all(named)
     );
     let faults: Vec<String> = members

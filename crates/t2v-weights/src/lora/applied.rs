@@ -7,6 +7,8 @@ use burn::{
     tensor::Tensor,
 };
 
+use super::beside::Factor;
+
 /// What [`LoraSet::apply`](super::LoraSet::apply) replaced.
 ///
 /// Put back what was added last first.
@@ -19,15 +21,16 @@ pub struct AppliedLoras {
 }
 
 impl AppliedLoras {
-    pub(super) fn keep<const D: usize>(&mut self, path: String, original: Tensor<D>, sum: &Tensor<D>) {
+    pub(super) fn keep<const D: usize, const S: usize>(&mut self, path: String, original: Tensor<D>, sum: &Tensor<S>) {
         self.bytes += (sum.shape().num_elements() * sum.dtype().size()) as u64;
         self.originals.insert(path, Box::new(original));
     }
 
-    /// How many weights were replaced.
+    /// How many weights were replaced, or got a side path beside their quantised blocks.
     #[must_use]
     pub fn layers(&self) -> usize {
-        self.originals.len()
+        let is_second = |path: &&String| Factor::of(path).is_some_and(|(_, factor)| factor == Factor::Up);
+        self.originals.keys().filter(|path| !is_second(path)).count()
     }
 
     /// Bytes that the sums take beside the weights that they replace.

@@ -1,6 +1,6 @@
 //! Which layers of a LoRA are for which parameters of a module, and what is said where they don't fit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -15,6 +15,8 @@ use super::{
 };
 use crate::{KeyMap, WeightsError};
 
+/// What Burn calls what stands behind a parameter; that of weights here is always their quantised blocks.
+const REPARAMETERISATION: &str = "Reparameterization";
 /// Layers that are named in an error.
 const LISTED: usize = 3;
 
@@ -23,14 +25,26 @@ const LISTED: usize = 3;
 pub(super) struct Parameters {
     shapes: BTreeMap<String, Vec<usize>>,
     biases: BTreeMap<String, usize>,
+    quantised: BTreeSet<String>,
     path: Vec<String>,
 }
 
 impl Parameters {
     pub(super) fn of<M: Module>(module: &M) -> Self {
         let mut parameters = Self::default();
-        module.visit(&mut parameters);
+        parameters.add(Vec::new(), module);
         parameters
+    }
+
+    /// Adds those of a module whose own path in the network is `path`.
+    pub(super) fn add<M: Module>(&mut self, path: Vec<String>, module: &M) {
+        self.path = path;
+        module.visit(self);
+    }
+
+    /// The paths of weights in quantised blocks.
+    pub(super) fn into_quantised(self) -> BTreeSet<String> {
+        self.quantised
     }
 
     /// The path of the bias beside the weight at `path`, if it has `length` values.
@@ -41,7 +55,10 @@ impl Parameters {
 }
 
 impl ModuleVisitor for Parameters {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        if container_type == REPARAMETERISATION {
+            self.quantised.insert(self.path.join("."));
+        }
         self.path.push(name.into());
     }
 
@@ -51,10 +68,15 @@ impl ModuleVisitor for Parameters {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if D == 1 && self.path.last().is_some_and(|name| name == "bias") {
-            self.biases.insert(self.path.join("."), param.shape().num_elements());
+            self.biases
+                .insert(self.path.join("."), param.lazy_shape().num_elements());
         }
         if D > 1 && self.path.last().is_some_and(|name| name == "weight") {
-            let shape = param.transform_for_save().dims().to_vec();
+            // One without values has the shape that checkpoints have.
+            let shape = match param.is_initialized() {
+                true => param.transform_for_save().dims().to_vec(),
+                false => param.lazy_shape().to_vec(),
+            };
             self.shapes.insert(self.path.join("."), shape);
         }
     }

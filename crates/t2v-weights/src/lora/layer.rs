@@ -14,7 +14,7 @@ use super::{
 };
 
 /// A layer, not read yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LoraLayer {
     pub(super) target: LoraTarget,
     pub(super) name: LayerName,

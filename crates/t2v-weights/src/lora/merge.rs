@@ -1,73 +1,97 @@
 //! Sums in place of weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Tensor, TensorData},
 };
 
-use super::{AppliedLoras, layer::LoraLayer};
+use super::{AppliedLoras, beside::Factor, layer::LoraLayer};
 use crate::WeightsError;
 
 /// Which of a layer's parameters something is added to.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Part {
     Weight,
     Bias,
 }
 
 /// A layer that is added to a parameter.
-pub(super) struct Replacement<'a> {
-    layer: &'a LoraLayer,
+#[derive(Debug, Clone)]
+pub(super) struct Replacement {
+    layer: LoraLayer,
     part: Part,
     /// All factors together.
     scale: f64,
     /// For messages.
-    file: &'a str,
+    file: String,
 }
 
-impl<'a> Replacement<'a> {
-    pub(super) fn new(layer: &'a LoraLayer, part: Part, scale: f64, file: &'a str) -> Self {
+impl Replacement {
+    pub(super) fn new(layer: &LoraLayer, part: Part, scale: f64, file: &str) -> Self {
         Self {
-            layer,
+            layer: layer.clone(),
             part,
             scale,
-            file,
+            file: file.into(),
+        }
+    }
+
+    /// Of the layer's matrices.
+    pub(super) fn rank(&self) -> usize {
+        self.layer.rank
+    }
+
+    /// All factors together.
+    pub(super) fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// `[rows, rank]` and `[rank, columns]`.
+    pub(super) fn factors(&self) -> Result<[Vec<f32>; 2], WeightsError> {
+        self.layer.read().map_err(|reason| self.fault(reason))
+    }
+
+    fn fault(&self, reason: String) -> WeightsError {
+        WeightsError::Lora {
+            file: self.file.clone(),
+            reason,
         }
     }
 }
 
+/// What is added, by the paths of parameters.
+pub(super) type Replacements = BTreeMap<String, Vec<Replacement>>;
+
 /// Adds layers to the parameters at their paths.
-pub(super) struct Merger<'a> {
-    replacements: BTreeMap<String, Vec<Replacement<'a>>>,
+pub(super) struct Merger {
+    replacements: Replacements,
     /// What sums are kept as.
     dtype: DType,
+    /// The paths of weights in quantised blocks, beside which the layers stay as they are.
+    quantised: BTreeSet<String>,
     path: Vec<String>,
     applied: AppliedLoras,
     fault: Option<WeightsError>,
 }
 
-impl<'a> Merger<'a> {
-    pub(super) fn new(dtype: DType) -> Self {
+impl Merger {
+    /// For a module whose own path in the network is `path`, with nothing to begin with.
+    pub(super) fn new(
+        replacements: Replacements,
+        dtype: DType,
+        quantised: BTreeSet<String>,
+        path: Vec<String>,
+    ) -> Self {
         Self {
-            replacements: BTreeMap::new(),
+            replacements,
             dtype,
-            path: Vec::new(),
+            quantised,
+            path,
             applied: AppliedLoras::default(),
             fault: None,
         }
-    }
-
-    pub(super) fn add(&mut self, path: String, replacement: Replacement<'a>) {
-        // What is added 0 times takes no memory.
-        if replacement.scale != 0.0 {
-            self.replacements.entry(path).or_default().push(replacement);
-        }
-    }
-
-    pub(super) fn leave_out(&mut self, keys: Vec<String>) {
-        self.applied.left_out.extend(keys);
     }
 
     pub(super) fn merge<M: Module>(mut self, module: M) -> Result<(M, AppliedLoras), WeightsError> {
@@ -85,7 +109,7 @@ impl<'a> Merger<'a> {
         &mut self,
         path: String,
         param: Param<Tensor<D>>,
-        added: &[Replacement<'_>],
+        added: &[Replacement],
     ) -> Result<Param<Tensor<D>>, WeightsError> {
         // As checkpoints have it: of a linear layer `[out, in]`.
         let stored = param.transform_for_save().val();
@@ -94,9 +118,35 @@ impl<'a> Merger<'a> {
         let id = param.id;
         Ok(param.transform_for_load(sum, id))
     }
+
+    /// What becomes of a parameter with these layers added.
+    fn changed<const D: usize>(
+        &mut self,
+        path: String,
+        param: Param<Tensor<D>>,
+    ) -> Result<Param<Tensor<D>>, WeightsError> {
+        if let Some((weight, factor)) = Factor::of(&path) {
+            let Some(added) = self.replacements.get(weight) else {
+                return Ok(param);
+            };
+            let values = factor.values(added, &param.device())?.cast(self.dtype);
+            let Ok(shape) = <[usize; D]>::try_from(&values.dims()[..]) else {
+                return Ok(param);
+            };
+            self.applied.keep(path, param.val(), &values);
+            return Ok(param.map(|_| values.reshape(shape)));
+        }
+        if self.quantised.contains(&path) {
+            return Ok(param);
+        }
+        match self.replacements.remove(&path) {
+            Some(added) => self.replaced(path, param, &added),
+            None => Ok(param),
+        }
+    }
 }
 
-impl ModuleMapper for Merger<'_> {
+impl ModuleMapper for Merger {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.into());
     }
@@ -110,11 +160,8 @@ impl ModuleMapper for Merger<'_> {
         if self.fault.is_some() {
             return param;
         }
-        let Some(added) = self.replacements.remove(&path) else {
-            return param;
-        };
-        match self.replaced(path, param.clone(), &added) {
-            Ok(replaced) => replaced,
+        match self.changed(path, param.clone()) {
+            Ok(changed) => changed,
             Err(fault) => {
                 self.fault = Some(fault);
                 param
@@ -124,31 +171,25 @@ impl ModuleMapper for Merger<'_> {
 }
 
 /// `weight + Σ scale · up · down` in f32, or `bias + Σ scale · difference`.
-fn sum<const D: usize>(weight: Tensor<D>, added: &[Replacement<'_>]) -> Result<Tensor<D>, WeightsError> {
+fn sum<const D: usize>(weight: Tensor<D>, added: &[Replacement]) -> Result<Tensor<D>, WeightsError> {
     let (shape, device) = (weight.dims(), weight.device());
     let (rows, columns) = (shape[0], shape[1..].iter().product::<usize>());
     let mut sum: Tensor<2> = weight.cast(DType::F32).reshape([rows, columns]);
-    for Replacement {
-        layer,
-        part,
-        scale,
-        file,
-    } in added
-    {
-        let fault = |reason| WeightsError::Lora {
-            file: (*file).into(),
-            reason,
-        };
+    for replacement in added {
+        let Replacement { layer, part, scale, .. } = replacement;
         let matrix = |values: Vec<f32>, shape: [usize; 2]| {
             Tensor::<2>::from_data(TensorData::new(values, shape), (&device, DType::F32))
         };
         let difference = match part {
             Part::Weight => {
-                let [up, down] = layer.read().map_err(fault)?;
+                let [up, down] = replacement.factors()?;
                 let (up, down) = (matrix(up, [rows, layer.rank]), matrix(down, [layer.rank, columns]));
                 up.mul_scalar(*scale).matmul(down)
             }
-            Part::Bias => matrix(layer.read_bias().map_err(fault)?, [rows, columns]).mul_scalar(*scale),
+            Part::Bias => {
+                let bias = layer.read_bias().map_err(|reason| replacement.fault(reason))?;
+                matrix(bias, [rows, columns]).mul_scalar(*scale)
+            }
         };
         sum = sum + difference;
     }

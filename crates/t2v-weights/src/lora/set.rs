@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 
-use super::{
-    AppliedLoras, Lora, LoraTarget,
-    fit::{Parameters, fit},
-    merge::{Merger, Part, Replacement},
-};
+use super::{AppliedLoras, Lora, LoraPlan, LoraTarget, fit::Parameters};
 use crate::{Floats, KeyMap, WeightsError};
 
 /// LoRAs that are added together, each times its scale.
@@ -47,7 +43,8 @@ impl LoraSet {
     /// `module`, which stays as it is.
     ///
     /// `keys` is the module's own map, `floats` what its weights were loaded as: the sums are kept in the type that the model
-    /// computes in, so in f32 where halves are [kept](Floats::keep_half) only to save memory.
+    /// computes in, so in f32 where halves are [kept](Floats::keep_half) only to save memory. Weights in quantised blocks stay so:
+    /// the matrices of the LoRA lie beside them, and the layer adds what they give, as in diffusers.
     ///
     /// Layers that the module lacks are left out with a warning. LoRAs that have nothing for this part change nothing.
     ///
@@ -61,38 +58,27 @@ impl LoraSet {
         target: LoraTarget,
         floats: impl Into<Floats>,
     ) -> Result<(M, AppliedLoras), WeightsError> {
-        let parameters = Parameters::of(module);
-        let mut merger = Merger::new(floats.into().dtype());
-        for (lora, scale) in &self.entries {
-            if !scale.is_finite() {
-                return Err(WeightsError::Lora {
-                    file: lora.origin.clone(),
-                    reason: format!("its scale is {scale}; it must be a finite number"),
-                });
-            }
-            let fitting = fit(lora, target, keys, &parameters)?;
-            let (file, mut unknown) = (&lora.origin, fitting.unknown);
-            for (path, layer) in fitting.layers {
-                if let Some(bias) = layer.bias() {
-                    match parameters.bias(&path, bias.shape.num_elements()) {
-                        Some(path) => merger.add(path, Replacement::new(layer, Part::Bias, *scale, file)),
-                        None => unknown.push(bias.name.clone()),
-                    }
-                }
-                merger.add(path, Replacement::new(layer, Part::Weight, scale * layer.scale, file));
-            }
-            warn(lora, target, &unknown);
-            merger.leave_out(unknown);
-        }
-        merger.merge(module.clone())
+        let plan = LoraPlan::new(self, &Parameters::of(module), keys, target)?;
+        plan.apply("", module, floats)
     }
-}
 
-fn warn(lora: &Lora, target: LoraTarget, unknown: &[String]) {
-    if !unknown.is_empty() {
-        let (file, count, keys) = (&lora.origin, unknown.len(), crate::load::list(unknown));
-        log::warn!(
-            "`{file}` has layers that the model's {target} does not have; they are left out: {count} layers: {keys}"
-        );
+    /// What they add to a module and to the layers of its list, the field `list`, which are not in it: without values, as they
+    /// may be. The errors are those of [`apply`](Self::apply), but for files that can't be read.
+    ///
+    /// # Errors
+    /// As for [`apply`](Self::apply).
+    pub fn plan<M: Module, L: Module>(
+        &self,
+        module: &M,
+        list: &str,
+        layers: &[L],
+        keys: &KeyMap,
+        target: LoraTarget,
+    ) -> Result<LoraPlan, WeightsError> {
+        let mut parameters = Parameters::of(module);
+        for (index, layer) in layers.iter().enumerate() {
+            parameters.add(vec![list.into(), index.to_string()], layer);
+        }
+        LoraPlan::new(self, &parameters, keys, target)
     }
 }
