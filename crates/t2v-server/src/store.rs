@@ -318,7 +318,7 @@ pub async fn open(url: &str) -> StoreResult<Arc<dyn Store>> {
 }
 
 /// Migrations by name, in their order. A file that was released is never changed.
-fn migrations(files: [(&'static str, &'static str); 3]) -> Migrator {
+fn migrations<const COUNT: usize>(files: [(&'static str, &'static str); COUNT]) -> Migrator {
     let migrations = files.into_iter().zip(1..).map(|((name, sql), number)| {
         Migration::new(number, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });

@@ -150,7 +150,11 @@ impl Weights {
     fn announce<M: ModuleSnapshot>(&self, module: &M, keys: &KeyMap) -> Result<(), WeightsError> {
         let Some(meter) = &self.meter else { return Ok(()) };
         let all = self.tensors(Floats::as_stored())?;
-        let len = |tensor: &DeferredTensor| all.blocks.get(&tensor.name).map_or(tensor.byte_len(), |blocks| blocks.len) as u64;
+        let len = |tensor: &DeferredTensor| {
+            all.blocks
+                .get(&tensor.name)
+                .map_or(tensor.byte_len(), |blocks| blocks.len) as u64
+        };
         let lens: Vec<u64> = all.tensors.iter().map(len).collect();
         let (tensors, _) = self.remapper(keys)?.remap(all.tensors);
         let sizes = tensors.into_iter().map(|tensor| tensor.name).zip(lens);

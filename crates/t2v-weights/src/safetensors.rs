@@ -17,7 +17,7 @@ const HEADER_CAP: u64 = 100_000_000;
 
 /// The tensors of a file in the order of their bytes; floating-point ones become what `floats` asks for.
 pub(crate) fn tensors(file: &str, blob: &Blob, floats: Floats) -> Result<Vec<DeferredTensor>, WeightsError> {
-    let (data_start, metadata) = header(file, blob)?;
+    let (data_start, metadata) = header(file, blob.unmetered())?;
     let mut infos: Vec<_> = metadata.tensors().into_iter().collect();
     infos.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
     infos

@@ -189,6 +189,14 @@ impl Blob {
         Blob::Metered { bytes, meter }
     }
 
+    /// The same bytes without a meter: headers don't count.
+    pub(crate) fn unmetered(&self) -> &Self {
+        match self {
+            Blob::Metered { bytes, .. } => bytes,
+            bytes => bytes,
+        }
+    }
+
     pub(crate) fn len(&self) -> u64 {
         match self {
             Blob::File { len, .. } => *len,

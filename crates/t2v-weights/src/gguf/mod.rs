@@ -65,7 +65,7 @@ pub(crate) fn tensors(file: &str, blob: &Blob, floats: Floats) -> Result<GgufTen
 
 /// The header of a file, checked to fit it.
 pub(crate) fn header(file: &str, blob: &Blob) -> Result<Header, WeightsError> {
-    Header::read(blob).map_err(|reason| WeightsError::Format {
+    Header::read(blob.unmetered()).map_err(|reason| WeightsError::Format {
         file: file.into(),
         reason,
     })

@@ -6,7 +6,7 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 use t2v_quant::{BlockFormat, Quantized};
-use t2v_weights::{Floats, KeyMap, Selection, TensorFile, Weights};
+use t2v_weights::{Floats, KeyMap, ReadMeter, Selection, TensorFile, Weights};
 
 use super::file::{BF16, F16, F32, File, Q8_0, blocks, floats, values, written};
 
@@ -173,4 +173,18 @@ fn a_file_stands_alone() {
     let file = TensorFile::open(path).unwrap();
     assert_eq!(file.string("general.architecture"), Some("wan"));
     assert_eq!(file.read("conv").unwrap(), (vec![2, 1, 4, 4, 2], values(2, 1)));
+}
+
+#[test]
+fn a_meter_counts_the_bytes_of_the_file() {
+    // Blocks of 34 bytes for 32 values, whether they are widened or stay; halves, and numbers of four bytes.
+    let stored = (3 + 2) * 34 + 2 * 2 + 2 * 2 + 2 * 4;
+    for keep_blocks in [false, true] {
+        let (_folder, path) = written(&file().bytes());
+        let meter = ReadMeter::new();
+        let weights = Weights::open(path).unwrap().with_meter(&meter);
+        let floats = Floats::from(DType::F32).keep_half(keep_blocks);
+        weights.load(&mut model(), &KeyMap::new(), floats).unwrap();
+        assert_eq!((meter.read(), meter.total()), (stored, stored), "{keep_blocks}");
+    }
 }
