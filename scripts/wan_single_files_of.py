@@ -1,9 +1,10 @@
 """Writes transformer and autoencoder of a folder of Wan as files in the layout of Wan's own code, which stable-diffusion.cpp reads.
 
-    python scripts/wan_single_files_of.py FOLDER OUT
+    python scripts/wan_single_files_of.py FOLDER OUT [--gguf Q8_0]
 
 OUT/transformer.safetensors and OUT/vae.safetensors hold the folder's values as they are. The names are those of which
-diffusers' own conversion makes the folder's again, which is checked.
+diffusers' own conversion makes the folder's again, which is checked. With `--gguf` (and gguf 0.19.0) the transformer is in
+OUT/transformer-KIND.gguf, too, its matrices in blocks of that kind, of the older ones.
 """
 
 import argparse
@@ -78,10 +79,24 @@ def check(tensors, convert, folder):
         assert torch.equal(found[name].reshape(value.shape), value), name
 
 
+def save_gguf(tensors, path, kind):
+    """Matrices in blocks, the rest in f32."""
+    from gguf import GGMLQuantizationType as Type
+    from gguf_blocks import quantize, stream
+
+    def entry(name, value):
+        shape, is_matrix = tuple(value.shape), value.ndim == 2 and value.shape[1] % 256 == 0
+        of = Type[kind] if is_matrix else Type.F32
+        return name, shape, of, name, lambda: quantize(value.float().numpy(), of)
+
+    stream(path, "wan", [entry(name, value) for name, value in tensors.items()])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--gguf", metavar="KIND")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name, take, convert in [
@@ -91,6 +106,8 @@ def main():
         tensors = take(args.folder / name)
         check(tensors, convert, args.folder / name)
         save_file({key: value.contiguous() for key, value in tensors.items()}, args.out / f"{name}.safetensors")
+        if args.gguf and name == "transformer":
+            save_gguf(tensors, args.out / f"transformer-{args.gguf}.gguf", args.gguf)
 
 
 if __name__ == "__main__":

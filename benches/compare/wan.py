@@ -6,6 +6,8 @@
     cargo build --release -p t2v-benches --example stages
     .venv/bin/python benches/compare/wan.py /tmp/wan --files /tmp/wan_files                 # a guided step and a decode
     .venv/bin/python benches/compare/wan.py /tmp/wan --memory 17 49 81                      # memory of decoding longer clips
+    .venv/bin/python scripts/wan_single_files_of.py /tmp/wan /tmp/wan_files --gguf Q8_0
+    .venv/bin/python benches/compare/wan.py /tmp/wan --files /tmp/wan_files --transformer transformer-Q8_0.gguf --stages step --peers t2v stable-diffusion.cpp
 
 Weights are in bf16 here and in stable-diffusion.cpp, in the type that is named in diffusers. Every measurement is a process of its own, which reads the network
 and runs it on a tiny clip before it is measured (stable-diffusion.cpp isn't warmed up); the peak of resident memory is that of
@@ -33,7 +35,7 @@ def ours(args, stages, size):
     """Seconds and bytes of stages, as all of these functions give them."""
     measured = {}
     for stage in stages:
-        command = [args.binary, args.folder]
+        command = [args.binary, args.folder] + ([args.files / args.transformer] if args.transformer else [])
         environment = os.environ | {"T2V_DEVICE": "flex", "RAYON_NUM_THREADS": str(args.threads)}
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
@@ -66,7 +68,8 @@ def measure(args, peer, stages, size):
     if peer == "t2v":
         return ours(args, stages, size)
     if peer == "stable-diffusion.cpp":
-        return worker(args, "sd.cpp", "--files", args.files, *sides)
+        file = ["--transformer", args.transformer] if args.transformer else []
+        return worker(args, "sd.cpp", "--files", args.files, *file, *sides)
     measured = {}
     for stage in stages:
         dtype = peer.split()[1]
@@ -113,6 +116,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--files", type=Path, help="those of wan_single_files_of.py; without them there is no stable-diffusion.cpp")
+    parser.add_argument("--transformer", metavar="NAME", help="one among those files, in place of the folder's and of transformer.safetensors")
     parser.add_argument("--size", type=int, nargs=3, default=[17, 480, 832], metavar=("FRAMES", "HEIGHT", "WIDTH"))
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=["step", "decode"])
     parser.add_argument("--peers", nargs="+", choices=PEERS)
@@ -123,8 +127,8 @@ def main():
     args = parser.parse_args()
     if args.peers is None:
         args.peers = PEERS[:2] if args.memory else PEERS if args.files else PEERS[:3]
-    if "stable-diffusion.cpp" in args.peers and args.files is None:
-        parser.error("stable-diffusion.cpp needs --files")
+    if args.files is None and ("stable-diffusion.cpp" in args.peers or args.transformer):
+        parser.error("stable-diffusion.cpp and --transformer need --files")
     table_of_memory(args) if args.memory else table_of_stages(args)
 
 

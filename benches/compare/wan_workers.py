@@ -102,7 +102,7 @@ def stable_diffusion_cpp(args):
             forget_peak()
 
     params = SDContextParams(
-        diffusion_model_path=str(args.files / "transformer.safetensors"), vae_path=str(args.files / "vae.safetensors")
+        diffusion_model_path=str(args.files / args.transformer), vae_path=str(args.files / "vae.safetensors")
     )
     params.n_threads, params.diffusion_flash_attn = args.threads, True
     context = SDContext(params)
@@ -130,6 +130,7 @@ def main():
     parser.add_argument("peer", choices=["diffusers", "sd.cpp"])
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--files", type=Path)
+    parser.add_argument("--transformer", default="transformer.safetensors")
     parser.add_argument("--stage", choices=["text", "step", "decode"])
     parser.add_argument("--dtype", choices=["f32", "bf16"])
     parser.add_argument("--size", type=int, nargs=3, required=True, metavar=("FRAMES", "HEIGHT", "WIDTH"))

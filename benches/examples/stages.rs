@@ -7,7 +7,7 @@
 //!
 //! `T2V_DEVICE` and `T2V_DTYPE` say where and in which type. `benches/compare/stages.py` runs it in turn with diffusers.
 
-use std::{io::BufRead, process::ExitCode};
+use std::{io::BufRead, path::Path, process::ExitCode};
 
 use t2v_benches::{Error, Stages, Target};
 
@@ -23,12 +23,11 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Error> {
     let mut paths = std::env::args().skip(1);
-    let folder = paths.next().ok_or("usage: stages MODEL_FOLDER [MOTION_ADAPTER]")?;
-    let target = Target::from_env()?;
-    let mut stages = match paths.next() {
-        Some(adapter) => Stages::with_motion_adapter(folder, adapter.as_ref(), &target)?,
-        None => Stages::open(folder, &target)?,
-    };
+    let folder = paths
+        .next()
+        .ok_or("usage: stages MODEL_FOLDER [MOTION_ADAPTER or WAN_TRANSFORMER]")?;
+    let part = paths.next();
+    let mut stages = Stages::with_part(folder, part.as_ref().map(Path::new), &Target::from_env()?)?;
     for line in std::io::stdin().lock().lines() {
         println!("{}", stages.run(line?.parse()?)?.as_secs_f64());
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use burn::tensor::{Device, Distribution, Tensor};
+use t2v_denoiser::wan_transformer;
 use t2v_kernels::lay_out;
 use t2v_weights::{LoadOptions, ModelFolder, Network};
 
@@ -46,6 +47,15 @@ impl Stages {
     /// # Errors
     /// A folder that is none of a model, or one of another family.
     pub fn open(folder: impl AsRef<Path>, target: &Target) -> Result<Self, Error> {
+        Self::with_part(folder, None, target)
+    }
+
+    /// The same with a part from elsewhere: of Wan the weights of the transformer in place of the folder's, in safetensors or
+    /// GGUF; of Stable Diffusion motion modules in the denoiser.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and a part that does not fit.
+    pub fn with_part(folder: impl AsRef<Path>, part: Option<&Path>, target: &Target) -> Result<Self, Error> {
         let folder = ModelFolder::open(folder)?;
         let is_wan = folder.component("transformer").is_ok_and(|transformer| {
             transformer
@@ -53,8 +63,14 @@ impl Stages {
                 .is_some_and(|entry| entry.class == "WanTransformer3DModel")
         });
         let networks: Box<dyn Networks> = match is_wan {
-            true => Box::new(WanStages::new(folder, target)?),
-            false => Box::new(UNetStages::new(folder, None, target)?),
+            true => {
+                let folder = match part {
+                    Some(file) => folder.with_weights("transformer", file, wan_transformer())?,
+                    None => folder,
+                };
+                Box::new(WanStages::new(folder, target)?)
+            }
+            false => Box::new(UNetStages::new(folder, part, target)?),
         };
         Ok(Self { networks, is_wan })
     }
@@ -65,29 +81,14 @@ impl Stages {
         self.is_wan
     }
 
-    /// The networks of a folder of Stable Diffusion, with motion modules in the denoiser.
-    ///
-    /// # Errors
-    /// As for [`open`](Self::open), and an adapter that does not fit.
-    pub fn with_motion_adapter(folder: impl AsRef<Path>, adapter: &Path, target: &Target) -> Result<Self, Error> {
-        Self::of_unet(ModelFolder::open(folder)?, Some(adapter), target)
-    }
-
     /// Those of tiny-world, the embedded model.
     ///
     /// # Errors
     /// None that a build of this workspace has.
     pub fn embedded(target: &Target) -> Result<Self, Error> {
-        Self::of_unet(
-            ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?,
-            None,
-            target,
-        )
-    }
-
-    fn of_unet(folder: ModelFolder, adapter: Option<&Path>, target: &Target) -> Result<Self, Error> {
+        let folder = ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?;
         Ok(Self {
-            networks: Box::new(UNetStages::new(folder, adapter, target)?),
+            networks: Box::new(UNetStages::new(folder, None, target)?),
             is_wan: false,
         })
     }
