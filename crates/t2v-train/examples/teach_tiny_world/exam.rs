@@ -3,9 +3,7 @@
 use std::error::Error;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use t2v_examples::tiny_world::{
-    Attributes, BACKGROUNDS, COLOURS, FRAMES, Judge, MOTIONS, SHAPES, Score, Verdict, draw_clip, judged_clip,
-};
+use t2v_examples::tiny_world::{Attributes, FRAMES, Judge, Score, Verdict, draw_clip, judged_clip};
 use t2v_pipeline::{Pipeline, TextToVideoRequest, Video};
 
 use crate::lesson::Lesson;
@@ -52,7 +50,7 @@ impl<'a> Examiner<'a> {
             for (seed, asked) in (0_u32..).zip(*prompts) {
                 let verdict = self.verdict(asked, seed, (seed as usize) < shown)?;
                 if !score.add(asked, verdict) && self.misses {
-                    bar.suspend(|| println!("seed {seed}: {} -> {}", asked.prompt(), in_words(verdict)));
+                    bar.suspend(|| println!("seed {seed}: {} -> {verdict}", asked.prompt()));
                 }
                 bar.inc(1);
             }
@@ -87,14 +85,4 @@ fn row(name: &str, score: &Score) -> String {
     format!(
         "{name:12} {clips:5} {colour:5.1} % {shape:5.1} % {both:5.1} % {motion:5.1} %     {background:5.1} % {all:5.1} %"
     )
-}
-
-fn in_words(verdict: Verdict) -> String {
-    let colour = verdict.colour.map_or("no colour", |i| COLOURS[i].0);
-    let shape = verdict.shape.map_or("no shape", |i| SHAPES[i]);
-    let motion = verdict.motion.map_or("without a known motion", |i| MOTIONS[i]);
-    let background = verdict
-        .background
-        .map_or("on an unknown background", |i| BACKGROUNDS[i]);
-    format!("{colour} {shape} {motion} {background}")
 }
