@@ -9,7 +9,8 @@
 //! It draws 24 clips of a teal cross, with captions, and some of what the model knows, so that it does not forget; trains a LoRA
 //! on both in turn; and examines the model before and after: on a teal cross in motions and on backgrounds that no clip had, and
 //! on the old words. The judge reads the frames by measurement and knows no prompts; `--drawings` lets it judge drawn clips, of
-//! which the truth is known. In the folder `--dir` are then the clips, the LoRA and `before_and_after.png`.
+//! which the truth is known, as they are and as tiny-world's autoencoder gives them back. In the folder `--dir` are then the clips, the
+//! LoRA and `before_and_after.png`.
 
 mod exam;
 mod lesson;
@@ -24,11 +25,11 @@ use std::{
 };
 
 use clap::Parser;
-use exam::Examiner;
+use exam::{Examiner, Source};
 use indicatif::{ProgressBar, ProgressStyle};
 use lesson::Lesson;
 use t2v_examples::program;
-use t2v_pipeline::{DeviceName, Lora, Pipeline};
+use t2v_pipeline::{Device, DeviceName, Lora, Pipeline};
 use t2v_train::{
     Adapters, Base, Dataset, Denoisers, LoraLabel, TargetModules, TrainError, TrainSettings, Trainer, save_lora,
 };
@@ -82,7 +83,7 @@ struct Args {
     /// Examines a LoRA that was trained before, instead of training one
     #[arg(long, value_name = "FILE", conflicts_with = "draw_only")]
     lora: Option<PathBuf>,
-    /// Only judges drawn clips of both exams
+    /// Only judges drawn clips of both exams, as they are and as the autoencoder gives them back
     #[arg(long, conflicts_with_all = ["draw_only", "lora"])]
     drawings: bool,
 }
@@ -95,7 +96,8 @@ fn run(args: &Args) -> Result<()> {
     let lesson = Lesson::new(args.rehearsed, args.new_prompts, args.old_prompts);
     if args.drawings {
         println!("{}", exam::HEADER);
-        return Examiner::new(None, args.misses).examine_both(&lesson, "drawn");
+        Examiner::new(Source::Drawn, args.misses).examine_both(&lesson, "drawn")?;
+        return Examiner::new(Source::decoded(&Device::flex())?, args.misses).examine_both(&lesson, "decoded");
     }
     let lora = args.lora.clone().unwrap_or_else(|| args.dir.join("lora.safetensors"));
     fs::create_dir_all(&args.dir)?;
@@ -182,7 +184,7 @@ fn examine(args: &Args, lesson: &Lesson, lora: &Path) -> Result<()> {
     let pipeline = Pipeline::embedded(&args.device.parse::<DeviceName>()?.device()?)?;
     pipeline.add_lora(LORA, Lora::open(lora)?)?;
     println!("{}", exam::HEADER);
-    let mut examiner = Examiner::new(Some(&pipeline), args.misses);
+    let mut examiner = Examiner::new(Source::Generated(&pipeline), args.misses);
     examiner.examine_both(lesson, "before")?;
     let before = examiner.take_shown();
     examiner.lora = Some(LORA);
