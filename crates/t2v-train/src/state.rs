@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use crate::{
     Factors, TrainError, TrainSettings,
     error::file,
-    tensor_file::{self, MatrixFile},
+    tensor_file::{self, Entry, MatrixFile},
 };
 
 const FORMAT: &str = "t2v-train state 1";
@@ -87,15 +87,15 @@ impl SavedState {
     /// # Errors
     /// A path that can't be written to.
     pub fn save(&self, path: &Path, run: &str) -> Result<(), TrainError> {
-        let mut tensors = Vec::new();
+        let mut entries = Vec::new();
         for (group, factors) in self.groups() {
             let keyed = self.keys.iter().zip(&factors.0);
-            tensors.extend(keyed.map(|((key, _), tensor)| (format!("{group}.{key}"), tensor.clone())));
+            entries.extend(keyed.map(|((key, _), tensor)| Entry::new(format!("{group}.{key}"), tensor.clone())));
         }
         if let Some(factor) = self.factors.0.first().filter(|_| !self.losses.is_empty()) {
             let data = TensorData::new(self.losses.clone(), [1, self.losses.len()]);
             let losses = Tensor::from_data(data, (&factor.device(), DType::F32));
-            tensors.push((LOSSES.to_owned(), losses));
+            entries.push(Entry::new(LOSSES.to_owned(), losses));
         }
         let settings = serde_json::to_string(&self.settings).map_err(|e| file(path, e))?;
         let order: Vec<&str> = self.keys.iter().map(|(key, _)| key.as_str()).collect();
@@ -111,7 +111,7 @@ impl SavedState {
             ),
             ("run".to_owned(), run.to_owned()),
         ]);
-        tensor_file::write(path, &tensors, metadata)
+        tensor_file::write(path, &entries, metadata)
     }
 
     /// Reads what [`save`](Self::save) wrote, for the same run.

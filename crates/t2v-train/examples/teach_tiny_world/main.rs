@@ -6,7 +6,7 @@
 //! cargo run --release -p t2v-train --example teach_tiny_world
 //! ```
 //!
-//! It draws 24 clips of a teal cross, with captions, and some of what the model knows, so that it does not forget; trains a LoRA
+//! It draws 24 clips of a teal cross, with captions and masks, and some of what the model knows, so that it does not forget; trains a LoRA
 //! on both in turn; and examines the model before and after: on a teal cross in motions and on backgrounds that no clip had, and
 //! on the old words. The judge reads the frames by measurement and knows no prompts; `--drawings` lets it judge drawn clips, of
 //! which the truth is known, as they are and as tiny-world's autoencoder gives them back. In the folder `--dir` are then the clips, the
@@ -64,6 +64,12 @@ struct Args {
     /// Layers that are trained, by the ends of their names in diffusers; attention and feed-forward layers without
     #[arg(long, value_delimiter = ',')]
     targets: Option<Vec<String>>,
+    /// What the error outside of the subject counts, beside 1 inside
+    #[arg(long, default_value_t = 0.2)]
+    background_weight: f64,
+    /// Decay of a moving average of the weights, which is saved in their place; 0 for none
+    #[arg(long, default_value_t = 0.0)]
+    ema_decay: f64,
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Prompts that ask for what was taught
@@ -127,6 +133,8 @@ fn settings(args: &Args) -> TrainSettings {
     settings.warmup_steps = 10.min(args.steps);
     settings.cosine = true;
     settings.caption_dropout = 0.1;
+    settings.background_weight = args.background_weight;
+    settings.ema_decay = args.ema_decay;
     if let Some(targets) = &args.targets {
         settings.targets = TargetModules::new(targets.iter().cloned());
     }
