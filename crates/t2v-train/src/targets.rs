@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{TrainError, error::setting};
 
 /// The layers that have adapters, by the ends of their names in diffusers, as PEFT's `target_modules`: `to_q` means every layer
-/// whose name is that or ends in `.to_q`.
+/// whose name is that or ends in `.to_q`. They may be linear layers or convolutions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TargetModules(Vec<String>);
