@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use t2v_weights::LoraTarget;
 
 use crate::{
-    Adapters, TargetModules, TrainError, TrainSettings,
+    Adapter, Adapters, TargetModules, TrainError, TrainSettings,
     targets::of_text_encoders,
     tensor_file::{self, Entry},
 };

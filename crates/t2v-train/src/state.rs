@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde_json::{Map, Value};
 
 use crate::{
     Factors, TrainError, TrainSettings,
@@ -30,6 +31,19 @@ pub struct SavedState {
     pub(crate) losses: Vec<f32>,
 }
 
+/// The settings that are not the same, with both values.
+fn differences(had: &TrainSettings, has: &TrainSettings) -> Vec<String> {
+    let fields = |settings: &TrainSettings| match serde_json::to_value(settings) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let (had, has) = (fields(had), fields(has));
+    let others = had.iter().filter(|(name, value)| has.get(*name) != Some(value));
+    let told =
+        others.map(|(name, value)| format!("`{name}` {value} in place of {}", has.get(name).unwrap_or(&Value::Null)));
+    told.collect()
+}
+
 impl SavedState {
     /// Steps done.
     #[must_use]
@@ -54,10 +68,13 @@ impl SavedState {
             path: "the saved state".into(),
             reason: reason.into(),
         };
-        if self.settings.going_on_as(settings) != *settings {
-            return Err(fault(
-                "was trained with other settings; give the same ones: only the steps, the learning rate and its course may differ",
-            ));
+        let others = differences(&self.settings.going_on_as(settings), settings);
+        if !others.is_empty() {
+            let reason = format!(
+                "was trained with other settings, {}; only the steps, the learning rate and its course may differ",
+                others.join(", ")
+            );
+            return Err(fault(&reason));
         }
         if self.keys != keys {
             return Err(fault("has other layers than this base: it was trained on another one"));

@@ -83,9 +83,11 @@ fn generates_otherwise(file: &Path, device: &Device) {
     let with_lora = frames(&pipeline, &request.with_lora("zorb", 1.0));
     assert_ne!(plain, with_lora);
     // As the body of a request names it.
-    let body = r#"{"prompt": "zorb, a pink square", "seed": 1, "width": 32, "height": 32, "num_frames": 2,
-        "num_inference_steps": 1, "lora_model": "zorb", "lora_strength": 1}"#;
-    let request: TextToVideoRequest = serde_json::from_str(body).unwrap();
+    let body = serde_json::json!({
+        "prompt": "zorb, a pink square", "seed": 1, "width": 32, "height": 32, "num_frames": 2, "num_inference_steps": 1,
+        "lora_model": "zorb", "lora_strength": 1
+    });
+    let request = TextToVideoRequest::from_json(&body).unwrap();
     assert_eq!(with_lora, frames(&pipeline, &request));
 }
 
