@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 from compare_with_diffusers import run_rust
+from diffusers import UNet3DConditionModel
+from diffusers.loaders import PeftAdapterMixin
 from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
 from make_t2v_pipeline_fixtures import BASE, DPM, generate, load
 
@@ -25,7 +27,11 @@ OPTIONS = ("width", "height", "num_frames", "scheduler", "num_inference_steps", 
 
 
 def add_lora(pipe, file: Path) -> None:
-    """What `load_lora_weights` would do if TextToVideoSDPipeline had it; a key that has no place in the model is an error."""
+    """What `load_lora_weights` would do if diffusers 0.42.1 had it for this family, whose U-Net lacks the mixin alone.
+
+    A key that has no place in the model is an error.
+    """
+    pipe.unet.__class__ = type("UNet3DConditionModel", (UNet3DConditionModel, PeftAdapterMixin), {})
     state, alphas, metadata = Loader.lora_state_dict(str(file), return_lora_metadata=True)
     Loader.load_lora_into_unet(state, alphas, pipe.unet, adapter_name="trained", metadata=metadata)
     loaded = sum("lora_" in name for name, _ in pipe.unet.named_parameters())
