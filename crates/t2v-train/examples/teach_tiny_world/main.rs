@@ -39,6 +39,27 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The LoRA's name in requests.
 const LORA: &str = "lesson";
 
+/// Attention, feed-forward layers, and the convolutions within frames: a shape that the model never drew needs edges that those never made.
+const TARGETS: [&str; 17] = [
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out.0",
+    "ff.net.0.proj",
+    "ff.net.2",
+    "proj_in",
+    "proj_out",
+    "conv_in",
+    "conv_out",
+    "resnets.0.conv1",
+    "resnets.0.conv2",
+    "resnets.1.conv1",
+    "resnets.1.conv2",
+    "conv_shortcut",
+    "upsamplers.0.conv",
+    "downsamplers.0.conv",
+];
+
 #[derive(Parser)]
 #[command(
     about = "Teaches tiny-world a teal cross, and measures what it learnt and forgot",
@@ -61,9 +82,9 @@ struct Args {
     /// Clips of what the model knows, which every other step shows; 0 for none
     #[arg(long, default_value_t = 96)]
     rehearsed: usize,
-    /// Layers that are trained, by the ends of their names in diffusers; attention and feed-forward layers without
-    #[arg(long, value_delimiter = ',')]
-    targets: Option<Vec<String>>,
+    /// Layers that are trained, by the ends of their names in diffusers
+    #[arg(long, value_delimiter = ',', default_values = TARGETS)]
+    targets: Vec<String>,
     /// What the error outside of the subject counts, beside 1 inside
     #[arg(long, default_value_t = 0.2)]
     background_weight: f64,
@@ -135,9 +156,7 @@ fn settings(args: &Args) -> TrainSettings {
     settings.caption_dropout = 0.1;
     settings.background_weight = args.background_weight;
     settings.ema_decay = args.ema_decay;
-    if let Some(targets) = &args.targets {
-        settings.targets = TargetModules::new(targets.iter().cloned());
-    }
+    settings.targets = TargetModules::new(args.targets.iter().cloned());
     settings.seed = args.seed;
     settings
 }
