@@ -39,8 +39,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The LoRA's name in requests.
 const LORA: &str = "lesson";
 
-/// Attention, feed-forward layers, and the convolutions within frames: a shape that the model never drew needs edges that those never made.
-const TARGETS: [&str; 17] = [
+/// Attention, feed-forward layers and convolutions, the last four along time: the edges of a shape that the model never drew are beyond the
+/// first two alone.
+const TARGETS: [&str; 21] = [
     "to_q",
     "to_k",
     "to_v",
@@ -58,6 +59,10 @@ const TARGETS: [&str; 17] = [
     "conv_shortcut",
     "upsamplers.0.conv",
     "downsamplers.0.conv",
+    "conv1.2",
+    "conv2.3",
+    "conv3.3",
+    "conv4.3",
 ];
 
 #[derive(Parser)]
@@ -70,12 +75,12 @@ struct Args {
     #[arg(long, default_value = "teach_tiny_world")]
     dir: PathBuf,
     /// Steps of the training
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 800)]
     steps: usize,
     /// Clips a step
     #[arg(long, default_value_t = 4)]
     batch_size: usize,
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 32)]
     rank: usize,
     #[arg(long, default_value_t = 2e-3)]
     learning_rate: f64,
