@@ -128,9 +128,12 @@ def run_rust(binary: Path, model: Path, run: dict, scratch: Path, out="video.mp4
     for key in options:
         if run[key] is not None:
             command += [f"--{key.replace('_', '-')}", str(run[key])]
-    done = subprocess.run([*command, run["prompt"]], cwd=ROOT, capture_output=True, text=True)
+    # A run whose prompt a request has gives none.
+    if run["prompt"] is not None:
+        command.append(run["prompt"])
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} {run['prompt']!r} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     (tensor,) = load_file(frames).values()
     return tensor.float()
 

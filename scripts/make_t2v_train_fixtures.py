@@ -26,6 +26,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 FOLDER = folder_of("t2v-train")
 STEPS = 10
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"]
+CONVOLUTIONS = ["to_q", "resnets.0.conv1", "resnets.0.conv2", "conv_shortcut", "conv1.2", "conv4.3", "conv_in", "upsamplers.0.conv"]
 WAN_TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]
 TEXT_TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj"]
 UNET = dict(
@@ -164,7 +165,8 @@ def run(case: Case) -> None:
     factors = adapted(network, case.targets, rng)
     if case.text_encoder is not None:
         factors |= adapted(case.text_encoder, TEXT_TARGETS, rng, "text_encoder.")
-    tensors |= {f"input.{key}": value.detach().clone() for key, value in factors.items()}
+    # Those of a convolution as matrices.
+    tensors |= {f"input.{key}": value.detach().flatten(1).clone() for key, value in factors.items()}
 
     latents = torch.randn(1, 4, *case.size, generator=rng)
     text = torch.randn(1, 5, 12, generator=rng)
@@ -194,11 +196,11 @@ def run(case: Case) -> None:
         optimiser.zero_grad()
         loss.backward()
         if step == 0:
-            tensors |= {f"output.gradient.{key}": value.grad.clone() for key, value in factors.items()}
+            tensors |= {f"output.gradient.{key}": value.grad.flatten(1).clone() for key, value in factors.items()}
         torch.nn.utils.clip_grad_norm_(factors.values(), 0.5)
         optimiser.step()
     tensors |= outputs(losses=torch.tensor(losses))
-    tensors |= {f"output.after.{key}": value.detach().clone() for key, value in factors.items()}
+    tensors |= {f"output.after.{key}": value.detach().flatten(1).clone() for key, value in factors.items()}
     call = dict(
         rank=2, alpha=6, targets=case.targets, gamma=noise_of.gamma, learning_rate=2e-3, weight_decay=0.01, clip=0.5
     )
@@ -236,6 +238,7 @@ def make() -> None:
     unet = lambda seed: network(UNet3DConditionModel(**UNET), seed)
     run(Case("lora_epsilon", 900, unet(900), Noise("epsilon"), TARGETS))
     run(Case("lora_velocity", 901, unet(901), Noise("v_prediction", 5.0), TARGETS))
+    run(Case("lora_convolutions", 906, unet(906), Noise("epsilon"), CONVOLUTIONS))
     run(Case("lora_motion", 902, motion_network(902), Noise("epsilon"), TARGETS, repeats_text=True, masked=True))
     run(Case("lora_flow", 903, wan_network(903), Flow(3.0), WAN_TARGETS, size=(3, 4, 6)))
     text_encoder = network(CLIPTextModel(CLIPTextConfig(**TEXT)), 904)

@@ -15,9 +15,7 @@ use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use t2v_examples::{
     ModelArgs, open_frames, program,
-    tiny_world::{
-        Attributes, BACKGROUNDS, COLOURS, FRAMES, Judge, MOTIONS, Rgb, SHAPES, Score, Verdict, draw_clip, judged_clip,
-    },
+    tiny_world::{Attributes, FRAMES, Judge, Rgb, Score, draw_clip, judged_clip},
 };
 use t2v_pipeline::{DeviceName, GenerateOptions, Pipeline, Placement, Speed, TextToVideoRequest};
 
@@ -71,7 +69,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let judge = Judge::new();
     if let Some(path) = &args.frames {
         let (frames, shape) = open_frames(path)?;
-        println!("{}", in_words(judge.judge(&judged_clip(&frames, shape)?)));
+        println!("{}", judge.judge(&judged_clip(&frames, shape)?));
         return Ok(());
     }
     let kinds = [
@@ -103,7 +101,7 @@ fn run(args: &Args) -> Result<(), Error> {
             let verdict = judge.judge(&frames);
             time += of_clip;
             if !score.add(attributes, verdict) && args.misses {
-                bar.suspend(|| println!("seed {seed}: {} -> {}", attributes.prompt(), in_words(verdict)));
+                bar.suspend(|| println!("seed {seed}: {} -> {verdict}", attributes.prompt()));
             }
             bar.set_message(row(&score, time));
             bar.inc(1);
@@ -130,16 +128,6 @@ fn generate(
     let time = video.stage_times().iter().map(|(_, time)| time).sum();
     let shape = [video.num_frames(), video.height(), video.width()];
     Ok((judged_clip(video.frames(), shape)?, time))
-}
-
-fn in_words(verdict: Verdict) -> String {
-    let colour = verdict.colour.map_or("no colour", |i| COLOURS[i].0);
-    let shape = verdict.shape.map_or("no shape", |i| SHAPES[i]);
-    let motion = verdict.motion.map_or("without a known motion", |i| MOTIONS[i]);
-    let background = verdict
-        .background
-        .map_or("on an unknown background", |i| BACKGROUNDS[i]);
-    format!("{colour} {shape} {motion} {background}")
 }
 
 fn row(score: &Score, time: Duration) -> String {

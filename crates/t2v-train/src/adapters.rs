@@ -14,7 +14,7 @@ use crate::{
     targets::{TargetModules, diffusers_name, of_text_encoders, transformers_name},
 };
 
-/// The adapter of one linear layer.
+/// The adapter of one linear layer or convolution.
 #[derive(Debug, Clone)]
 pub struct Adapter {
     /// The network that the layer is of.
@@ -23,7 +23,9 @@ pub struct Adapter {
     pub(crate) path: String,
     /// What diffusers calls the layer.
     name: String,
-    /// `[rank, in]`
+    /// The sides of a convolution's kernel; none of a linear layer.
+    kernel: Vec<usize>,
+    /// `[rank, in]`, of a convolution `[rank, in · kernel]`
     down: Tensor<2>,
     /// `[out, rank]`
     up: Tensor<2>,
@@ -42,7 +44,13 @@ impl Adapter {
         &self.name
     }
 
-    /// `[rank, in]`, PEFT's `lora_A`.
+    /// The sides of a convolution's kernel; none of a linear layer.
+    #[must_use]
+    pub fn kernel(&self) -> &[usize] {
+        &self.kernel
+    }
+
+    /// `[rank, in]`, PEFT's `lora_A`; of a convolution `[rank, in · kernel]`, its kernels row by row.
     #[must_use]
     pub fn down(&self) -> &Tensor<2> {
         &self.down
@@ -66,13 +74,17 @@ pub struct Adapters {
     scale: f64,
 }
 
-/// A linear layer: where its weight is, `in` and `out`.
+/// A linear layer or a convolution.
 struct Layer {
+    /// Where its weight is.
     path: String,
-    widths: [usize; 2],
+    inputs: usize,
+    outputs: usize,
+    /// The sides of a convolution's kernel.
+    kernel: Vec<usize>,
 }
 
-/// The weights of a network that are matrices.
+/// The weights of a network that are matrices or kernels.
 #[derive(Default)]
 struct Layers {
     found: Vec<Layer>,
@@ -89,14 +101,21 @@ impl ModuleVisitor for Layers {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        // A linear layer shows its weight as `[in, out]`, however it lies in memory.
-        if D == 2 && self.path.last().is_some_and(|name| name == "weight") {
-            let dims = param.dims();
-            self.found.push(Layer {
-                path: self.path.join("."),
-                widths: [dims[0], dims[1]],
-            });
+        if D < 2 || self.path.last().is_none_or(|name| name != "weight") {
+            return;
         }
+        let dims = param.dims();
+        // A linear layer shows its weight as `[in, out]`, however it lies in memory, a convolution as `[out, in, kernel …]`.
+        let (inputs, outputs) = match D {
+            2 => (dims[0], dims[1]),
+            _ => (dims[1], dims[0]),
+        };
+        self.found.push(Layer {
+            path: self.path.join("."),
+            inputs,
+            outputs,
+            kernel: dims[2..].to_vec(),
+        });
     }
 }
 
@@ -147,19 +166,21 @@ impl Adapters {
     fn add(&mut self, layers: Vec<(Layer, String)>, target: LoraTarget, settings: &TrainSettings, device: &Device) {
         let rank = settings.rank;
         for (layer, name) in layers {
-            let [input, output] = layer.widths;
+            // All that an output sees.
+            let seen = layer.inputs * layer.kernel.iter().product::<usize>();
             let place = [self.layers.len(), 0];
             let mut generator = Draws::new(settings.seed, Purpose::Adapters, place).generator();
             // The variance of PEFT's initial values, which are uniform.
-            let deviation = 1.0 / (3.0 * input as f32).sqrt();
-            let mut values = generator.randn(rank * input);
+            let deviation = 1.0 / (3.0 * seen as f32).sqrt();
+            let mut values = generator.randn(rank * seen);
             values.iter_mut().for_each(|value| *value *= deviation);
             self.layers.push(Adapter {
                 target,
                 path: layer.path,
                 name,
-                down: Tensor::from_data(TensorData::new(values, [rank, input]), (device, DType::F32)),
-                up: Tensor::zeros([output, rank], (device, DType::F32)),
+                kernel: layer.kernel,
+                down: Tensor::from_data(TensorData::new(values, [rank, seen]), (device, DType::F32)),
+                up: Tensor::zeros([layer.outputs, rank], (device, DType::F32)),
             });
         }
     }
@@ -264,6 +285,6 @@ impl Adapters {
 
 fn no_layers(targets: &TargetModules) -> TrainError {
     let ends = targets.ends().join(", ");
-    let reason = format!("are {ends}, and no linear layer of the denoiser has such a name");
+    let reason = format!("are {ends}, and no layer of the denoiser has such a name");
     setting("targets", reason)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser};
 use t2v_train::{ClipSize, OptimiserKind, TargetModules, TrainSettings};
 
 /// Trains a LoRA on a folder of clips with captions.
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// A word that is put before each caption and calls for what was learnt
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) trigger: Option<String>,
     /// Goes on with a training of the same options that was interrupted; the steps, the learning rate and its course may be others
     #[arg(long)]

@@ -60,7 +60,7 @@ struct Attached<'a> {
 }
 
 impl Attached<'_> {
-    /// What is added to the weight of the next adapter's layer, `[in, out]`.
+    /// What is added to the weight of the next adapter's layer: `[in, out]`, of a convolution `[out, in · kernel]`.
     fn difference(&self) -> Tensor<2> {
         let layer = &self.layers[self.next];
         let mut down = layer.down().clone();
@@ -69,7 +69,12 @@ impl Attached<'_> {
             let data = TensorData::new(kept.clone(), [kept.len(), 1]);
             down = down.clone() * Tensor::from_data(data, (&down.device(), DType::F32));
         }
-        down.transpose().matmul(layer.up().clone().transpose()) * self.scale
+        let up = layer.up().clone();
+        let product = match layer.kernel().is_empty() {
+            true => down.transpose().matmul(up.transpose()),
+            false => up.matmul(down),
+        };
+        product * self.scale
     }
 }
 
@@ -84,7 +89,7 @@ impl ModuleMapper for Attached<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let adapted = self.layers.get(self.next);
-        if D != 2 || adapted.is_none_or(|layer| layer.path != self.path.join(".")) {
+        if adapted.is_none_or(|layer| layer.path != self.path.join(".")) {
             return param;
         }
         let shape = param.dims();

@@ -9,7 +9,11 @@ use burn::tensor::Tensor;
 use serde_json::{Map, Value, json};
 use t2v_weights::LoraTarget;
 
-use crate::{Adapters, TargetModules, TrainError, TrainSettings, targets::of_text_encoders, tensor_file};
+use crate::{
+    Adapter, Adapters, TargetModules, TrainError, TrainSettings,
+    targets::of_text_encoders,
+    tensor_file::{self, Entry},
+};
 
 /// What a LoRA's file says of it.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +38,7 @@ pub fn save_lora(
     label: &LoraLabel,
     settings: &TrainSettings,
 ) -> Result<(), TrainError> {
-    tensor_file::write(path, &tensors(adapters), metadata(adapters, label, settings))
+    tensor_file::write(path, &entries(adapters), metadata(adapters, label, settings))
 }
 
 /// The bytes of the file that [`save_lora`] writes.
@@ -43,18 +47,25 @@ pub fn save_lora(
 /// Values that can't be read back from their device.
 pub fn lora_bytes(adapters: &Adapters, label: &LoraLabel, settings: &TrainSettings) -> Result<Vec<u8>, TrainError> {
     let metadata = metadata(adapters, label, settings);
-    tensor_file::serialise(Path::new("the LoRA"), &tensors(adapters), metadata)
+    tensor_file::serialise(Path::new("the LoRA"), &entries(adapters), metadata)
 }
 
-fn tensors(adapters: &Adapters) -> Vec<(String, Tensor<2>)> {
-    let mut tensors = Vec::new();
+/// The matrices; of a convolution `down` has the kernel's sides, and `up` sides of 1.
+fn entries(adapters: &Adapters) -> Vec<Entry> {
+    let mut entries = Vec::new();
     for layer in adapters.layers() {
         let prefix = adapters.prefix(layer.target());
-        let key = |matrix: &str| format!("{prefix}.{}.{matrix}.weight", layer.name());
-        tensors.push((key("lora_A"), layer.down().clone()));
-        tensors.push((key("lora_B"), layer.up().clone() * adapters.scale()));
+        let entry = |matrix: &str, values: &Tensor<2>, sides: &[usize]| {
+            let [rows, columns] = values.dims();
+            let of_row = [rows, columns / sides.iter().product::<usize>()];
+            Entry::new(format!("{prefix}.{}.{matrix}.weight", layer.name()), values.clone())
+                .shaped([&of_row[..], sides].concat())
+        };
+        entries.push(entry("lora_A", layer.down(), layer.kernel()));
+        let up = layer.up().clone() * adapters.scale();
+        entries.push(entry("lora_B", &up, &vec![1; layer.kernel().len()]));
     }
-    tensors
+    entries
 }
 
 /// What PEFT is told of the parts that have adapters.
@@ -71,9 +82,13 @@ fn peft(adapters: &Adapters, settings: &TrainSettings) -> Value {
         }
         let is_used = |end: &&String| {
             let of_end = TargetModules::new([(*end).clone()]);
-            layers.iter().any(|layer| of_end.contains(layer.name()))
+            let mut linear = layers.iter().filter(|layer| layer.kernel().is_empty());
+            linear.any(|layer| of_end.contains(layer.name()))
         };
-        let used: Vec<&String> = targets.ends().iter().filter(is_used).collect();
+        let used = targets.ends().iter().filter(is_used).map(String::as_str);
+        // By their whole names: PEFT refuses an end that is that of a layer without weights, too, as `conv1` is of convolutions along time.
+        let convolutions = layers.iter().filter(|layer| !layer.kernel().is_empty());
+        let used: Vec<&str> = used.chain(convolutions.map(Adapter::name)).collect();
         let prefix = adapters.prefix(target);
         told.insert(format!("{prefix}.r"), json!(settings.rank));
         told.insert(format!("{prefix}.lora_alpha"), json!(settings.rank));

@@ -1,6 +1,6 @@
 //! The steps of a training, and what is written beside them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use t2v_pipeline::CancelToken;
@@ -34,6 +34,7 @@ impl<N: Trainable> Session<'_, N> {
     pub(crate) fn train(&mut self, data: &Dataset, cancel: &CancelToken) -> Result<bool> {
         end_on_ctrl_c(cancel.clone())?;
         let (bar, all) = (self.progress_bar()?, self.trainer.settings().steps);
+        let (begun, first) = (Instant::now(), self.trainer.steps_done());
         let mut shown: Option<f64> = None;
         while self.trainer.steps_done() < all {
             if cancel.is_cancelled() {
@@ -53,8 +54,10 @@ impl<N: Trainable> Session<'_, N> {
             bar.set_message(format!("loss {mean:.4}, gradient {:.3}", report.gradient_norm));
             bar.set_position(report.step as u64);
             if bar.is_hidden() && self.is_due(report.step) {
-                let (step, speed, left) = (report.step, bar.per_sec(), bar.eta().as_secs());
-                eprintln!("step {step} of {all}: loss {mean:.4}, {speed:.2} steps a second, {left} s left");
+                let (step, seconds) = (report.step, begun.elapsed().as_secs_f64());
+                let speed = (step - first) as f64 / seconds;
+                let left = (all - step) as f64 / speed;
+                eprintln!("step {step} of {all}: loss {mean:.4}, {speed:.2} steps a second, {left:.0} s left");
             }
             bar.suspend(|| self.after(&report));
         }

@@ -3,11 +3,12 @@
 use std::{collections::HashMap, path::Path};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde_json::{Map, Value};
 
 use crate::{
     Factors, TrainError, TrainSettings,
     error::file,
-    tensor_file::{self, MatrixFile},
+    tensor_file::{self, Entry, MatrixFile},
 };
 
 const FORMAT: &str = "t2v-train state 1";
@@ -28,6 +29,19 @@ pub struct SavedState {
     pub(crate) average: Option<Factors>,
     /// The loss of each step done.
     pub(crate) losses: Vec<f32>,
+}
+
+/// The settings that are not the same, with both values.
+fn differences(had: &TrainSettings, has: &TrainSettings) -> Vec<String> {
+    let fields = |settings: &TrainSettings| match serde_json::to_value(settings) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let (had, has) = (fields(had), fields(has));
+    let others = had.iter().filter(|(name, value)| has.get(*name) != Some(value));
+    let told =
+        others.map(|(name, value)| format!("`{name}` {value} in place of {}", has.get(name).unwrap_or(&Value::Null)));
+    told.collect()
 }
 
 impl SavedState {
@@ -54,10 +68,13 @@ impl SavedState {
             path: "the saved state".into(),
             reason: reason.into(),
         };
-        if self.settings.going_on_as(settings) != *settings {
-            return Err(fault(
-                "was trained with other settings; give the same ones: only the steps, the learning rate and its course may differ",
-            ));
+        let others = differences(&self.settings.going_on_as(settings), settings);
+        if !others.is_empty() {
+            let reason = format!(
+                "was trained with other settings, {}; only the steps, the learning rate and its course may differ",
+                others.join(", ")
+            );
+            return Err(fault(&reason));
         }
         if self.keys != keys {
             return Err(fault("has other layers than this base: it was trained on another one"));
@@ -87,15 +104,15 @@ impl SavedState {
     /// # Errors
     /// A path that can't be written to.
     pub fn save(&self, path: &Path, run: &str) -> Result<(), TrainError> {
-        let mut tensors = Vec::new();
+        let mut entries = Vec::new();
         for (group, factors) in self.groups() {
             let keyed = self.keys.iter().zip(&factors.0);
-            tensors.extend(keyed.map(|((key, _), tensor)| (format!("{group}.{key}"), tensor.clone())));
+            entries.extend(keyed.map(|((key, _), tensor)| Entry::new(format!("{group}.{key}"), tensor.clone())));
         }
         if let Some(factor) = self.factors.0.first().filter(|_| !self.losses.is_empty()) {
             let data = TensorData::new(self.losses.clone(), [1, self.losses.len()]);
             let losses = Tensor::from_data(data, (&factor.device(), DType::F32));
-            tensors.push((LOSSES.to_owned(), losses));
+            entries.push(Entry::new(LOSSES.to_owned(), losses));
         }
         let settings = serde_json::to_string(&self.settings).map_err(|e| file(path, e))?;
         let order: Vec<&str> = self.keys.iter().map(|(key, _)| key.as_str()).collect();
@@ -111,7 +128,7 @@ impl SavedState {
             ),
             ("run".to_owned(), run.to_owned()),
         ]);
-        tensor_file::write(path, &tensors, metadata)
+        tensor_file::write(path, &entries, metadata)
     }
 
     /// Reads what [`save`](Self::save) wrote, for the same run.

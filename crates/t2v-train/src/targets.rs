@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{TrainError, error::setting};
 
 /// The layers that have adapters, by the ends of their names in diffusers, as PEFT's `target_modules`: `to_q` means every layer
-/// whose name is that or ends in `.to_q`.
+/// whose name is that or ends in `.to_q`. They may be linear layers or convolutions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TargetModules(Vec<String>);
@@ -60,10 +60,10 @@ pub(crate) fn of_text_encoders() -> TargetModules {
 }
 
 /// What diffusers calls the layer whose weight is at a path of a module of `t2v-denoiser`: the names that its key map reads, back.
-/// None for what is no linear layer there.
+/// None for what can't have an adapter there.
 pub(crate) fn diffusers_name(path: &str) -> Option<String> {
     let layer = path.strip_suffix(".weight")?;
-    // A convolution in the checkpoint.
+    // A convolution in the checkpoint that is a linear layer here.
     if layer == "patch_embedding" {
         return None;
     }
@@ -72,6 +72,11 @@ pub(crate) fn diffusers_name(path: &str) -> Option<String> {
         (".ff.out", ".ff.net.2"),
         (".ffn.proj", ".ffn.net.0.proj"),
         (".ffn.out", ".ffn.net.2"),
+        // Of convolutions along time, the first of which has no dropout before it.
+        (".conv1.conv", ".conv1.2"),
+        (".conv2.conv", ".conv2.3"),
+        (".conv3.conv", ".conv3.3"),
+        (".conv4.conv", ".conv4.3"),
     ];
     let named = renamed
         .iter()
@@ -109,6 +114,9 @@ mod tests {
         );
         assert_eq!(name("a.ff.out.weight"), "a.ff.net.2");
         assert_eq!(name("blocks.0.ffn.out.weight"), "blocks.0.ffn.net.2");
+        assert_eq!(name("a.temp_convs.0.conv1.conv.weight"), "a.temp_convs.0.conv1.2");
+        assert_eq!(name("a.temp_convs.0.conv4.conv.weight"), "a.temp_convs.0.conv4.3");
+        assert_eq!(name("a.resnets.0.conv1.weight"), "a.resnets.0.conv1");
         assert_eq!(diffusers_name("patch_embedding.weight"), None);
         assert_eq!(
             transformers_name("encoder.layers.0.self_attn.q_proj.weight").unwrap(),

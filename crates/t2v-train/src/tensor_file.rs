@@ -7,33 +7,49 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{TrainError, error::file};
 
+/// A matrix and its key in a file.
+pub(crate) struct Entry {
+    key: String,
+    values: Tensor<2>,
+    /// The shape that the file gives it.
+    shape: Vec<usize>,
+}
+
+impl Entry {
+    pub(crate) fn new(key: String, values: Tensor<2>) -> Self {
+        let shape = values.dims().to_vec();
+        Self { key, values, shape }
+    }
+
+    /// With another shape of as many values.
+    pub(crate) fn shaped(self, shape: Vec<usize>) -> Self {
+        Self { shape, ..self }
+    }
+}
+
 /// Writes named matrices in f32 and texts under a temporary name, which is then renamed.
-pub(crate) fn write(
-    path: &Path,
-    tensors: &[(String, Tensor<2>)],
-    metadata: HashMap<String, String>,
-) -> Result<(), TrainError> {
-    let bytes = serialise(path, tensors, metadata)?;
+pub(crate) fn write(path: &Path, entries: &[Entry], metadata: HashMap<String, String>) -> Result<(), TrainError> {
+    let bytes = serialise(path, entries, metadata)?;
     t2v_mp4::write_file(path, &bytes).map_err(|e| file(path, e))
 }
 
 /// Named matrices in f32 and texts as a file, which messages call `path`.
 pub(crate) fn serialise(
     path: &Path,
-    tensors: &[(String, Tensor<2>)],
+    entries: &[Entry],
     metadata: HashMap<String, String>,
 ) -> Result<Vec<u8>, TrainError> {
-    let mut bytes = Vec::with_capacity(tensors.len());
-    for (key, tensor) in tensors {
-        let data = tensor.clone().cast(DType::F32).into_data();
+    let mut bytes = Vec::with_capacity(entries.len());
+    for Entry { key, values, shape } in entries {
+        let data = values.clone().cast(DType::F32).into_data();
         let values = data
             .try_to_vec::<f32>()
             .map_err(|e| file(path, format!("{key}: {e:?}")))?;
         let little: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        bytes.push((key, tensor.dims(), little));
+        bytes.push((key, shape, little));
     }
     let views = bytes.iter().map(|(key, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(|e| file(path, e))?;
+        let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes).map_err(|e| file(path, e))?;
         Ok((key.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, TrainError>>()?;

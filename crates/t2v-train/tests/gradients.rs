@@ -130,6 +130,18 @@ fn velocity_is_predicted_as_in_torch() {
     check(name, trainer(&fixture(name), unet_3d(name), settings_of(name)));
 }
 
+/// Of pictures and along time.
+#[test]
+fn convolutions_learn_as_in_torch() {
+    let name = "lora_convolutions";
+    let trainer = trainer(&fixture(name), unet_3d(name), settings_of(name));
+    let kernels: Vec<&[usize]> = trainer.adapters().layers().iter().map(Adapter::kernel).collect();
+    for kernel in [&[][..], &[1, 1], &[3, 3], &[3, 1, 1]] {
+        assert!(kernels.contains(&kernel), "{kernel:?}");
+    }
+    check(name, trainer);
+}
+
 /// Stable Diffusion's network with motion modules, and places that count differently.
 #[test]
 fn motion_modules_learn_as_in_torch() {

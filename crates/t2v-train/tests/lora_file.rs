@@ -139,7 +139,7 @@ fn check<N: Trainable + Network>(name: &str, plain: N) {
 
 #[test]
 fn the_file_gives_the_weights_that_training_saw() {
-    for name in ["lora_velocity", "lora_motion", "lora_flow"] {
+    for name in ["lora_velocity", "lora_convolutions", "lora_motion", "lora_flow"] {
         match denoiser(name) {
             Denoisers::UNet3d(network) => check(name, network),
             Denoisers::UNet2d(network) => check(name, network),

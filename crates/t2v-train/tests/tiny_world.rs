@@ -80,7 +80,15 @@ fn generates_otherwise(file: &Path, device: &Device) {
     let pipeline = Pipeline::embedded(device).unwrap();
     let plain = frames(&pipeline, &request);
     pipeline.add_lora("zorb", Lora::open(file).unwrap()).unwrap();
-    assert_ne!(plain, frames(&pipeline, &request.with_lora("zorb", 1.0)));
+    let with_lora = frames(&pipeline, &request.with_lora("zorb", 1.0));
+    assert_ne!(plain, with_lora);
+    // As the body of a request names it.
+    let body = serde_json::json!({
+        "prompt": "zorb, a pink square", "seed": 1, "width": 32, "height": 32, "num_frames": 2, "num_inference_steps": 1,
+        "lora_model": "zorb", "lora_strength": 1
+    });
+    let request = TextToVideoRequest::from_json(&body).unwrap();
+    assert_eq!(with_lora, frames(&pipeline, &request));
 }
 
 #[test]
@@ -119,4 +127,10 @@ fn every_fault_of_a_folder_is_told_before_anything_is_encoded() {
     );
     mask(0, 40).save(folder.path().join("good.mask.png")).unwrap();
     assert!(open(&SIZE).contains("black everywhere"));
+    mask(255, 40).save(folder.path().join("good.mask.jpg")).unwrap();
+    let message = open(&SIZE);
+    assert!(
+        message.contains("`good` has 2 masks, `good.mask.jpg`, `good.mask.png`; keep one"),
+        "{message}"
+    );
 }

@@ -95,7 +95,10 @@ fn states_of_other_trainings_are_refused() {
         .restore(open("here").unwrap())
         .unwrap_err()
         .to_string();
-    assert!(message.contains("other settings"), "{message}");
+    assert!(
+        message.contains("other settings, `noise_offset` 0.1 in place of 0.5;"),
+        "{message}"
+    );
     let mut longer = settings;
     (longer.steps, longer.learning_rate, longer.cosine) = (9, 1e-5, false);
     let mut other = trainer(&fixture, longer);

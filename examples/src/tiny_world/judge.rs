@@ -4,7 +4,7 @@
 //! pixels are nearest to, of those that are not background. The shape is the one whose outline, laid over the frames at
 //! its best place, size and angle, leaves least unexplained. The motion is read from the places, sizes and angles.
 
-use std::f32::consts::TAU;
+use std::{f32::consts::TAU, fmt};
 
 use super::{
     outline::Outline,
@@ -30,6 +30,17 @@ pub struct Verdict {
     pub motion: Option<usize>,
     /// Place in [`BACKGROUNDS`].
     pub background: Option<usize>,
+}
+
+impl fmt::Display for Verdict {
+    /// As a prompt would say it, with what can't be made out named as such.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colour = self.colour.map_or("no colour", |i| COLOURS[i].0);
+        let shape = self.shape.map_or("no shape", |i| SHAPES[i]);
+        let motion = self.motion.map_or("without a known motion", |i| MOTIONS[i]);
+        let background = self.background.map_or("on an unknown background", |i| BACKGROUNDS[i]);
+        write!(f, "{colour} {shape} {motion} {background}")
+    }
 }
 
 /// Judges clips. It holds templates of its shapes, which take a second to make.
@@ -380,6 +391,26 @@ mod tests {
         // White at its edges is like teal on the sea.
         let (wrong_ones, all) = (wrong.len(), sample.len());
         assert!(wrong_ones * 40 <= all, "{wrong_ones} of {all} wrong: {wrong:#?}");
+    }
+
+    #[test]
+    fn a_verdict_reads_like_a_prompt() {
+        let seen = Verdict {
+            colour: Some(0),
+            shape: Some(1),
+            motion: Some(2),
+            background: Some(3),
+        };
+        assert_eq!(seen.to_string(), "red square rising at night");
+        let unseen = Verdict {
+            motion: None,
+            background: None,
+            ..seen
+        };
+        assert_eq!(
+            unseen.to_string(),
+            "red square without a known motion on an unknown background"
+        );
     }
 
     #[test]

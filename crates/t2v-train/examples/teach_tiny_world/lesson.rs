@@ -53,7 +53,7 @@ impl Lesson {
         }
     }
 
-    /// Draws the clips into two folders, as pictures with captions.
+    /// Draws the clips into two folders, as pictures with captions and with masks of the subject.
     ///
     /// # Errors
     /// A folder has clips of another lesson, or can't be written to.
@@ -79,14 +79,31 @@ fn write(folder: &Path, clips: &[Attributes]) -> Result<(), Box<dyn Error>> {
         }
     }
     for (seed, (name, attributes)) in (0..).zip(&clips) {
-        let clip = folder.join(name);
-        fs::create_dir_all(&clip)?;
-        for (i, frame) in draw_clip(**attributes, seed).chunks_exact(SIZE * SIZE).enumerate() {
-            picture(frame).save(clip.join(format!("{i:02}.png")))?;
-        }
+        save(&draw_clip(**attributes, seed), &folder.join(name))?;
+        save(&subject(**attributes, seed), &folder.join(format!("{name}.mask")))?;
         fs::write(folder.join(format!("{name}.txt")), attributes.prompt())?;
     }
     Ok(())
+}
+
+/// A clip as a folder of pictures.
+fn save(clip: &[Rgb], folder: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(folder)?;
+    for (i, frame) in clip.chunks_exact(SIZE * SIZE).enumerate() {
+        picture(frame).save(folder.join(format!("{i:02}.png")))?;
+    }
+    Ok(())
+}
+
+/// White where the subject of a clip is: where it looks otherwise if the subject has another colour.
+fn subject(attributes: Attributes, seed: u64) -> Vec<Rgb> {
+    let colour = (attributes.colour + 1) % COLOURS.len();
+    let clip = draw_clip(attributes, seed);
+    let other = draw_clip(Attributes { colour, ..attributes }, seed);
+    let is_other = clip.iter().zip(&other).map(|(a, b)| a != b);
+    is_other
+        .map(|is_subject| [if is_subject { 255.0 } else { 0.0 }; 3])
+        .collect()
 }
 
 /// A clip's name: its number and what it shows.

@@ -8,14 +8,10 @@ use std::{
 
 use serde_json::Value;
 
+use super::entries::{Entries, entries, masks_name, name_of, stem, text_name};
 use crate::{TrainError, error::file};
 
 const METADATA: &str = "metadata.jsonl";
-const VIDEOS: [&str; 5] = ["mp4", "m4v", "mov", "qt", "gif"];
-/// Of masks.
-pub(super) const PICTURES: [&str; 7] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"];
-/// What the names of masks end in, before their extension.
-const MASK: &str = ".mask";
 
 /// A clip of a folder and what is said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +32,7 @@ pub struct Caption {
 /// # Errors
 /// The folder can't be read.
 pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>, Vec<String>), TrainError> {
-    let Entries {
-        clips,
-        texts,
-        mut masks,
-    } = entries(folder)?;
+    let Entries { clips, texts, masks } = entries(folder)?;
     let mut faults = Vec::new();
     let listed = folder.join(METADATA);
     let mut captions = match listed.is_file() {
@@ -50,11 +42,20 @@ pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>,
     let mut found = Vec::new();
     for clip in &clips {
         let name = name_of(clip);
+        let of_clip: Vec<&PathBuf> = masks.iter().filter(|mask| masks_name(clip) == stem(mask)).collect();
+        if of_clip.len() > 1 {
+            let names: Vec<String> = of_clip.iter().map(|mask| format!("`{}`", name_of(mask))).collect();
+            faults.push(format!(
+                "`{name}` has {} masks, {}; keep one",
+                names.len(),
+                names.join(", ")
+            ));
+        }
         match captions.remove(&name) {
             Some(text) if !text.trim().is_empty() => found.push(Caption {
                 clip: clip.clone(),
                 text: with_trigger(text.trim(), trigger),
-                mask: mask_of(clip, &mut masks),
+                mask: of_clip.first().map(|mask| (*mask).clone()),
             }),
             Some(_) => faults.push(format!("the caption of `{name}` is empty")),
             None if listed.is_file() => faults.push(format!("`{name}` has no line in {METADATA}")),
@@ -76,70 +77,6 @@ pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>,
         );
     }
     Ok((found, faults))
-}
-
-/// What there is in a folder, in the order of names.
-#[derive(Default)]
-struct Entries {
-    clips: Vec<PathBuf>,
-    texts: Vec<PathBuf>,
-    masks: Vec<PathBuf>,
-}
-
-fn entries(folder: &Path) -> Result<Entries, TrainError> {
-    let mut entries = Entries::default();
-    for entry in fs::read_dir(folder).map_err(|e| file(folder, e))? {
-        let path = entry.map_err(|e| file(folder, e))?.path();
-        if name_of(&path).starts_with('.') {
-            continue;
-        }
-        let extension = path
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or_default();
-        let extension = extension.to_ascii_lowercase();
-        let is_video = path.is_dir() || VIDEOS.contains(&extension.as_str());
-        if stem(&path).ends_with(MASK) && (is_video || PICTURES.contains(&extension.as_str())) {
-            entries.masks.push(path);
-        } else if is_video {
-            entries.clips.push(path);
-        } else if extension == "txt" {
-            entries.texts.push(path);
-        }
-    }
-    for paths in [&mut entries.clips, &mut entries.texts, &mut entries.masks] {
-        paths.sort();
-    }
-    Ok(entries)
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// The name of a folder, or of a file without its extension.
-fn stem(path: &Path) -> String {
-    let stem = match path.is_dir() {
-        true => path.file_name(),
-        false => path.file_stem(),
-    };
-    stem.unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// The name of the text beside a clip.
-fn text_name(clip: &Path) -> String {
-    format!("{}.txt", stem(clip))
-}
-
-/// The name of a clip's mask, without its extension.
-fn masks_name(clip: &Path) -> String {
-    format!("{}{MASK}", stem(clip))
-}
-
-/// The mask of a clip, taken out of those that there are.
-fn mask_of(clip: &Path, masks: &mut Vec<PathBuf>) -> Option<PathBuf> {
-    let place = masks.iter().position(|mask| stem(mask) == masks_name(clip))?;
-    Some(masks.remove(place))
 }
 
 /// Captions by their clips' names, of texts beside them.
@@ -245,6 +182,34 @@ mod tests {
         assert_eq!(faults, ["`c.mask.png` is the mask of no clip"]);
         let masks: Vec<PathBuf> = clips.into_iter().filter_map(|clip| clip.mask).collect();
         assert_eq!(masks, ["a.mask.png", "b.mask"].map(|name| folder.path().join(name)));
+    }
+
+    #[test]
+    fn a_clip_has_one_mask() {
+        let folder = folder(&[
+            ("a.mp4", ""),
+            ("a.txt", "a ball"),
+            ("a.mask.png", ""),
+            ("a.mask/", ""),
+            // Two clips of one name have the same caption and the same mask.
+            ("b.mp4", ""),
+            ("b.gif", ""),
+            ("b.txt", "a cube"),
+            ("b.mask.png", ""),
+            // The mask of a clip that is refused is not one too many.
+            ("c.mp4", ""),
+            ("c.mask.png", ""),
+        ]);
+        let (clips, faults) = find_clips(folder.path(), None).unwrap();
+        assert_eq!(
+            faults,
+            [
+                "`a.mp4` has 2 masks, `a.mask`, `a.mask.png`; keep one",
+                "`c.mp4` has no caption: write one into `c.txt`",
+            ]
+        );
+        let masked: Vec<bool> = clips.iter().map(|clip| clip.mask.is_some()).collect();
+        assert_eq!(masked, [true, true, true]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use t2v_vae::Posterior;
 use super::{Clip, ClipSize};
 use crate::{
     TrainError,
-    tensor_file::{self, MatrixFile},
+    tensor_file::{self, Entry, MatrixFile},
 };
 
 /// Hidden, so that it is no clip.
@@ -108,18 +108,18 @@ impl Kept {
         };
         let [_, channels, frames, height, width] = shapes.latents;
         let flat = |latents: &Tensor<5>| latents.clone().reshape([channels * frames, height * width]);
-        let mut tensors = Vec::new();
+        let mut entries = Vec::new();
         for (i, Posterior { mean, std }) in encoded.latents.iter().enumerate() {
-            tensors.push((format!("mean.{i}"), flat(mean)));
-            tensors.push((format!("std.{i}"), flat(std)));
+            entries.push(Entry::new(format!("mean.{i}"), flat(mean)));
+            entries.push(Entry::new(format!("std.{i}"), flat(std)));
         }
         let captions = encoded.captions.iter().enumerate();
-        tensors.extend(captions.map(|(i, text)| (format!("caption.{i}"), text.clone().squeeze_dim(0))));
+        entries.extend(captions.map(|(i, text)| Entry::new(format!("caption.{i}"), text.clone().squeeze_dim(0))));
         let metadata = HashMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
             ("fingerprint".to_owned(), self.fingerprint.clone()),
             ("shapes".to_owned(), serde_json::to_string(&shapes).unwrap_or_default()),
         ]);
-        let _ = tensor_file::write(&self.path, &tensors, metadata);
+        let _ = tensor_file::write(&self.path, &entries, metadata);
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn read(path: &Path, clip: &[RgbImage]) -> Result<Vec<RgbImage>, Trai
 
 fn is_picture(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-    !path.is_dir() && super::captions::PICTURES.contains(&extension.to_ascii_lowercase().as_str())
+    !path.is_dir() && super::entries::PICTURES.contains(&extension.to_ascii_lowercase().as_str())
 }
 
 fn to_rgb(mask: &GrayImage) -> RgbImage {

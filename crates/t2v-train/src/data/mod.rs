@@ -6,6 +6,7 @@
 mod captions;
 mod clips;
 mod encode;
+mod entries;
 mod frames;
 mod kept;
 mod masks;

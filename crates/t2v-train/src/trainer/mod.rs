@@ -1,24 +1,19 @@
-//! Steps of a training.
+//! Steps of a training: what they change, the optimiser's part of them, and the way back where one went wrong.
+//!
+//! `clips` draws what the clips of a step are shown with, `gradients` calls the networks, `resuming` keeps a training for later.
 
-use burn::{
-    module::Module,
-    tensor::{Device, Int, Tensor, TensorData},
-};
+mod clips;
+mod gradients;
+mod resuming;
+
+use burn::{module::Module, tensor::Device};
 use t2v_denoiser::Denoiser;
 use t2v_schedulers::TrainingNoise;
 use t2v_text_encoder::ClipTextModel;
-use t2v_weights::LoraTarget;
 
 use crate::{
-    Adapters, Dataset, Draw, Factors, Objective, SavedState, TrainError, TrainSettings, Trainable, attach,
-    attach::{attach_to, frozen},
-    draws::{self, Draws, Purpose},
-    ema::Ema,
-    error::setting,
-    learning_rate::learning_rate,
-    objective,
-    optimiser::Optimiser,
-    recording::Recording,
+    Adapters, Dataset, Factors, Objective, TrainError, TrainSettings, Trainable, attach::frozen, ema::Ema,
+    error::setting, learning_rate::learning_rate, optimiser::Optimiser, recording::Recording,
 };
 
 /// What a step did.
@@ -59,14 +54,6 @@ struct Before {
     factors: Factors,
     moments: Vec<Factors>,
     average: Option<Factors>,
-}
-
-/// What a network is shown of a caption.
-enum Prompt<'a> {
-    /// `[1, tokens, dim]`
-    Embedding(&'a Tensor<3>),
-    /// For the text encoder that is trained.
-    Tokens(&'a ClipTextModel, &'a [u32]),
 }
 
 impl<N: Trainable> Trainer<N> {
@@ -151,64 +138,6 @@ impl<N: Module + Denoiser> Trainer<N> {
         self.before = None;
     }
 
-    /// The loss of one clip, and its gradients. The shapes are those of [`Objective::loss`].
-    ///
-    /// # Errors
-    /// The settings say that the text encoder is trained, and it has to see tokens.
-    pub fn gradients(&self, latents: &Tensor<5>, text: &Tensor<3>, draw: &Draw) -> Result<(f32, Factors), TrainError> {
-        match self.settings.text_encoder {
-            true => Err(setting(
-                "text_encoder",
-                "is on: it is tokens that are shown, not their embeddings",
-            )),
-            false => self.record(latents, &Prompt::Embedding(text), draw),
-        }
-    }
-
-    /// As [`gradients`](Self::gradients), with a caption's tokens for the text encoder that is trained.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn gradients_of_tokens(
-        &self,
-        latents: &Tensor<5>,
-        tokens: &[u32],
-        draw: &Draw,
-    ) -> Result<(f32, Factors), TrainError> {
-        self.record(latents, &Prompt::Tokens(self.trained_text_encoder()?, tokens), draw)
-    }
-
-    fn trained_text_encoder(&self) -> Result<&ClipTextModel, TrainError> {
-        let missing = || setting("text_encoder", "is on, and no text encoder was given to be trained");
-        self.text_encoder.as_ref().ok_or_else(missing)
-    }
-
-    /// Calls the networks with their adapters, and goes the way back.
-    fn record(&self, latents: &Tensor<5>, prompt: &Prompt<'_>, draw: &Draw) -> Result<(f32, Factors), TrainError> {
-        let recording = recording(&self.settings);
-        let (leaves, kept) = (self.adapters.leaves(recording), draw.kept.as_deref());
-        let text = match prompt {
-            Prompt::Embedding(text) => recording.of((*text).clone()),
-            Prompt::Tokens(model, ids) => {
-                let numbers: Vec<i64> = ids.iter().copied().map(i64::from).collect();
-                let data = TensorData::new(numbers, [1, ids.len()]);
-                let ids = recording.of_tokens(Tensor::<2, Int>::from_data(data, &self.device));
-                attach_to(LoraTarget::TextEncoder, *model, &leaves, kept).forward(ids, 0)?
-            }
-        };
-        let network = attach(&self.network, &leaves, kept);
-        let draw = Draw {
-            noise: recording.of(draw.noise.clone()),
-            places: draw.places.clone().map(|places| recording.of(places)),
-            ..draw.clone()
-        };
-        let loss = self
-            .objective
-            .loss(&network, recording.of(latents.clone()), text, &draw);
-        let gradients = loss.backward();
-        Ok((loss.inner().into_scalar::<f32>(), leaves.gradients(&gradients)))
-    }
-
     /// One step of the optimiser with gradients and their loss.
     ///
     /// # Errors
@@ -279,80 +208,6 @@ impl<N: Module + Denoiser> Trainer<N> {
             .unwrap_or(Factors(Vec::new()))
             .map(|gradient| gradient / clips as f64);
         self.apply(loss, mean)
-    }
-
-    /// Loss and gradients of a clip of the next step.
-    fn clip(&self, data: &Dataset, clip: usize) -> Result<(f32, Factors), TrainError> {
-        let (seed, settings) = (self.settings.seed, &self.settings);
-        let shown = draws::example(seed, self.step * settings.batch_size + clip, data.examples().len());
-        let example = &data.examples()[shown];
-        let mut draws = Draws::new(seed, Purpose::Clip, [self.step, clip]);
-        let timestep = draws.below(self.objective.noise().timesteps());
-        let caption = match draws.uniform() < settings.caption_dropout {
-            true => Dataset::EMPTY_CAPTION,
-            false => example.caption(),
-        };
-        let prompt = match settings.text_encoder {
-            true => Prompt::Tokens(self.trained_text_encoder()?, data.tokens(caption)?),
-            false => Prompt::Embedding(data.embedding(caption)),
-        };
-        let kept = (settings.rank_dropout > 0.0).then(|| self.kept(&mut draws));
-        let mut generator = draws.generator();
-        let latents = example.sample(&mut generator);
-        let draw = Draw {
-            timestep,
-            noise: objective::noise(&mut generator, latents.dims(), settings.noise_offset, &self.device),
-            kept,
-            places: example.places(settings.background_weight),
-        };
-        self.record(&latents, &prompt, &draw)
-    }
-
-    /// What the ranks of each adapter are multiplied by: 0, or more than 1, so that the mean is 1.
-    fn kept(&self, draws: &mut Draws) -> Vec<Vec<f32>> {
-        let (dropout, rank) = (self.settings.rank_dropout, self.settings.rank);
-        let mut of_rank = || match draws.uniform() < dropout {
-            true => 0.0,
-            false => (1.0 / (1.0 - dropout)) as f32,
-        };
-        let layers = self.adapters.layers().iter();
-        layers.map(|_| (0..rank).map(|_| of_rank()).collect()).collect()
-    }
-
-    /// All that the next step depends on, besides network and data.
-    #[must_use]
-    pub fn state(&self) -> SavedState {
-        SavedState {
-            settings: self.settings.clone(),
-            step: self.step,
-            keys: self.adapters.keys().collect(),
-            factors: self.adapters.factors(),
-            moments: self.optimiser.moments().to_vec(),
-            average: self.ema.as_ref().map(|ema| ema.average().clone()),
-            losses: self.losses.clone(),
-        }
-    }
-
-    /// Goes on where a state was taken.
-    ///
-    /// # Errors
-    /// The state is of a training with other settings (but for the number of steps, the learning rate and its course), or of another
-    /// network.
-    pub fn restore(&mut self, state: SavedState) -> Result<(), TrainError> {
-        state.check(
-            &self.settings,
-            &self.adapters.keys().collect::<Vec<_>>(),
-            self.optimiser.moment_count(),
-        )?;
-        self.adapters = self.adapters.with_factors(state.factors);
-        self.optimiser.restore(state.moments, state.step);
-        if let Some(average) = state.average {
-            self.ema = Ema::new(self.settings.ema_decay, average);
-        }
-        self.step = state.step;
-        self.losses = state.losses;
-        self.before = None;
-        Ok(())
     }
 }
 
