@@ -27,7 +27,7 @@ pub fn embed(table: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
         let is_row = usize::try_from(id).is_ok_and(|id| id < rows);
         assert!(is_row, "the table has {rows} rows; there is none with the number {id}");
         let start = id as usize * row_bytes;
-        let row = blocks.clone().slice([start..start + row_bytes]).into_data();
+        let row = blocks.clone().slice(start..start + row_bytes).into_data();
         format.widen(row.as_bytes(), 0, out);
     }
     let data = TensorData::new(values, [batch, tokens, width]);
