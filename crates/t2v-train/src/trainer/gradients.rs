@@ -20,7 +20,7 @@ pub(super) enum Prompt<'a> {
 }
 
 impl<N: Module + Denoiser> Trainer<N> {
-    /// The loss of one clip, and its gradients. The shapes are those of [`Objective::loss`].
+    /// The loss of one clip, and its gradients. The shapes are those of [`Objective::loss`](crate::Objective::loss).
     ///
     /// # Errors
     /// The settings say that the text encoder is trained, and it has to see tokens.
