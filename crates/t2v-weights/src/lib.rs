@@ -48,7 +48,6 @@ mod lora;
 mod meter;
 mod named;
 mod network;
-mod pages;
 mod parts;
 mod pickle_globals;
 mod quantize;

@@ -11,7 +11,7 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Map, Value};
 
-use crate::{Floats, WeightsError, pages, source::Blob};
+use crate::{Floats, WeightsError, source::Blob};
 
 const HEADER_CAP: u64 = 100_000_000;
 
@@ -147,9 +147,6 @@ fn elements(blob: &Blob, offset: u64, len: usize, dtype: DType) -> io::Result<By
         let mut elements = vec![E::zeroed(); len / size_of::<E>()];
         blob.read_into(offset, bytemuck::cast_slice_mut(&mut elements))?;
         Ok(Bytes::from_elems(elements))
-    }
-    if len >= pages::FROM {
-        return pages::filled(len, |out| blob.read_into(offset, out));
     }
     match dtype.size() {
         2 => read::<u16>(blob, offset, len),
