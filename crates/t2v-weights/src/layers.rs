@@ -2,17 +2,10 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use burn::{
-    module::{Module, ModuleVisitor, Param},
-    tensor::Tensor,
-};
+use burn::module::Module;
 use burn_store::{ApplyResult, ModuleSnapshot};
 
-use crate::{
-    Floats, KeyMap, Weights, WeightsError,
-    load::{describe, torch_name},
-    named::Named,
-};
+use crate::{Floats, KeyMap, Weights, WeightsError, load::describe, named::Named, parameters::parameters};
 
 /// The weights of the layers in a module's list, not read yet: what is known is where each tensor is.
 pub struct LayerWeights {
@@ -84,38 +77,17 @@ impl Weights {
 
 /// Adds the keys that a layer lacks, and those that it has no parameter for.
 fn compare<L: Module>(layer: &L, named: &Named, prefix: &str, result: &mut ApplyResult) {
-    let mut paths = Paths::default();
-    layer.visit(&mut paths);
     let mut found: BTreeSet<&str> = named.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    for path in paths.all {
-        if !found.remove(path.as_str()) && !found.remove(torch_name(&path).as_str()) {
-            result.missing.push((format!("{prefix}{path}"), String::new()));
+    for parameter in parameters(layer) {
+        if !parameter.names().any(|name| found.remove(name)) {
+            result
+                .missing
+                .push((format!("{prefix}{}", parameter.path), String::new()));
         }
     }
     result
         .unused
         .extend(found.into_iter().map(|name| format!("{prefix}{name}")));
-}
-
-/// The paths of a module's parameters.
-#[derive(Default)]
-struct Paths {
-    all: Vec<String>,
-    path: Vec<String>,
-}
-
-impl ModuleVisitor for Paths {
-    fn enter_module(&mut self, name: &str, _module: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _module: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-        self.all.push(self.path.join("."));
-    }
 }
 
 impl LayerWeights {

@@ -1,6 +1,6 @@
 //! Weights into modules: renamed, converted one tensor at a time, and checked to be all that the module has.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use burn::tensor::DType;
 use burn_store::{ApplyError, ApplyResult, KeyRemapper, ModuleSnapshot, burn_pack::Tensor as DeferredTensor};
@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use crate::{
     Floats, KeyMap, ReadMeter, Selection, WeightsError,
     named::Named,
+    parameters::parameters,
     quantize::Blocks,
     source::{Blob, digits},
-    taken::bytes_taken,
     tensors::{Tensors, WeightFile, WeightFiles},
 };
 
@@ -157,8 +157,13 @@ impl Weights {
         };
         let lens: Vec<u64> = all.tensors.iter().map(len).collect();
         let (tensors, _) = self.remapper(keys)?.remap(all.tensors);
-        let sizes = tensors.into_iter().map(|tensor| tensor.name).zip(lens);
-        meter.begin(bytes_taken(module, sizes.collect()));
+        let names = tensors.into_iter().map(|tensor| tensor.name);
+        let mut left: HashMap<String, u64> = names.zip(lens).collect();
+        let parameters = parameters(module);
+        let taken = parameters
+            .iter()
+            .filter_map(|parameter| parameter.names().find_map(|name| left.remove(name)));
+        meter.begin(taken.sum());
         Ok(())
     }
 

@@ -1,47 +1,56 @@
-//! Which tensors of a checkpoint a module takes, before any is read: the names that burn-store looks for when it fills it.
+//! The parameters of a module, by the names that burn-store looks for when it fills it.
 
-use std::collections::HashMap;
+use std::iter;
 
 use burn::{
-    module::{ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param},
     tensor::{Bool, Int, Tensor},
 };
-use burn_store::{ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter};
+use burn_store::{ModuleAdapter, ModuleContext, PyTorchToBurnAdapter};
 
-/// Bytes of the tensors that `module` takes of those in `sizes`, which has the bytes of each by its path in the module.
-pub(crate) fn bytes_taken<M: ModuleSnapshot>(module: &M, sizes: HashMap<String, u64>) -> u64 {
-    let mut sum = Sum {
-        sizes,
-        path: Vec::new(),
-        kinds: Vec::new(),
-        bytes: 0,
-    };
-    module.visit(&mut sum);
-    sum.bytes
+/// What a parameter may be called in a checkpoint.
+pub(crate) struct Parameter {
+    /// Where it is in the module.
+    pub(crate) path: String,
+    /// As torch calls it, where that is another name.
+    other: Option<String>,
 }
 
-struct Sum {
-    /// Of those that no parameter took yet.
-    sizes: HashMap<String, u64>,
+impl Parameter {
+    /// The names in the order in which they are looked for.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        iter::once(self.path.as_str()).chain(self.other.as_deref())
+    }
+}
+
+/// The parameters of a module, in its order.
+pub(crate) fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
+    let mut visitor = Visitor::default();
+    module.visit(&mut visitor);
+    visitor.found
+}
+
+#[derive(Default)]
+struct Visitor {
+    found: Vec<Parameter>,
     path: Vec<String>,
     /// What the modules on the way are.
     kinds: Vec<String>,
-    bytes: u64,
 }
 
-impl Sum {
+impl Visitor {
     fn parameter(&mut self) {
-        let found = self.sizes.remove(&self.path.join("."));
-        self.bytes += found.or_else(|| self.under_its_other_name()).unwrap_or(0);
+        self.found.push(Parameter {
+            path: self.path.join("."),
+            other: self.other_name(),
+        });
     }
 
-    fn under_its_other_name(&mut self) -> Option<u64> {
+    fn other_name(&self) -> Option<String> {
         let (name, parents) = self.path.split_last()?;
         let kind = ModuleContext::new(&self.kinds).module_type()?;
         let other = PyTorchToBurnAdapter.get_alternative_param_name(name, kind)?;
-        let mut path = parents.to_vec();
-        path.push(other);
-        self.sizes.remove(&path.join("."))
+        Some([parents, &[other]].concat().join("."))
     }
 }
 
@@ -50,7 +59,7 @@ fn is_variant(kind: &str) -> bool {
     kind.starts_with("Enum:")
 }
 
-impl ModuleVisitor for Sum {
+impl ModuleVisitor for Visitor {
     fn enter_module(&mut self, name: &str, kind: &str) {
         self.kinds.push(kind.to_owned());
         if !is_variant(kind) {
