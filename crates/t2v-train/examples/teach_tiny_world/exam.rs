@@ -28,9 +28,9 @@ pub(crate) enum Source<'a> {
 
 impl Source<'_> {
     /// Drawings through the autoencoder of tiny-world.
-    pub(crate) fn decoded(device: &Device) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn decoded() -> Result<Self, Box<dyn Error>> {
         let folder = ModelFolder::embedded("tiny-world", t2v_tiny_world::FILES)?;
-        let options = LoadOptions::new(DType::F32, device);
+        let options = LoadOptions::new(DType::F32, &Device::flex());
         let autoencoder = AutoencoderKl::from_component(&folder.component("vae")?, &options)?;
         Ok(Self::Decoded(Box::new(autoencoder)))
     }

@@ -29,7 +29,7 @@ use exam::{Examiner, Source};
 use indicatif::{ProgressBar, ProgressStyle};
 use lesson::Lesson;
 use t2v_examples::program;
-use t2v_pipeline::{Device, DeviceName, Lora, Pipeline};
+use t2v_pipeline::{DeviceName, Lora, Pipeline};
 use t2v_train::{
     Adapters, Base, Dataset, Denoisers, LoraLabel, TargetModules, TrainError, TrainSettings, Trainer, save_lora,
 };
@@ -129,7 +129,7 @@ fn run(args: &Args) -> Result<()> {
     if args.drawings {
         println!("{}", exam::HEADER);
         Examiner::new(Source::Drawn, args.misses).examine_both(&lesson, "drawn")?;
-        return Examiner::new(Source::decoded(&Device::flex())?, args.misses).examine_both(&lesson, "decoded");
+        return Examiner::new(Source::decoded()?, args.misses).examine_both(&lesson, "decoded");
     }
     let lora = args.lora.clone().unwrap_or_else(|| args.dir.join("lora.safetensors"));
     fs::create_dir_all(&args.dir)?;

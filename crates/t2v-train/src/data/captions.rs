@@ -1,7 +1,7 @@
 //! The clips of a folder and their captions: a text beside each clip, or `metadata.jsonl`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -39,10 +39,15 @@ pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>,
         true => from_metadata(&listed, &mut faults)?,
         false => from_texts(&clips, texts, &mut faults)?,
     };
+    // Two clips of one name share their mask.
+    let mut of_clips: BTreeMap<String, Vec<&PathBuf>> = BTreeMap::new();
+    for mask in &masks {
+        of_clips.entry(stem(mask)).or_default().push(mask);
+    }
     let mut found = Vec::new();
     for clip in &clips {
         let name = name_of(clip);
-        let of_clip: Vec<&PathBuf> = masks.iter().filter(|mask| masks_name(clip) == stem(mask)).collect();
+        let of_clip = of_clips.get(&masks_name(clip)).map_or(&[][..], Vec::as_slice);
         if of_clip.len() > 1 {
             let names: Vec<String> = of_clip.iter().map(|mask| format!("`{}`", name_of(mask))).collect();
             faults.push(format!(
@@ -67,8 +72,8 @@ pub fn find_clips(folder: &Path, trigger: Option<&str>) -> Result<(Vec<Caption>,
             .keys()
             .map(|name| format!("there is a caption for `{name}`, and no such clip")),
     );
-    let is_spare = |mask: &&PathBuf| !clips.iter().any(|clip| masks_name(clip) == stem(mask));
-    let spare = masks.iter().filter(is_spare);
+    let masked: BTreeSet<String> = clips.iter().map(|clip| masks_name(clip)).collect();
+    let spare = masks.iter().filter(|mask| !masked.contains(&stem(mask)));
     faults.extend(spare.map(|mask| format!("`{}` is the mask of no clip", name_of(mask))));
     if clips.is_empty() {
         faults.insert(
