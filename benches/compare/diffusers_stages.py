@@ -57,30 +57,32 @@ class DiffusersStages:
     def noise(self, *shape):
         return torch.randn(shape, device=self.device, dtype=self.dtype)
 
-    @torch.no_grad()
-    def run(self, stage, compiled=False):
-        """Seconds until the stage's result is there."""
+    def inputs(self, stage):
+        """The name of the stage's network, and what it is given."""
         kind, *numbers = stage.split()
         text, unet, vae = (self.config(name) for name in MODELS)
         if kind == "text":
-            name, tokens = "text_encoder", text["max_position_embeddings"]
+            tokens = text["max_position_embeddings"]
             ids = (300 + 7 * torch.arange(2 * tokens)) % text["vocab_size"]
-            inputs = [ids.view(2, tokens).to(self.device)]
-        else:
-            clips, frames, height, width = map(int, numbers if kind == "clips" else [2, *numbers])
-            factor = 2 ** (len(vae["block_out_channels"]) - 1)
-            height, width = height // factor, width // factor
-            if kind == "decode":  # all frames at once, as TextToVideoSDPipeline does
-                name, inputs = "vae", [self.noise(frames, vae["latent_channels"], height, width)]
-            else:
-                embeddings = self.noise(clips, text["max_position_embeddings"], unet["cross_attention_dim"])
-                latents = self.noise(clips, unet["in_channels"], frames, height, width)
-                if unet["_class_name"] == "UNet2DConditionModel":
-                    # Each frame with its text, as AnimateDiffPipeline gives it.
-                    embeddings = embeddings.repeat_interleave(frames, dim=0)
-                    if not self.motion_adapter:
-                        latents = latents.transpose(1, 2).flatten(0, 1)
-                name, inputs = "unet", [latents, 500, embeddings]
+            return "text_encoder", [ids.view(2, tokens).to(self.device)]
+        clips, frames, height, width = map(int, numbers if kind == "clips" else [2, *numbers])
+        factor = 2 ** (len(vae["block_out_channels"]) - 1)
+        height, width = height // factor, width // factor
+        if kind == "decode":  # all frames at once, as TextToVideoSDPipeline does
+            return "vae", [self.noise(frames, vae["latent_channels"], height, width)]
+        embeddings = self.noise(clips, text["max_position_embeddings"], unet["cross_attention_dim"])
+        latents = self.noise(clips, unet["in_channels"], frames, height, width)
+        if unet["_class_name"] == "UNet2DConditionModel":
+            # Each frame with its text, as AnimateDiffPipeline gives it.
+            embeddings = embeddings.repeat_interleave(frames, dim=0)
+            if not self.motion_adapter:
+                latents = latents.transpose(1, 2).flatten(0, 1)
+        return "unet", [latents, 500, embeddings]
+
+    @torch.no_grad()
+    def run(self, stage, compiled=False):
+        """Seconds until the stage's result is there."""
+        name, inputs = self.inputs(stage)
         run = self.call(name, compiled)
         self.synchronize()
         start = time.perf_counter()

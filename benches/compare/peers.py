@@ -33,7 +33,8 @@ class OpenVino:
     def __init__(self, torch_stages, stage, threads):
         import openvino
 
-        unet, self.inputs = torch_stages.model("unet"), inputs(torch_stages, stage)
+        name, (latents, timestep, text) = torch_stages.inputs(stage)
+        unet, self.inputs = torch_stages.model(name), (latents, torch.tensor(timestep), text)
 
         class Step(torch.nn.Module):
             def forward(self, latents, timestep, text):
@@ -52,17 +53,6 @@ class OpenVino:
         start = time.perf_counter()
         self.model(arrays)
         return time.perf_counter() - start
-
-
-def inputs(torch_stages, stage):
-    """What diffusers gives the U-Net for a guided step: two clips, or two pictures."""
-    frames, height, width = map(int, stage.split()[1:])
-    text, unet = torch_stages.config("text_encoder"), torch_stages.config("unet")
-    latents = [2, unet["in_channels"], frames, height // 8, width // 8]
-    if unet["_class_name"] == "UNet2DConditionModel":
-        latents.pop(2)
-    embeddings = [2, text["max_position_embeddings"], unet["cross_attention_dim"]]
-    return torch.randn(latents), torch.tensor(500), torch.randn(embeddings)
 
 
 @contextlib.contextmanager

@@ -9,17 +9,11 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use t2v_benches::{Error, Target};
+use t2v_benches::{Error, Target, exit_code};
 use t2v_pipeline::Pipeline;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<(), Error> {

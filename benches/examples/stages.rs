@@ -9,16 +9,10 @@
 
 use std::{io::BufRead, path::Path, process::ExitCode};
 
-use t2v_benches::{Error, Stages, Target};
+use t2v_benches::{Error, Stages, Target, exit_code};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<(), Error> {

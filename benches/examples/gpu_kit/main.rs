@@ -22,7 +22,7 @@ mod tiny_world;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use t2v_benches::{Error, Target};
+use t2v_benches::{Error, Target, exit_code};
 
 #[derive(Parser)]
 #[command(
@@ -66,18 +66,11 @@ impl On {
 }
 
 fn main() -> ExitCode {
-    let result = match Program::parse().command {
+    exit_code(match Program::parse().command {
         Command::Devices => devices::run(),
         Command::Golden(options) => golden::run(&options),
         Command::TinyWorld(options) => tiny_world::run(&options),
         Command::Stages(options) => stages::run(&options),
         Command::Generate(options) => generate::run(&options),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
