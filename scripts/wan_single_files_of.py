@@ -9,34 +9,14 @@ OUT/transformer-KIND.gguf, too, its matrices in blocks of that kind, of the olde
 
 import argparse
 import json
-import re
 from pathlib import Path
 
 import torch
 from diffusers.loaders import single_file_utils as single_file
 from safetensors import safe_open
 from safetensors.torch import save_file
+from wan_layout import original_key
 from wan_vae_layout import wan_vae
-
-# From diffusers' names to Wan's, in this order.
-TRANSFORMER = [
-    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
-    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
-    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
-    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
-    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
-    (r"^scale_shift_table$", "head.modulation"),
-    (r"\.scale_shift_table$", ".modulation"),
-    (r"^proj_out\.", "head.head."),
-    (r"\.attn1\.", ".self_attn."),
-    (r"\.attn2\.", ".cross_attn."),
-    (r"\.to_out\.0\.", ".o."),
-    (r"\.to_([qkv])\.", r".\1."),
-    (r"\.ffn\.net\.0\.proj\.", ".ffn.0."),
-    (r"\.ffn\.net\.2\.", ".ffn.2."),
-    (r"\.norm2\.", ".norm3."),
-]
-
 
 def read(folder):
     """All tensors of a component, however many files they are in."""
@@ -50,12 +30,7 @@ def read(folder):
 
 
 def transformer(folder):
-    tensors = {}
-    for name, value in read(folder).items():
-        for pattern, replacement in TRANSFORMER:
-            name = re.sub(pattern, replacement, name)
-        tensors[name] = value
-    return tensors
+    return {original_key(name): value for name, value in read(folder).items()}
 
 
 def vae(folder):
