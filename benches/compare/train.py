@@ -5,7 +5,7 @@
     .venv/bin/python benches/compare/train.py /tmp/lesson/new [--runs 5] [--batches 1 4]
 
 Both train adapters of the same rank on the same layers of tiny-world, in f32, with AdamW, from latents and text embeddings that are
-encoded before. PyTorch takes a batch at once, t2v its clips in turn. Each side is a process of its own; the first run doesn't count.
+encoded before. PyTorch takes a batch at once, t2v as many of its clips as there are threads. Each side is a process of its own; the first run doesn't count.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def main():
     print("| batch | t2v | PyTorch and peft | ratio | of each pair | memory of t2v | of PyTorch |\n" + "| --- " * 7 + "|")
     for batch in args.batches:
         shared = ["--model", str(args.model), "--rank", str(args.rank)]
-        ours = [args.binary, "--data", args.data, *shared, "--batch-size", str(batch)]
+        ours = [args.binary, "--data", args.data, *shared, "--batch-size", str(batch), "--clips-at-once", str(min(batch, args.threads))]
         theirs = [sys.executable, __file__, args.data, *shared, "--threads", str(args.threads), "--pytorch", str(batch)]
         sides = [Side(ours, {"RAYON_NUM_THREADS": str(args.threads)}), Side(theirs, {})]
         if sides[0].parameters != sides[1].parameters:

@@ -10,6 +10,7 @@
 use std::{
     error::Error,
     io::{self, BufRead, Write},
+    num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
     time::Instant,
@@ -34,6 +35,9 @@ struct Args {
     rank: usize,
     #[arg(long, default_value_t = 4)]
     batch_size: usize,
+    /// Clips of a step that are computed at the same time
+    #[arg(long, default_value = "1")]
+    clips_at_once: NonZeroUsize,
     #[arg(long, default_value = "flex")]
     device: String,
 }
@@ -55,13 +59,14 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     settings.batch_size = args.batch_size;
     let noise = base.noise().clone();
     match base.denoiser()? {
-        Denoisers::UNet3d(network) => answer(&data, Trainer::new(network, noise, settings, &device)?),
-        Denoisers::UNet2d(network) => answer(&data, Trainer::new(network, noise, settings, &device)?),
+        Denoisers::UNet3d(network) => answer(args, &data, Trainer::new(network, noise, settings, &device)?),
+        Denoisers::UNet2d(network) => answer(args, &data, Trainer::new(network, noise, settings, &device)?),
         _ => Err("this model's denoiser is not trained on".into()),
     }
 }
 
-fn answer<N: Trainable>(data: &Dataset, mut trainer: Trainer<N>) -> Result<(), Box<dyn Error>> {
+fn answer<N: Trainable>(args: &Args, data: &Dataset, trainer: Trainer<N>) -> Result<(), Box<dyn Error>> {
+    let mut trainer = trainer.with_clips_at_once(args.clips_at_once);
     println!("{}", trainer.adapters().parameters());
     for line in io::stdin().lock().lines() {
         let steps: usize = line?.trim().parse()?;

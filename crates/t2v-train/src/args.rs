@@ -1,6 +1,6 @@
 //! The options of the program.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser};
 use t2v_train::{ClipSize, OptimiserKind, TargetModules, TrainSettings};
@@ -83,9 +83,13 @@ struct TrainingArgs {
     /// Alpha of the LoRA, whose strength is alpha / rank; the rank without
     #[arg(long)]
     alpha: Option<f64>,
-    /// Clips a step; they take turns, so memory stays that of one
+    /// Clips a step
     #[arg(long, default_value_t = 1)]
     batch_size: usize,
+    /// Clips of a step that are computed at the same time, which is faster where a network is small; memory is that of as many. What
+    /// is learnt stays the same
+    #[arg(long, value_name = "CLIPS", default_value = "1")]
+    clips_at_once: NonZeroUsize,
     #[arg(long, value_enum, default_value = "adamw")]
     optimiser: Optimiser,
     #[arg(long, default_value_t = 1e-4)]
@@ -162,6 +166,11 @@ impl Args {
             settings.targets = TargetModules::new(targets.iter().cloned());
         }
         settings
+    }
+
+    /// Clips of a step that are computed at the same time.
+    pub(crate) fn clips_at_once(&self) -> NonZeroUsize {
+        self.training.clips_at_once
     }
 
     /// The size of clips, with `usual` where the options are silent.

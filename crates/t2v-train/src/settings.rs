@@ -24,7 +24,8 @@ pub struct TrainSettings {
     pub rank_dropout: f64,
     /// Steps of the optimiser.
     pub steps: usize,
-    /// Clips a step. Gradients are summed up clip by clip, so memory is that of one, however many there are.
+    /// Clips a step. Gradients are summed up clip by clip, so memory is that of one, however many there are, or of as many as
+    /// [are computed at the same time](crate::Trainer::with_clips_at_once).
     pub batch_size: usize,
     /// The optimiser.
     pub optimiser: OptimiserKind,

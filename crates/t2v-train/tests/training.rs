@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::{num::NonZeroUsize, path::Path};
 
 use burn::tensor::{Device, TensorData};
 use common::{data, fixture, settings, unet_3d};
@@ -38,6 +38,23 @@ fn values(adapters: &t2v_train::Adapters) -> Vec<TensorData> {
         .iter()
         .map(|tensor| tensor.clone().into_data())
         .collect()
+}
+
+#[test]
+fn clips_at_the_same_time_teach_the_same() {
+    let fixture = fixture("lora_epsilon");
+    let mut settings = varied(OptimiserKind::AdamW);
+    settings.batch_size = 5;
+    let trained = |at_once| {
+        let mut training = trainer(&fixture, settings.clone()).with_clips_at_once(NonZeroUsize::new(at_once).unwrap());
+        let data = data(&fixture);
+        let losses: Vec<f64> = (0..2).map(|_| training.step(&data).unwrap().loss).collect();
+        (losses, values(training.adapters()))
+    };
+    let one_by_one = trained(1);
+    for at_once in [2, 5, 9] {
+        assert_eq!(one_by_one, trained(at_once), "{at_once}");
+    }
 }
 
 /// The result of all steps; where a file is given, the training is interrupted after two, kept there and gone on from.

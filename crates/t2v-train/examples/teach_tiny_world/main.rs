@@ -19,6 +19,7 @@ mod sheet;
 use std::{
     error::Error,
     fs,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -80,6 +81,9 @@ struct Args {
     /// Clips a step
     #[arg(long, default_value_t = 4)]
     batch_size: usize,
+    /// Clips of a step that are computed at the same time
+    #[arg(long, default_value = "2")]
+    clips_at_once: NonZeroUsize,
     #[arg(long, default_value_t = 32)]
     rank: usize,
     #[arg(long, default_value_t = 2e-3)]
@@ -176,7 +180,8 @@ fn train(args: &Args, base: &Base, out: &Path) -> Result<()> {
     let Denoisers::UNet3d(network) = base.denoiser()? else {
         return Err("tiny-world's denoiser is not of ModelScope's kind".into());
     };
-    let mut trainer = Trainer::new(network, base.noise().clone(), settings(args), base.device())?;
+    let mut trainer = Trainer::new(network, base.noise().clone(), settings(args), base.device())?
+        .with_clips_at_once(args.clips_at_once);
     let style = ProgressStyle::with_template("training {bar:30} {pos}/{len} {msg}, {eta} left")?;
     let bar = ProgressBar::new(args.steps as u64).with_style(style);
     let start = Instant::now();

@@ -12,7 +12,7 @@ const UNET: &str = "unet";
 const TRANSFORMER: &str = "transformer";
 
 /// A denoiser that adapters can be trained for.
-pub trait Trainable: Module + Denoiser {
+pub trait Trainable: Module + Denoiser + Sync {
     /// What the denoiser is called among the components of its model, with which the names of its layers begin in a LoRA.
     const COMPONENT: &'static str;
 }

@@ -1,5 +1,7 @@
 //! What the clips of a step are shown with. All of it follows from the seed, the step and the clip's number in it.
 
+use std::{ops::Range, panic, thread};
+
 use burn::module::Module;
 use t2v_denoiser::Denoiser;
 
@@ -10,14 +12,28 @@ use crate::{
     objective,
 };
 
-impl<N: Module + Denoiser> Trainer<N> {
+impl<N: Module + Denoiser + Sync> Trainer<N> {
+    /// Loss and gradients of clips of the next step, all at the same time, in their order.
+    pub(super) fn clips(&self, data: &Dataset, clips: Range<usize>) -> Vec<Result<(f32, Factors), TrainError>> {
+        if clips.len() == 1 {
+            return vec![self.clip(data, clips.start)];
+        }
+        thread::scope(|scope| {
+            let threads: Vec<_> = clips.map(|clip| scope.spawn(move || self.clip(data, clip))).collect();
+            let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
+            joined
+                .map(|result| result.unwrap_or_else(|cause| panic::resume_unwind(cause)))
+                .collect()
+        })
+    }
+
     /// Loss and gradients of a clip of the next step.
-    pub(super) fn clip(&self, data: &Dataset, clip: usize) -> Result<(f32, Factors), TrainError> {
+    fn clip(&self, data: &Dataset, clip: usize) -> Result<(f32, Factors), TrainError> {
         let (seed, settings) = (self.settings.seed, &self.settings);
         let shown = draws::example(seed, self.step * settings.batch_size + clip, data.examples().len());
         let example = &data.examples()[shown];
         let mut draws = Draws::new(seed, Purpose::Clip, [self.step, clip]);
-        let timestep = draws.below(self.objective.noise().timesteps());
+        let timestep = draws.below_in_part(self.objective.noise().timesteps(), clip, settings.batch_size);
         let caption = match draws.uniform() < settings.caption_dropout {
             true => Dataset::EMPTY_CAPTION,
             false => example.caption(),
