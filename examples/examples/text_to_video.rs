@@ -18,7 +18,7 @@ use clap::{Parser, ValueEnum};
 use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use t2v_examples::{ModelArgs, program, save_frames};
 use t2v_pipeline::{
-    Device, DeviceName, Dtype, FreeInit, FreeNoise, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, Lora,
+    Device, DeviceName, Dtype, FlowShift, FreeInit, FreeNoise, GenerateOptions, Gpt2Enhancer, InitMedia, Latents, Lora,
     MemoryMode, OutputFormat, Pipeline, PipelineError, Placement, Progress, PromptTable, Speed, Stage,
     TextToVideoRequest, TextToVideoResponse, TextualInversion, Video, check_output, found_devices,
 };
@@ -26,7 +26,7 @@ use t2v_pipeline::{
 type Error = Box<dyn std::error::Error>;
 
 /// What `--decode` has no use for.
-const OF_GENERATIONS: [&str; 29] = [
+const OF_GENERATIONS: [&str; 30] = [
     "prompt",
     "request",
     "latents_out",
@@ -39,6 +39,7 @@ const OF_GENERATIONS: [&str; 29] = [
     "num_inference_steps",
     "guidance_scale",
     "guidance_scale_2",
+    "flow_shift",
     "guidance_rescale",
     "seed",
     "strength",
@@ -87,6 +88,9 @@ struct Args {
     /// The guidance scale of the steps with less noise, for models with two denoisers (Wan 2.2)
     #[arg(long)]
     guidance_scale_2: Option<f64>,
+    /// How far the schedule of Wan is moved towards noise; "size" is what Wan's authors have for the clip's size
+    #[arg(long, value_name = "NUMBER|size")]
+    flow_shift: Option<FlowShift>,
     /// 0 to 4294967295; random if not given, and printed at the end
     #[arg(long, allow_hyphen_values = true, value_parser = seed)]
     seed: Option<u32>,
@@ -337,6 +341,7 @@ fn request(args: &Args) -> Result<TextToVideoRequest, Error> {
     set(&mut request.num_inference_steps, &args.num_inference_steps);
     set(&mut request.guidance_scale, &args.guidance_scale);
     set(&mut request.guidance_scale_2, &args.guidance_scale_2);
+    set(&mut request.flow_shift, &args.flow_shift);
     set(&mut request.seed, &args.seed);
     set(&mut request.strength, &args.strength);
     set(&mut request.clip_skip, &args.clip_skip);

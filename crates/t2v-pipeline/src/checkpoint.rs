@@ -85,7 +85,7 @@ impl Checkpoint {
             scheduler_kind,
         };
         // Made once, so that a configuration which is no scheduler's fails here.
-        checkpoint.scheduler(checkpoint.scheduler_kind(None)?)?;
+        checkpoint.scheduler(checkpoint.scheduler_kind(None)?, None)?;
         Ok(checkpoint)
     }
 
@@ -97,9 +97,19 @@ impl Checkpoint {
         })
     }
 
-    /// A scheduler with the checkpoint's settings.
-    pub(crate) fn scheduler(&self, kind: SchedulerKind) -> Result<Box<dyn Scheduler>, PipelineError> {
-        Ok(t2v_schedulers::for_model(kind, &self.scheduler_config)?)
+    /// A scheduler with the checkpoint's settings, but for the shift of a flow, where one is asked for.
+    pub(crate) fn scheduler(
+        &self,
+        kind: SchedulerKind,
+        flow_shift: Option<f64>,
+    ) -> Result<Box<dyn Scheduler>, PipelineError> {
+        let Some(shift) = flow_shift else {
+            return Ok(t2v_schedulers::for_model(kind, &self.scheduler_config)?);
+        };
+        let mut config = self.scheduler_config.clone();
+        // The first is what solvers call it, the second the schedulers that are of flows alone.
+        (config["flow_shift"], config["shift"]) = (shift.into(), shift.into());
+        Ok(t2v_schedulers::for_model(kind, &config)?)
     }
 
     /// As [`scheduler`](Self::scheduler), for a generation that paints into a mask.

@@ -112,6 +112,11 @@ pub(crate) trait Family: Send + Sync {
         }
     }
 
+    /// Whether the denoiser predicts a flow, whose schedule may be moved towards noise.
+    fn predicts_flow(&self) -> bool {
+        false
+    }
+
     /// The timestep below which the second weight of the prompt counts, where there is one.
     fn guidance_boundary(&self) -> Option<f64> {
         None

@@ -30,6 +30,7 @@ mod device;
 mod enhance;
 mod error;
 mod family;
+mod flow_shift;
 mod free_init;
 mod free_noise;
 mod geometry;
@@ -70,6 +71,7 @@ pub mod speeds {}
 pub use burn::tensor::Device;
 pub use device::{Backend, DeviceName, Dtype, FoundDevice, Placement, found_devices};
 pub use error::PipelineError;
+pub use flow_shift::FlowShift;
 pub use free_init::{FreeInit, FreeInitFilter};
 pub use free_noise::{FrameNoise, FrameWeighting, FreeNoise};
 pub use job::{Job, JobEvent};

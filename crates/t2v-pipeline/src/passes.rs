@@ -46,7 +46,7 @@ impl Passes {
                             calls: 0,
                         });
                     }
-                    let mut scheduler = checkpoint.scheduler(kind)?;
+                    let mut scheduler = checkpoint.scheduler(kind, report.flow_shift)?;
                     scheduler.set_timesteps(steps)?;
                     let begin = ((steps - kept) * scheduler.order()).min(scheduler.timesteps().len());
                     Ok(Pass {

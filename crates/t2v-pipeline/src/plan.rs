@@ -84,6 +84,7 @@ impl Plan {
             height,
             num_frames: num_frames.unwrap_or(request.num_frames.unwrap_or(checkpoint.defaults.num_frames)),
             scheduler: scheduler.to_string(),
+            flow_shift: request.flow_shift.map(|shift| shift.of_size(width, height)),
             // Pictures that are shown are not noised.
             strength: init
                 .filter(|_| checkpoint.family.beginning().is_none())
@@ -97,6 +98,7 @@ impl Plan {
         check_family(checkpoint, &report, &mut faults);
         checkpoint.family.check_init(init, report.num_frames, &mut faults);
         check_second_scale(checkpoint, request, &mut faults);
+        check_flow_shift(checkpoint, request, &mut faults);
         let (loras, reports) = settings.loras.choose(&request.loras()?, &mut faults);
         report.loras = reports;
         settings.check_words(request, &mut faults);
@@ -113,7 +115,7 @@ impl Plan {
             }
         }
         let steps = report.num_inference_steps as usize;
-        check_scheduler(checkpoint, scheduler, steps, &mut faults);
+        check_scheduler(checkpoint, scheduler, &report, &mut faults);
         check_start(scheduler, steps, &report, &mut faults);
         ValidationError::of(faults)?;
         report.init = init.map(InitReport::of);
@@ -185,6 +187,16 @@ fn check_second_scale(checkpoint: &Checkpoint, request: &TextToVideoRequest, fau
     }
 }
 
+/// Adds a fault where a schedule is to be moved that is not of a flow.
+fn check_flow_shift(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) {
+    if request.flow_shift.is_some() && !checkpoint.family.predicts_flow() {
+        faults.add(
+            "flow_shift",
+            "The model predicts no flow, whose schedule could be shifted: leave out flow_shift.",
+        );
+    }
+}
+
 /// What FreeInit can't do.
 fn check_free_init(report: &Report, faults: &mut ValidationError) {
     let Some(free_init) = report.free_init else { return };
@@ -223,10 +235,10 @@ fn check_family(checkpoint: &Checkpoint, report: &Report, faults: &mut Validatio
     }
 }
 
-/// Adds why a scheduler can't be had with the checkpoint's settings, or not with so many steps.
-fn check_scheduler(checkpoint: &Checkpoint, kind: SchedulerKind, steps: usize, faults: &mut ValidationError) {
-    let made = checkpoint.scheduler(kind);
-    let set = made.and_then(|mut scheduler| Ok(scheduler.set_timesteps(steps)?));
+/// Adds why a scheduler can't be had with the settings, or not with so many steps.
+fn check_scheduler(checkpoint: &Checkpoint, kind: SchedulerKind, report: &Report, faults: &mut ValidationError) {
+    let made = checkpoint.scheduler(kind, report.flow_shift);
+    let set = made.and_then(|mut scheduler| Ok(scheduler.set_timesteps(report.num_inference_steps as usize)?));
     if let Err(error) = set {
         faults.add("scheduler", format!("The scheduler is not usable: {error}."));
     }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use t2v_mp4::Metadata;
 
 use crate::{
-    Dtype, FreeInit, FreeNoise, InitMedia, LoraReport, ModelCalls, PipelineError, Speed, TextToVideoRequest,
+    Dtype, FlowShift, FreeInit, FreeNoise, InitMedia, LoraReport, ModelCalls, PipelineError, Speed, TextToVideoRequest,
     registry::MotionAdapter,
 };
 
@@ -41,6 +41,9 @@ pub struct Report {
     /// Its weight in the steps with less noise, of models that have a second denoiser for these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance_scale_2: Option<f64>,
+    /// How far the schedule of a flow was moved towards noise, where the request said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow_shift: Option<f64>,
     /// How much of the pictures to start from was replaced, where there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strength: Option<f64>,
@@ -195,6 +198,7 @@ impl Report {
             enhance_prompt: Some(false),
             guidance_scale: Some(self.guidance_scale),
             guidance_scale_2: self.guidance_scale_2,
+            flow_shift: self.flow_shift.map(FlowShift::Of),
             strength: self.strength,
             seed: Some(self.seed),
             num_frames: Some(self.num_frames),

@@ -9,12 +9,13 @@ use parse::Form;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{FreeInit, FreeNoise, Speed};
+use crate::{FlowShift, FreeInit, FreeNoise, Speed};
 pub use validate::ValidationError;
 pub(crate) use validate::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_SIDE, MAX_STEPS, USUAL_SIDE};
 
 /// A request, field by field the body of the Stable Diffusion API's `text2video` endpoint, with `num_frames`, `fps`
-/// and `clip_skip` of its later versions, and `guidance_scale_2`, `prompt_weighting`, `long_prompts`, `vae_tiling` and `speed`
+/// and `clip_skip` of its later versions, and `guidance_scale_2`, `prompt_weighting`, `long_prompts`, `vae_tiling`, `flow_shift` and
+/// `speed`
 /// of this crate.
 ///
 /// What is `None` is the checkpoint's own default. [`from_json`](Self::from_json) takes numbers as numbers or as
@@ -109,6 +110,10 @@ pub struct TextToVideoRequest {
     /// Makes clips in windows of frames, longer ones than the motion modules of AnimateDiff know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_noise: Option<FreeNoise>,
+    /// How far the schedule of a model that predicts a flow (Wan's) is moved towards noise: a number, or `"size"`. `None`: as far as
+    /// the checkpoint's scheduler says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_shift: Option<FlowShift>,
     /// How much of the exactness is given for speed: `exact`, `balanced` or `fast`. `None`: as the
     /// [options](crate::GenerateOptions::speed) have it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,6 +214,13 @@ impl TextToVideoRequest {
     #[must_use]
     pub fn with_guidance_scale_2(mut self, scale: f64) -> Self {
         self.guidance_scale_2 = Some(scale);
+        self
+    }
+
+    /// Sets how far the schedule of a flow is moved towards noise.
+    #[must_use]
+    pub fn with_flow_shift(mut self, shift: FlowShift) -> Self {
+        self.flow_shift = Some(shift);
         self
     }
 

@@ -147,7 +147,10 @@ impl<'a> Run<'a> {
 
     /// Noise as diffusers draws it, for the whole clip at once.
     fn start_from_noise(&self, plan: &Plan, generator: &mut TorchGenerator) -> Result<Start, PipelineError> {
-        let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
+        let mut scheduler = self
+            .model
+            .checkpoint
+            .scheduler(plan.scheduler, plan.report.flow_shift)?;
         scheduler.set_timesteps(plan.steps())?;
         let shape = self.family().geometry().latent_shape(plan.clip());
         let noise = generator.normal(shape, self.model.device());
@@ -163,7 +166,10 @@ impl<'a> Run<'a> {
         plan: &Plan,
         generator: &mut TorchGenerator,
     ) -> Result<Start, PipelineError> {
-        let mut scheduler = self.model.checkpoint.scheduler(plan.scheduler)?;
+        let mut scheduler = self
+            .model
+            .checkpoint
+            .scheduler(plan.scheduler, plan.report.flow_shift)?;
         scheduler.set_timesteps(plan.steps())?;
         let clip = self.init_clip(init, plan);
         let samples = self.latents_of(clip, plan, generator)?;
@@ -233,9 +239,9 @@ impl<'a> Run<'a> {
         let mean = self.encode(clip, plan)?.mean;
         let latents = self.model.codec()?.normalize(mean);
         let samples = self.family().as_samples(latents);
-        let mut up = self.model.checkpoint.scheduler(SchedulerKind::DdimInverse)?;
+        let mut up = self.model.checkpoint.scheduler(SchedulerKind::DdimInverse, None)?;
         up.set_timesteps(steps)?;
-        let mut down = self.model.checkpoint.scheduler(SchedulerKind::Ddim)?;
+        let mut down = self.model.checkpoint.scheduler(SchedulerKind::Ddim, None)?;
         down.set_timesteps(steps)?;
         let begin = steps - kept;
         down.set_begin_index(begin);

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use t2v_pipeline::{Pipeline, PipelineError, TextToVideoRequest};
+use t2v_pipeline::{FlowShift, Pipeline, PipelineError, TextToVideoRequest};
 use t2v_test_support::{Fixture, copy_folder};
 use tempfile::TempDir;
 
@@ -77,6 +77,34 @@ fn wan_equals_diffusers() {
         }
     }
     assert!(far.is_empty(), "frames differ\n{}", far.join("\n"));
+}
+
+#[test]
+fn a_shift_of_the_request_is_that_of_the_folder() {
+    let request = TextToVideoRequest::new("a fox")
+        .with_size(32, 32)
+        .with_num_frames(5)
+        .with_num_inference_steps(3)
+        .with_seed(1);
+    let frames = |keys: Value, request: &TextToVideoRequest| {
+        let folder = changed("wan_a", "scheduler/scheduler_config.json", keys.as_object().unwrap());
+        let video = open(&folder).unwrap().generate(request).unwrap();
+        let shift = video.report().flow_shift;
+        assert_eq!(video.report().request().flow_shift, shift.map(FlowShift::Of));
+        (video.frames().to_vec(), shift)
+    };
+    for (scheduler, key) in [("UniPCMultistep", "flow_shift"), ("FlowMatchEulerDiscrete", "shift")] {
+        let request = request.clone().with_scheduler(scheduler);
+        let of_folder = |shift: f64| frames(json!({ (key): shift }), &request).0;
+        let of_request = |shift: &str| frames(json!({}), &request.clone().with_flow_shift(shift.parse().unwrap()));
+        let (seven, three) = (of_folder(7.0), of_folder(3.0));
+        assert_ne!(seven, three, "{scheduler}");
+        assert_eq!((seven, Some(7.0)), of_request("7"), "{scheduler}");
+        assert_eq!((three, Some(3.0)), of_request("size"), "{scheduler}");
+    }
+    let of_pictures = Pipeline::from_dir(fixtures().join("tiny_a"), &t2v_test_support::device()).unwrap();
+    let refused = of_pictures.resolve(&request.with_size(16, 16).with_flow_shift(FlowShift::BySize), None);
+    assert!(refused.unwrap_err().to_string().contains("no flow"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
-use t2v_pipeline::{FreeInit, FreeNoise, TextToVideoRequest, ValidationError};
+use t2v_pipeline::{FlowShift, FreeInit, FreeNoise, TextToVideoRequest, ValidationError};
 
 fn faults(error: &ValidationError) -> Value {
     serde_json::to_value(error).unwrap()
@@ -199,7 +199,7 @@ fn what_asks_for_nothing_is_taken() {
 fn loras_and_improved_sampling_are_read_as_clients_write_them() {
     let body = json!({
         "prompt": "x", "lora_model": "ink,oil", "lora_strength": [0.5, "-1"], "embeddings_model": "cat-toy",
-        "use_improved_sampling": "yes", "improved_sampling_seed": "42", "free_noise": {"context_length": 8},
+        "use_improved_sampling": "yes", "improved_sampling_seed": "42", "free_noise": {"context_length": 8}, "flow_shift": 7,
     });
     for request in [
         TextToVideoRequest::from_json(&body),
@@ -214,6 +214,7 @@ fn loras_and_improved_sampling_are_read_as_clients_write_them() {
         assert_eq!(request.improved_sampling_seed, Some(42));
         assert_eq!(request.free_noise, Some(FreeNoise::new(8, 4)));
         assert_eq!(request.embeddings_model.as_deref(), Some("cat-toy"));
+        assert_eq!(request.flow_shift, Some(FlowShift::Of(7.0)));
     }
     for (field, value, part) in [
         ("lora_strength", json!("1,2,3"), "one for each of 2 LoRAs, not 3"),
@@ -227,6 +228,12 @@ fn loras_and_improved_sampling_are_read_as_clients_write_them() {
         ("free_noise", json!("yes"), "not usable"),
         ("guidance_rescale", json!(2), "between 0 and 1, not 2"),
         ("guidance_scale_2", json!(0.5), "between 1 and 20, not 0.5"),
+        (
+            "flow_shift",
+            json!(0),
+            "`0` is neither a number from 0.01 to 100 nor \"size\"",
+        ),
+        ("flow_shift", json!("large"), "`large` is neither"),
     ] {
         let mut body = body.clone();
         body[field] = value;

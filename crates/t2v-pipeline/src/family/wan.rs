@@ -210,6 +210,10 @@ impl Family for Wan {
         self.pictures.check(init, frames, faults);
     }
 
+    fn predicts_flow(&self) -> bool {
+        true
+    }
+
     fn guidance_boundary(&self) -> Option<f64> {
         self.second.as_ref().map(|(_, boundary)| *boundary)
     }

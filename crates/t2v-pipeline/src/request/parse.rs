@@ -10,7 +10,7 @@ use super::{
     validate::{self, spoken},
 };
 
-const FIELDS: [&str; 31] = [
+const FIELDS: [&str; 32] = [
     "key",
     "model_id",
     "prompt",
@@ -41,6 +41,7 @@ const FIELDS: [&str; 31] = [
     "improved_sampling_seed",
     "free_init",
     "free_noise",
+    "flow_shift",
     "speed",
 ];
 
@@ -138,6 +139,7 @@ pub(super) fn request(body: &Value, form: Form) -> Result<TextToVideoRequest, Va
         improved_sampling_seed: fields.integer("improved_sampling_seed"),
         free_init: fields.settings("free_init"),
         free_noise: fields.settings("free_noise"),
+        flow_shift: fields.choice("flow_shift"),
         speed: fields.choice("speed"),
     };
     let mut faults = fields.faults;
@@ -315,9 +317,12 @@ impl Fields<'_> {
         value
     }
 
-    /// One of several names.
+    /// One of several names, or a number where these are among them.
     fn choice<T: FromStr<Err = String>>(&mut self, field: &str) -> Option<T> {
-        let name = self.string(field)?;
+        let name = match self.value(field)? {
+            Value::Number(number) => number.to_string(),
+            _ => self.string(field)?,
+        };
         match name.parse() {
             Ok(choice) => Some(choice),
             Err(error) => {

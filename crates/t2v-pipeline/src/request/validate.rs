@@ -6,6 +6,7 @@ use serde::Serialize;
 use t2v_schedulers::SchedulerKind;
 
 use super::TextToVideoRequest;
+use crate::{FlowShift, flow_shift};
 
 /// Pixels, of any model; each says how many it can do.
 pub(crate) const MAX_SIDE: u32 = 2048;
@@ -97,6 +98,9 @@ pub(super) fn faults(request: &TextToVideoRequest) -> ValidationError {
     faults.check_range("clip_skip", request.clip_skip, 0, MAX_CLIP_SKIP);
     faults.check_range("fps", request.fps, 1, MAX_FPS);
     faults.check_range("guidance_rescale", request.guidance_rescale, 0.0, 1.0);
+    if let Some(FlowShift::Of(shift)) = request.flow_shift {
+        faults.check_range("flow_shift", Some(shift), flow_shift::MIN, flow_shift::MAX);
+    }
     if let Err(wrong) = request.loras() {
         faults.merge(wrong);
     }

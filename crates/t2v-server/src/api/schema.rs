@@ -180,6 +180,8 @@ pub(super) struct Sampling {
     /// `guidance_scale`.
     #[schema(minimum = 1, maximum = 20)]
     guidance_scale_2: Option<f64>,
+    /// How far the schedule of a model that predicts a flow (Wan's) is moved towards noise: a number from 0.01 to 100, or `size`.
+    flow_shift: Option<String>,
     /// With something to start from: how much of it is replaced.
     #[schema(minimum = 0, maximum = 1)]
     strength: Option<f64>,
