@@ -9,11 +9,9 @@ computed in f32 from the saved folders. The tokenizer is that of make_t2v_text_e
 `wan_golden.safetensors` has the metadata `runs`, a list: the keys of `RUN`. Tensors: `run.<i>`, the frames in 0..1.
 """
 
-import diffusers
-import torch
 from diffusers import WanPipeline
-from fixtures import generator, write
-from wan_pipelines import FOLDER, RESIDUAL, VAE, save
+from fixtures import write
+from wan_pipelines import FOLDER, RESIDUAL, VAE, generate, load, save
 
 UNIPC, EULER, DPM = "UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler", "DPMSolverMultistepScheduler"
 RUN = dict(
@@ -43,21 +41,13 @@ RUNS = [
 ]
 
 
-def frames_of(run: dict) -> torch.Tensor:
-    pipe = WanPipeline.from_pretrained(FOLDER / run["folder"], torch_dtype=torch.float32)
-    pipe.scheduler = getattr(diffusers, run["scheduler"]).from_config(pipe.scheduler.config, **run["scheduler_overrides"])
-    keys = "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "width", "height", "num_frames"
-    made = pipe(**{key: run[key] for key in keys}, generator=generator(run["seed"]), output_type="np")
-    return torch.from_numpy(made.frames[0])
-
-
 def main():
     save("wan_a", WanPipeline, 500, VAE, 3.0)
     save("wan_b", WanPipeline, 510, VAE, 5.0, second=True, boundary_ratio=0.875)
     save("wan_c", WanPipeline, 520, RESIDUAL, 5.0, expand_timesteps=True)
     runs, tensors = [RUN | run for run in RUNS], {}
     for i, run in enumerate(runs):
-        frames = frames_of(run)
+        frames = generate(load(FOLDER / run["folder"], False), run, [])
         assert frames.shape == (run["num_frames"], run["height"], run["width"], 3), (run, frames.shape)
         clipped = float(((frames == 0) | (frames == 1)).float().mean())
         print(f"{i:2} {run['folder']} {run['scheduler']:32} std {frames.std():.3f} clipped {clipped:.3f}", flush=True)
@@ -65,4 +55,5 @@ def main():
     write(FOLDER / "wan_golden.safetensors", tensors, runs=runs)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -12,19 +12,14 @@ after the large model of Wan 2.2. All weights are f16; the references are comput
     bicubic.safetensors               pictures, and what Pillow makes of them
 """
 
-import diffusers
 import numpy as np
 import torch
-from diffusers import WanImageToVideoPipeline, WanPipeline
-from diffusers.pipelines.wan import pipeline_wan, pipeline_wan_i2v
-from fixtures import generator, randomize, write
+from diffusers import WanImageToVideoPipeline
+from fixtures import randomize, write
 from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from wan_pipelines import FOLDER, VAE, save
-
-# This pipeline asks for ftfy even where it is not installed; the other does not.
-pipeline_wan_i2v.prompt_clean = pipeline_wan.prompt_clean
+from wan_pipelines import FOLDER, VAE, generate, load, save
 
 VISION = dict(
     hidden_size=12, intermediate_size=20, num_hidden_layers=3, num_attention_heads=3, image_size=28, patch_size=7, hidden_act="gelu"
@@ -103,23 +98,11 @@ def folders() -> None:
     save("wan_i2v_b", WanImageToVideoPipeline, 550, VAE, 5.0, CHANNELS, second=True, boundary_ratio=0.9)
 
 
-def frames_of(run: dict, pictures: list[Image.Image]) -> torch.Tensor:
-    pipeline = WanImageToVideoPipeline if pictures else WanPipeline
-    # A folder of clips from text has no encoder of pictures.
-    absent = {} if "i2v" in run["folder"] or not pictures else dict(image_encoder=None, image_processor=None)
-    pipe = pipeline.from_pretrained(FOLDER / run["folder"], torch_dtype=torch.float32, **absent)
-    pipe.scheduler = getattr(diffusers, run["scheduler"]).from_config(pipe.scheduler.config)
-    keys = "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "guidance_scale_2", "width", "height", "num_frames"
-    given = dict(zip(("image", "last_image"), pictures))
-    made = pipe(**{key: run[key] for key in keys}, **given, generator=generator(run["seed"]), output_type="np")
-    return torch.from_numpy(made.frames[0])
-
-
 def golden() -> None:
     runs, tensors = [RUN | run for run in RUNS], {}
     for i, run in enumerate(runs):
         pictures = [picture(width, height, 100 * i + j) for j, (width, height) in enumerate(run["pictures"])]
-        frames = frames_of(run, pictures)
+        frames = generate(load(FOLDER / run["folder"], bool(pictures)), run, pictures)
         assert frames.shape == (run["num_frames"], run["height"], run["width"], 3), (run, frames.shape)
         clipped = float(((frames == 0) | (frames == 1)).float().mean())
         print(f"{i:2} {run['folder']} {run['scheduler']:32} std {frames.std():.3f} clipped {clipped:.3f}", flush=True)
@@ -154,4 +137,5 @@ def main() -> None:
     resized()
 
 
-main()
+if __name__ == "__main__":
+    main()

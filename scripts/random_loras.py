@@ -1,12 +1,14 @@
-"""Random LoRA files in the layouts that people have, for compare_sd_with_diffusers.py.
+"""Random LoRA files in the layouts that people have, for compare_sd_with_diffusers.py and compare_wan_with_diffusers.py.
 
-A LoRA is a pair: the tensors of the file, and those that diffusers 0.42.1 can load where it cannot load the file's layout.
+A LoRA of Stable Diffusion is a pair: the tensors of the file, and those that diffusers 0.42.1 can load where it cannot load the
+file's layout.
 """
 
 import random
 
 import torch
 from torch import nn
+from wan_layout import original_key
 
 Tensors = dict[str, torch.Tensor]
 Factors = dict[str, tuple[torch.Tensor, torch.Tensor]]
@@ -107,3 +109,22 @@ def motion_lora(pipe, choose: random.Random, original: bool) -> tuple[Tensors, T
         key = key.replace(".attn1.", ".attention_blocks.0.").replace(".attn2.", ".attention_blocks.1.")
         renamed[f"module.{key}"] = value
     return renamed, state
+
+
+def wan_lora(pipe, choose: random.Random) -> Tensors:
+    """Of the first transformer's blocks, by diffusers' names or by Wan's own."""
+    layers = factors(pipe.transformer, choose, lambda name: ".attn" in name or ".ffn." in name)
+    own, alpha = choose.random() < 0.5, choose.choice((None, 1.0, 2.5))
+    down_name, up_name = choose.choice((("lora_A", "lora_B"), ("lora_down", "lora_up"))) if own else ("lora_A", "lora_B")
+    of_pictures = [name for name in layers if ".add_" in name]
+    # Where there is only one of the two kinds of layers for pictures, diffusers refuses the file or puts zeros in their place.
+    if len({name.rsplit(".", 1)[1] for name in of_pictures}) == 1:
+        layers = {name: pair for name, pair in layers.items() if name not in of_pictures}
+    state = {}
+    for name, (down, up) in layers.items():
+        key = f"{name}.weight"
+        stem = (f"diffusion_model.{original_key(key)}" if own else f"transformer.{key}").removesuffix(".weight")
+        state |= {f"{stem}.{down_name}.weight": down, f"{stem}.{up_name}.weight": up}
+        if own and alpha is not None:
+            state[f"{stem}.alpha"] = torch.tensor(alpha)
+    return state

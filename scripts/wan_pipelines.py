@@ -1,16 +1,28 @@
-"""Small random folders of Wan, shared by the make_t2v_pipeline_wan*_fixtures.py scripts."""
+"""Wan as diffusers 0.42.1 runs it: small random folders, and the frames of a request.
+
+Shared by the make_t2v_pipeline_wan*_fixtures.py scripts and compare_wan_with_diffusers.py.
+"""
 
 import json
 import shutil
+from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+import transformers
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline, WanTransformer3DModel
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanRMS_norm
+from diffusers.pipelines.wan import pipeline_wan, pipeline_wan_i2v
 from fixtures import folder_of, generator, randomize
+from PIL import Image
 from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
+# Prompts are cleaned as without ftfy; the pipeline of pictures asks for it even where it is not installed.
+pipeline_wan.is_ftfy_available = lambda: False
+pipeline_wan_i2v.prompt_clean = pipeline_wan.prompt_clean
+
 diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
 FOLDER = folder_of("t2v-pipeline")
 TOKENIZER = folder_of("t2v-text-encoder") / "t5_json"
 
@@ -64,8 +76,8 @@ def random_vae(parameters: dict, seed: int) -> AutoencoderKLWan:
 
 
 @torch.no_grad()
-def random_text_encoder(seed: int) -> UMT5EncoderModel:
-    model = randomize(UMT5EncoderModel(UMT5Config(**TEXT)), seed)
+def random_text_encoder(seed: int, **changes) -> UMT5EncoderModel:
+    model = randomize(UMT5EncoderModel(UMT5Config(**(TEXT | changes))), seed)
     rng = generator(seed + 5000)
     for key, parameter in model.named_parameters():
         if "layer_norm" in key:
@@ -96,3 +108,24 @@ def save(name: str, pipeline: type, seed: int, vae: dict, flow_shift: float, tra
         path.chmod(0o644)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{name}: {size} bytes")
+
+
+def load(folder: Path, with_picture: bool):
+    """A folder's pipeline, for clips that begin with a picture or for those of text alone."""
+    pipeline = WanImageToVideoPipeline if with_picture else WanPipeline
+    # A folder of clips from text has no encoder of pictures.
+    known = json.loads((folder / "model_index.json").read_text())
+    absent = {name: None for name in ("image_encoder", "image_processor") if with_picture and name not in known}
+    pipe = pipeline.from_pretrained(folder, dtype=torch.float32, **absent)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def generate(pipe, run: dict, pictures: list[Image.Image]) -> torch.Tensor:
+    """The frames of a run, [frames, height, width, 3] in 0..1; `pictures` are the first and perhaps the last."""
+    overrides = run.get("scheduler_overrides", {})
+    pipe.scheduler = getattr(diffusers, run["scheduler"]).from_config(pipe.scheduler.config, **overrides)
+    keys = "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "guidance_scale_2", "width", "height", "num_frames"
+    given = {key: run[key] for key in keys if key in run} | dict(zip(("image", "last_image"), pictures))
+    made = pipe(**given, generator=generator(run["seed"]), output_type="np")
+    return torch.from_numpy(made.frames[0])
