@@ -107,6 +107,17 @@ fn a_shift_of_the_request_is_that_of_the_folder() {
     assert!(refused.unwrap_err().to_string().contains("no flow"));
 }
 
+/// diffusers writes a setting of DPM-Solver++ as `-Infinity`, which only Python takes for JSON.
+#[test]
+fn two_transformers_go_with_every_scheduler_of_diffusers() {
+    let folder = changed("wan_b", "model_index.json", &Map::new());
+    let path = folder.path().join("scheduler/scheduler_config.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let (first, rest) = text.split_once('{').unwrap();
+    fs::write(&path, format!("{first}{{\"lambda_min_clipped\": -Infinity, {rest}")).unwrap();
+    open(&folder).unwrap();
+}
+
 #[test]
 fn what_the_model_cannot_do_is_said() {
     let pipeline = open(&changed("wan_a", "model_index.json", &Map::new())).unwrap();

@@ -46,7 +46,7 @@ pub(crate) fn from_map<T: DeserializeOwned>(file: &str, json: Map<String, Value>
     serde_path_to_error::deserialize(Value::Object(json)).map_err(|e| config_error(file, &e))
 }
 
-/// A JSON text as a `T`; errors have its lines.
+/// A JSON text as Python writes it as a `T`; errors have its lines.
 pub(crate) fn from_slice<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, WeightsError> {
     let bytes = without_mark(bytes);
     if bytes
@@ -59,6 +59,16 @@ pub(crate) fn from_slice<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Resul
             reason: "not a JSON object".into(),
         });
     }
+    strictly_from_slice(file, bytes).or_else(|error| {
+        let text = std::str::from_utf8(bytes).map(quote_python_numbers);
+        let quoted = text
+            .ok()
+            .and_then(|text| strictly_from_slice(file, text.as_bytes()).ok());
+        quoted.ok_or(error)
+    })
+}
+
+fn strictly_from_slice<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, WeightsError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| config_error(file, &e))?;
     reader.end().map_err(|e| WeightsError::Config {
@@ -136,6 +146,18 @@ mod tests {
         }
         let message = parse_json("x.json", b"{,}").unwrap_err().to_string();
         assert!(message.contains("x.json"), "{message}");
+    }
+
+    #[test]
+    fn python_numbers_may_be_beside_what_is_read() {
+        #[derive(Deserialize)]
+        struct Schedule {
+            steps: usize,
+        }
+        let text = br#"{"lambda_min_clipped": -Infinity, "steps": 4}"#;
+        assert_eq!(from_slice::<Schedule>("x.json", text).unwrap().steps, 4);
+        let message = from_slice::<Sizes>("x.json", b"{\"eps\": NaN}").unwrap_err();
+        assert!(message.to_string().contains("x.json"), "{message}");
     }
 
     #[derive(Debug, Deserialize)]
