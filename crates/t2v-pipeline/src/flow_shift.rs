@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
+/// The least and the greatest shift that is sense.
 pub(crate) const MIN: f64 = 0.01;
 pub(crate) const MAX: f64 = 100.0;
 
@@ -11,6 +12,7 @@ pub(crate) const MAX: f64 = 100.0;
 /// `shift * sigma / (1 + (shift - 1) * sigma)`, so that a greater one spends more steps on what a clip shows, and fewer on its details
 /// ([Esser et al., 2024](https://arxiv.org/abs/2403.03206), section 5.3.2). It takes the place of the checkpoint's own `flow_shift` or `shift`.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum FlowShift {
     /// As Wan's authors have it: 3 for clips of at most 480x832 pixels, 5 for larger ones.
     BySize,

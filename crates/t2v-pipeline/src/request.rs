@@ -15,8 +15,7 @@ pub(crate) use validate::{MAX_CLIP_SKIP, MAX_FPS, MAX_FRAMES, MAX_GUIDANCE, MAX_
 
 /// A request, field by field the body of the Stable Diffusion API's `text2video` endpoint, with `num_frames`, `fps`
 /// and `clip_skip` of its later versions, and `guidance_scale_2`, `prompt_weighting`, `long_prompts`, `vae_tiling`, `flow_shift` and
-/// `speed`
-/// of this crate.
+/// `speed` of this crate.
 ///
 /// What is `None` is the checkpoint's own default. [`from_json`](Self::from_json) takes numbers as numbers or as
 /// strings and switches as `"yes"`, `"no"` or booleans, as the API's clients send them.
