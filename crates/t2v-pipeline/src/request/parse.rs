@@ -139,7 +139,7 @@ pub(super) fn request(body: &Value, form: Form) -> Result<TextToVideoRequest, Va
         improved_sampling_seed: fields.integer("improved_sampling_seed"),
         free_init: fields.settings("free_init"),
         free_noise: fields.settings("free_noise"),
-        flow_shift: fields.choice("flow_shift"),
+        flow_shift: fields.number_or_choice("flow_shift"),
         speed: fields.choice("speed"),
     };
     let mut faults = fields.faults;
@@ -317,13 +317,23 @@ impl Fields<'_> {
         value
     }
 
-    /// One of several names, or a number where these are among them.
+    /// One of several names.
     fn choice<T: FromStr<Err = String>>(&mut self, field: &str) -> Option<T> {
-        let name = match self.value(field)? {
+        let name = self.string(field)?;
+        self.parsed(field, &name)
+    }
+
+    /// A number or one of several names.
+    fn number_or_choice<T: FromStr<Err = String>>(&mut self, field: &str) -> Option<T> {
+        let text = match self.value(field)? {
             Value::Number(number) => number.to_string(),
             _ => self.string(field)?,
         };
-        match name.parse() {
+        self.parsed(field, &text)
+    }
+
+    fn parsed<T: FromStr<Err = String>>(&mut self, field: &str, text: &str) -> Option<T> {
+        match text.parse() {
             Ok(choice) => Some(choice),
             Err(error) => {
                 self.faults
