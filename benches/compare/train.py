@@ -5,7 +5,7 @@
     .venv/bin/python benches/compare/train.py /tmp/lesson/new [--runs 5] [--batches 1 4]
 
 Both train adapters of the same rank on the same layers of tiny-world, in f32, with AdamW, from latents and text embeddings that are
-encoded before. PyTorch takes a batch at once, t2v as many of its clips as there are threads. Each side is a process of its own; the first run doesn't count.
+encoded before. PyTorch takes a batch at once, t2v its clips in turn, or as many at once as `--clips-at-once` says. Each side is a process of its own; the first run doesn't count.
 """
 
 import argparse
@@ -112,6 +112,7 @@ def main():
     parser.add_argument("--steps", type=int, default=5, help="steps a run")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clips-at-once", type=int, default=1)
     parser.add_argument("--binary", type=Path, default=BINARY)
     parser.add_argument("--pytorch", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -120,7 +121,7 @@ def main():
     print("| batch | t2v | PyTorch and peft | ratio | of each pair | memory of t2v | of PyTorch |\n" + "| --- " * 7 + "|")
     for batch in args.batches:
         shared = ["--model", str(args.model), "--rank", str(args.rank)]
-        ours = [args.binary, "--data", args.data, *shared, "--batch-size", str(batch), "--clips-at-once", str(min(batch, args.threads))]
+        ours = [args.binary, "--data", args.data, *shared, "--batch-size", str(batch), "--clips-at-once", str(args.clips_at_once)]
         theirs = [sys.executable, __file__, args.data, *shared, "--threads", str(args.threads), "--pytorch", str(batch)]
         sides = [Side(ours, {"RAYON_NUM_THREADS": str(args.threads)}), Side(theirs, {})]
         if sides[0].parameters != sides[1].parameters:

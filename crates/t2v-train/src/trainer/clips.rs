@@ -33,7 +33,7 @@ impl<N: Module + Denoiser + Sync> Trainer<N> {
         let shown = draws::example(seed, self.step * settings.batch_size + clip, data.examples().len());
         let example = &data.examples()[shown];
         let mut draws = Draws::new(seed, Purpose::Clip, [self.step, clip]);
-        let timestep = draws.below_in_part(self.objective.noise().timesteps(), clip, settings.batch_size);
+        let timestep = draws.below(self.objective.noise().timesteps());
         let caption = match draws.uniform() < settings.caption_dropout {
             true => Dataset::EMPTY_CAPTION,
             false => example.caption(),
