@@ -50,7 +50,7 @@ const IMAGE_V6: Endpoint = Endpoint {
 /// Makes a video from a prompt. Done within the server's `--wait`, it is answered with `success`, else with `processing`.
 ///
 /// Besides the fields of 2023: `num_frames`, `fps`, `clip_skip`, `lora_model`, `lora_strength`, `embeddings_model`,
-/// `use_improved_sampling`, `improved_sampling_seed`, `speed`, `init_image` and `init_video` (a URL, a data URL or base64),
+/// `use_improved_sampling`, `improved_sampling_seed`, `flow_shift`, `speed`, `init_image` and `init_video` (a URL, a data URL or base64),
 /// `temp` (files are removed after a day), `output_type` (`mp4` or `gif`: what `output` leads to), and `instant_response` (no
 /// waiting: `future_links` has the URL at which the video will be). Numbers may be texts, switches "yes" or "no"; unknown
 /// fields are ignored. With the header `Idempotency-Key` several submissions of the same make one video.
