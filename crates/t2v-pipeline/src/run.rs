@@ -145,13 +145,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// The plan's scheduler, at its number of steps.
+    fn scheduler(&self, plan: &Plan) -> Result<Box<dyn Scheduler>, PipelineError> {
+        let checkpoint = &self.model.checkpoint;
+        let mut scheduler = checkpoint.scheduler(plan.scheduler, plan.report.flow_shift)?;
+        scheduler.set_timesteps(plan.steps())?;
+        Ok(scheduler)
+    }
+
     /// Noise as diffusers draws it, for the whole clip at once.
     fn start_from_noise(&self, plan: &Plan, generator: &mut TorchGenerator) -> Result<Start, PipelineError> {
-        let mut scheduler = self
-            .model
-            .checkpoint
-            .scheduler(plan.scheduler, plan.report.flow_shift)?;
-        scheduler.set_timesteps(plan.steps())?;
+        let scheduler = self.scheduler(plan)?;
         let shape = self.family().geometry().latent_shape(plan.clip());
         let noise = generator.normal(shape, self.model.device());
         let noise = self.family().arrange_noise(noise, &plan.report, generator);
@@ -166,11 +170,7 @@ impl<'a> Run<'a> {
         plan: &Plan,
         generator: &mut TorchGenerator,
     ) -> Result<Start, PipelineError> {
-        let mut scheduler = self
-            .model
-            .checkpoint
-            .scheduler(plan.scheduler, plan.report.flow_shift)?;
-        scheduler.set_timesteps(plan.steps())?;
+        let mut scheduler = self.scheduler(plan)?;
         let clip = self.init_clip(init, plan);
         let samples = self.latents_of(clip, plan, generator)?;
         let noise = self.family().noise_for(&samples, generator);

@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// What that clip is of
     #[arg(long, value_name = "TEXT", requires = "sample_every")]
     pub(crate) sample_prompt: Option<String>,
+    /// Clips of a step that are computed at the same time, which is faster where a network is small; memory is that of as many. What
+    /// is learnt stays the same
+    #[arg(long, value_name = "CLIPS", default_value = "1")]
+    pub(crate) clips_at_once: NonZeroUsize,
     /// auto, flex (the CPU), wgpu, vulkan, metal or cuda, as the build has it
     #[arg(long, default_value = "flex")]
     pub(crate) device: String,
@@ -86,10 +90,6 @@ struct TrainingArgs {
     /// Clips a step
     #[arg(long, default_value_t = 1)]
     batch_size: usize,
-    /// Clips of a step that are computed at the same time, which is faster where a network is small; memory is that of as many. What
-    /// is learnt stays the same
-    #[arg(long, value_name = "CLIPS", default_value = "1")]
-    clips_at_once: NonZeroUsize,
     #[arg(long, value_enum, default_value = "adamw")]
     optimiser: Optimiser,
     #[arg(long, default_value_t = 1e-4)]
@@ -166,11 +166,6 @@ impl Args {
             settings.targets = TargetModules::new(targets.iter().cloned());
         }
         settings
-    }
-
-    /// Clips of a step that are computed at the same time.
-    pub(crate) fn clips_at_once(&self) -> NonZeroUsize {
-        self.training.clips_at_once
     }
 
     /// The size of clips, with `usual` where the options are silent.

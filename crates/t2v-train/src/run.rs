@@ -82,7 +82,7 @@ impl Run<'_> {
     fn train<N: Trainable>(self, network: N, settings: TrainSettings) -> Result<ExitCode> {
         let (args, base) = (self.args, self.base);
         let mut trainer = Trainer::new(network, base.noise().clone(), settings, base.device())?
-            .with_clips_at_once(args.clips_at_once());
+            .with_clips_at_once(args.clips_at_once);
         if trainer.settings().text_encoder {
             trainer = trainer.with_text_encoder(base.trained_text_encoder()?)?;
         }

@@ -19,7 +19,7 @@ pub(super) enum Prompt<'a> {
     Tokens(&'a ClipTextModel, &'a [u32]),
 }
 
-impl<N: Module + Denoiser + Sync> Trainer<N> {
+impl<N: Module + Denoiser> Trainer<N> {
     /// The loss of one clip, and its gradients. The shapes are those of [`Objective::loss`](crate::Objective::loss).
     ///
     /// # Errors

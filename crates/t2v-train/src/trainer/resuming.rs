@@ -6,7 +6,7 @@ use t2v_denoiser::Denoiser;
 use super::Trainer;
 use crate::{SavedState, TrainError, ema::Ema};
 
-impl<N: Module + Denoiser + Sync> Trainer<N> {
+impl<N: Module + Denoiser> Trainer<N> {
     /// All that the next step depends on, besides network and data.
     #[must_use]
     pub fn state(&self) -> SavedState {
