@@ -1,7 +1,7 @@
 """Compares random configurations with diffusers: writes trajectories to a file, which a test then repeats.
 
     OMP_NUM_THREADS=1 python scripts/make_sigma_sweep.py HeunDiscreteScheduler 200 7 /tmp/sweep.safetensors
-    T2V_SWEEP=/tmp/sweep.safetensors cargo test -p t2v-schedulers --test golden -- --ignored sweep
+    T2V_SWEEP=/tmp/sweep.safetensors cargo test -p t2v-schedulers --test it -- --ignored sweep
 
 The arguments are a class, the number of configurations, a seed, and the file. Runs in
 which diffusers itself fails, is not finite or goes on to timestep -1 are counted and left out. Errors may be 1e-5 of the

@@ -1,4 +1,4 @@
-"""Writes trajectories of diffusers' schedulers with random options, for the test `sweep` in tests/golden.rs.
+"""Writes trajectories of diffusers' schedulers with random options, for the test `sweep` in tests/it/golden.rs.
 
     OMP_NUM_THREADS=1 python scripts/make_sweep.py /tmp/sweep.safetensors [--class NAME] [--count 300] [--seed 0]
 

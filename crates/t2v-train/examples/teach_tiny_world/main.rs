@@ -94,6 +94,9 @@ struct Args {
     /// Layers that are trained, by the ends of their names in diffusers
     #[arg(long, value_delimiter = ',', default_values = TARGETS)]
     targets: Vec<String>,
+    /// Trains the text encoder, too
+    #[arg(long)]
+    text_encoder: bool,
     /// What the error outside of the subject counts, beside 1 inside
     #[arg(long, default_value_t = 0.2)]
     background_weight: f64,
@@ -165,6 +168,7 @@ fn settings(args: &Args) -> TrainSettings {
     settings.caption_dropout = 0.1;
     settings.background_weight = args.background_weight;
     settings.ema_decay = args.ema_decay;
+    settings.text_encoder = args.text_encoder;
     settings.targets = TargetModules::new(args.targets.iter().cloned());
     settings.seed = args.seed;
     settings
@@ -182,6 +186,9 @@ fn train(args: &Args, base: &Base, out: &Path) -> Result<()> {
     };
     let mut trainer = Trainer::new(network, base.noise().clone(), settings(args), base.device())?
         .with_clips_at_once(args.clips_at_once);
+    if args.text_encoder {
+        trainer = trainer.with_text_encoder(base.trained_text_encoder()?)?;
+    }
     let style = ProgressStyle::with_template("training {bar:30} {pos}/{len} {msg}, {eta} left")?;
     let bar = ProgressBar::new(args.steps as u64).with_style(style);
     let start = Instant::now();

@@ -1,0 +1,7 @@
+//! The tests of the crate from outside.
+
+#![allow(clippy::unwrap_used)]
+
+mod golden;
+mod ldm;
+mod wan;

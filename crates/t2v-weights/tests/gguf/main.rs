@@ -1,8 +1,0 @@
-//! GGUF files: what is read of them, what stays in blocks, and what is said of files that lie.
-
-#![allow(clippy::unwrap_used)]
-
-mod file;
-mod loading;
-mod loras;
-mod refused;
