@@ -34,15 +34,16 @@ fn largest_difference(a: &Video, b: &Video) -> f32 {
     differences.fold(0.0, f32::max)
 }
 
+fn on_the_cpu() -> Video {
+    let pipeline = Pipeline::embedded(&Device::flex()).unwrap();
+    pipeline.generate(&request()).unwrap()
+}
+
 #[test]
 #[ignore = "needs a GPU, or Mesa's lavapipe"]
 fn frames_are_those_of_the_cpu() {
-    let expected = Pipeline::embedded(&Device::flex())
-        .unwrap()
-        .generate(&request())
-        .unwrap();
-    let gpu = gpu();
-    let pipeline = Pipeline::embedded(&gpu).unwrap();
+    let expected = on_the_cpu();
+    let pipeline = Pipeline::embedded(&gpu()).unwrap();
     let colds = Arc::new(Mutex::new(Vec::new()));
     for is_first in [true, false] {
         let told = Arc::clone(&colds);
@@ -59,8 +60,13 @@ fn frames_are_those_of_the_cpu() {
     }
     // Kernels are compiled for a size once, and progress says when.
     assert_eq!(*colds.lock().unwrap(), [true, false]);
+}
 
-    let half = Pipeline::embedded(Placement::new(&gpu).with_dtype(Dtype::F16)).unwrap();
+#[test]
+#[ignore = "needs a GPU, or Mesa's lavapipe"]
+fn half_precision_is_near_the_cpu() {
+    let expected = on_the_cpu();
+    let half = Pipeline::embedded(Placement::new(&gpu()).with_dtype(Dtype::F16)).unwrap();
     half.set_memory_mode(MemoryMode::Sequential);
     let video = half.generate(&request()).unwrap();
     assert_eq!(video.report().dtype, "f16");
