@@ -2,7 +2,7 @@
 
     for device in flex wgpu; do
         T2V_TEST_DEVICE=$device T2V_TEST_REPORT=/tmp/$device.tsv cargo test --workspace \
-            --features t2v-pipeline/webhook,t2v-pipeline/wgpu,t2v-test-support/wgpu --lib --test it golden gpt2
+            --features t2v-pipeline/webhook,t2v-pipeline/wgpu,t2v-test-support/wgpu --lib --test it -- golden:: golden_tests:: gpt2::
     done
     python3 scripts/table_of_differences.py /tmp/flex.tsv /tmp/wgpu.tsv
 """

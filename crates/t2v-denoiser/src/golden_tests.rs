@@ -204,11 +204,9 @@ fn up_blocks() {
     }
 }
 
-/// A test a network, so that a slow device can be asked for one of them.
-mod whole_networks {
-    use super::*;
-
-    fn check(name: &str, cases: &[&str]) {
+#[test]
+fn whole_networks() {
+    for (name, cases) in [("unet_a", vec!["", ".1"]), ("unet_b", vec![""])] {
         let golden = Golden::open(name);
         let config = golden.fixture.config();
         let options = LoadOptions::new(DType::F32, &golden.device);
@@ -222,16 +220,6 @@ mod whole_networks {
             );
             golden.check(&format!("sample{case}"), output);
         }
-    }
-
-    #[test]
-    fn unet_a() {
-        check("unet_a", &["", ".1"]);
-    }
-
-    #[test]
-    fn unet_b() {
-        check("unet_b", &[""]);
     }
 }
 

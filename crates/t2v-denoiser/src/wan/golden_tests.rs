@@ -69,43 +69,16 @@ fn assert_same(left: Tensor<5>, right: Tensor<5>) {
     left.into_data().assert_approx_eq::<f32>(&right.into_data(), tolerance);
 }
 
-/// A test a network, so that a slow device can be asked for one of them.
-mod whole_networks {
-    use super::*;
-
-    fn check(name: &str) {
-        let device = t2v_test_support::device();
+#[test]
+fn whole_networks() {
+    let device = t2v_test_support::device();
+    for name in NETWORKS {
         let fixture = open(name);
         let model = load(&fixture, &device);
         for call in calls(&fixture, &device) {
             let output = model.forward(call.latents, call.timestep, &call.conditioning);
             fixture.assert_close(&call.output, output);
         }
-    }
-
-    #[test]
-    fn wan_text() {
-        check("wan_text");
-    }
-
-    #[test]
-    fn wan_rare() {
-        check("wan_rare");
-    }
-
-    #[test]
-    fn wan_picture() {
-        check("wan_picture");
-    }
-
-    #[test]
-    fn wan_pictures() {
-        check("wan_pictures");
-    }
-
-    #[test]
-    fn wan_token_by_token() {
-        check("wan_token_by_token");
     }
 }
 
