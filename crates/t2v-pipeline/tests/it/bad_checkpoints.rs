@@ -5,20 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::folders::copy;
 use serde_json::{Value, json};
 use t2v_pipeline::{Device, Pipeline, PipelineError, TextToVideoRequest};
-use t2v_test_support::copy_folder;
-use tempfile::TempDir;
-
-/// A copy of a good checkpoint to damage.
-fn checkpoint() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    copy_folder(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a"),
-        folder.path(),
-    );
-    folder
-}
 
 fn message(folder: &Path) -> String {
     match Pipeline::from_dir(folder, &Device::flex()).and_then(|pipeline| pipeline.preload()) {
@@ -42,7 +31,7 @@ fn edit(path: PathBuf, from: &str, to: &str) {
 
 #[test]
 fn a_good_folder_is_accepted() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     let pipeline = Pipeline::from_dir(folder.path(), &Device::flex()).unwrap();
     assert_eq!(pipeline.loaded_bytes(), 0);
     pipeline.preload().unwrap();
@@ -56,14 +45,14 @@ fn missing_folder() {
 
 #[test]
 fn missing_index() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     fs::remove_file(folder.path().join("model_index.json")).unwrap();
     assert_names(&message(folder.path()), &["model_index.json"]);
 }
 
 #[test]
 fn unknown_class() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     edit(
         folder.path().join("unet/config.json"),
         "UNet3DConditionModel",
@@ -77,7 +66,7 @@ fn unknown_class() {
 
 #[test]
 fn unknown_block_type() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     edit(
         folder.path().join("unet/config.json"),
         "CrossAttnDownBlock3D",
@@ -88,7 +77,7 @@ fn unknown_block_type() {
 
 #[test]
 fn impossible_configuration() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     edit(
         folder.path().join("unet/config.json"),
         "\"norm_num_groups\": 4",
@@ -99,7 +88,7 @@ fn impossible_configuration() {
 
 #[test]
 fn truncated_weights() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     let path = folder.path().join("unet/diffusion_pytorch_model.safetensors");
     let bytes = fs::read(&path).unwrap();
     for len in [0, 4, 100, bytes.len() / 2, bytes.len() - 1] {
@@ -113,14 +102,14 @@ fn truncated_weights() {
 
 #[test]
 fn no_weights() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     fs::remove_file(folder.path().join("vae/diffusion_pytorch_model.safetensors")).unwrap();
     assert_names(&message(folder.path()), &["vae", "diffusion_pytorch_model.safetensors"]);
 }
 
 #[test]
 fn a_key_of_the_wrong_name() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     let path = folder.path().join("unet/diffusion_pytorch_model.safetensors");
     let mut bytes = fs::read(&path).unwrap();
     let at = bytes.windows(14).position(|w| w == b"conv_in.weight").unwrap();
@@ -134,7 +123,7 @@ fn a_key_of_the_wrong_name() {
 
 #[test]
 fn a_tensor_of_the_wrong_shape() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     edit(
         folder.path().join("text_encoder/config.json"),
         "\"intermediate_size\": 32",
@@ -145,7 +134,7 @@ fn a_tensor_of_the_wrong_shape() {
 
 #[test]
 fn components_that_do_not_fit() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     edit(folder.path().join("model_index.json"), "\"vae\"", "\"other\"");
     assert_names(&message(folder.path()), &["model_index.json", "vae"]);
 }
@@ -174,7 +163,7 @@ fn generate(folder: &Path) -> Result<t2v_pipeline::Video, PipelineError> {
 
 #[test]
 fn the_class_of_the_pipeline_decides() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     let index = folder.path().join("model_index.json");
     set(index.clone(), "_class_name", json!("StableDiffusionXLPipeline"));
     assert_names(
@@ -188,7 +177,7 @@ fn the_class_of_the_pipeline_decides() {
 
 #[test]
 fn the_scheduler_is_the_one_that_the_index_names() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     let config = folder.path().join("scheduler/scheduler_config.json");
     let index = folder.path().join("model_index.json");
     set(index, "scheduler", json!(["diffusers", "EulerDiscreteScheduler"]));
@@ -207,7 +196,7 @@ fn an_option_of_the_scheduler_is_checked_when_the_folder_is_opened() {
         ("beta_schedule", json!("quadratic"), "quadratic"),
         ("beta_start", json!(-1), "-1"),
     ] {
-        let folder = checkpoint();
+        let folder = copy("tiny_a");
         set(folder.path().join("scheduler/scheduler_config.json"), key, value);
         let error = Pipeline::from_dir(folder.path(), &Device::flex())
             .map(drop)
@@ -229,7 +218,7 @@ fn defaults_are_within_the_limits_of_requests() {
         ("height", json!(4096)),
         ("scheduler", json!("Nonesuch")),
     ] {
-        let folder = checkpoint();
+        let folder = copy("tiny_a");
         fs::write(folder.path().join("t2v.json"), json!({key: value}).to_string()).unwrap();
         assert_names(&message(folder.path()), &["t2v.json", &key.replace('_', " ")]);
     }
@@ -237,7 +226,7 @@ fn defaults_are_within_the_limits_of_requests() {
 
 #[test]
 fn a_width_of_its_own_needs_no_height() {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     fs::write(folder.path().join("t2v.json"), r#"{"width": 24}"#).unwrap();
     set(folder.path().join("unet/config.json"), "sample_size", Value::Null);
     let mut request = request();
@@ -263,7 +252,7 @@ fn assert_not_finite(folder: &Path, where_: &str) {
 #[test]
 fn values_that_are_no_numbers_are_no_video() {
     // The first noise level is infinite then, and the prediction of noise divided by zero.
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     let config = folder.path().join("scheduler/scheduler_config.json");
     for (key, value) in [
         ("rescale_betas_zero_snr", json!(true)),
@@ -294,7 +283,7 @@ fn weights_that_are_no_numbers_are_no_video() {
             "model call 1 of 3",
         ),
     ] {
-        let folder = checkpoint();
+        let folder = copy("tiny_a");
         let path = folder.path().join(file);
         let mut bytes = fs::read(&path).unwrap();
         let (header, file) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();

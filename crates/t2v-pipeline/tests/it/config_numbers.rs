@@ -7,10 +7,9 @@ use std::{
     path::Path,
 };
 
+use crate::folders::copy;
 use serde_json::{Map, Value, json};
 use t2v_pipeline::{Device, Pipeline, TextToVideoRequest};
-use t2v_test_support::copy_folder;
-use tempfile::TempDir;
 
 /// Files, and what a message about one of their numbers may call it, besides the key and the file.
 const CONFIGS: [(&str, &[&str]); 5] = [
@@ -23,13 +22,6 @@ const CONFIGS: [(&str, &[&str]); 5] = [
 const NUMBERS: [u64; 5] = [0, 1, 3, 1_000_000_000, 1 << 63];
 /// What a message says where a configuration is good by itself, but its video is no picture.
 const RESULTS: [&str; 2] = ["finite", "NaN"];
-
-fn checkpoint() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a");
-    copy_folder(&fixture, folder.path());
-    folder
-}
 
 fn read(path: &Path) -> Map<String, Value> {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -70,7 +62,7 @@ fn outcome(folder: &Path, key: &str) -> Result<(), String> {
 
 /// What is wrong with the outcomes of a file, a line each.
 fn faults(file: &str, names: &[&str], also: &[&str]) -> Vec<String> {
-    let folder = checkpoint();
+    let folder = copy("tiny_a");
     let path = folder.path().join(file);
     let good = read(&path);
     let mut faults = Vec::new();
@@ -197,7 +189,7 @@ fn a_value_of_a_wrong_type_names_its_key() {
             ["`tokenizer`", "CLIPTokenizer"],
         ),
     ] {
-        let folder = checkpoint();
+        let folder = copy("tiny_a");
         let path = folder.path().join(file);
         let mut config = if path.exists() { read(&path) } else { Map::new() };
         config.insert(key.into(), value.clone());

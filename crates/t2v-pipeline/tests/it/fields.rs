@@ -1,7 +1,6 @@
 //! Each attribute of the request changes what it should, and nothing else.
 
-use std::path::Path;
-
+use crate::folders::fixture;
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use t2v_pipeline::{
@@ -9,7 +8,7 @@ use t2v_pipeline::{
 };
 
 fn pipeline() -> Pipeline {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a");
+    let folder = fixture("tiny_a");
     Pipeline::from_dir(folder, &Device::flex()).unwrap()
 }
 
@@ -237,7 +236,7 @@ fn what_a_server_looks_at_changes_no_video() {
 
 #[test]
 fn model_id() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a");
+    let folder = fixture("tiny_a");
     let registry = ModelRegistry::new(&Device::flex()).with_model("mine", folder.as_path());
     let mine = registry.generate(&request(json!({"model_id": "mine"}))).unwrap();
     assert_eq!(mine.frames(), run(json!({})).frames());

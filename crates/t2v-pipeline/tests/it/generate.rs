@@ -1,15 +1,10 @@
 //! Generation with a tiny checkpoint: determinism, progress, cancelling, pictures to start from.
 
-use std::path::{Path, PathBuf};
-
+use crate::folders::fixture;
 use image::{Rgb, RgbImage};
 use t2v_pipeline::{
     CancelToken, Device, GenerateOptions, InitMedia, Pipeline, PipelineError, Progress, Stage, TextToVideoRequest,
 };
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
 
 fn pipeline() -> Pipeline {
     Pipeline::from_dir(fixture("tiny_a"), &Device::flex()).unwrap()

@@ -1,8 +1,9 @@
 //! Whole generations against diffusers' `TextToVideoSDPipeline`, and `VideoToVideoSDPipeline` where they start from
 //! pictures (`scripts/make_t2v_pipeline_fixtures.py`).
 
-use std::{fs, path::Path};
+use std::path::Path;
 
+use crate::folders::{fixture, replace};
 use image::RgbImage;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -29,10 +30,7 @@ struct Run {
 /// A copy of the checkpoint in `folder`, with some keys of its scheduler's configuration replaced.
 fn pipeline(checkpoint: &Path, overrides: &Map<String, Value>, folder: &TempDir) -> Pipeline {
     copy_folder(checkpoint, folder.path());
-    let path = folder.path().join("scheduler/scheduler_config.json");
-    let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    config.extend(overrides.clone());
-    fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    replace(&folder.path().join("scheduler/scheduler_config.json"), overrides);
     Pipeline::from_dir(folder.path(), &t2v_test_support::device()).unwrap()
 }
 
@@ -47,8 +45,7 @@ fn init_video(golden: &Fixture, i: usize) -> InitMedia {
 }
 
 fn check(name: &str) {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let golden = Fixture::open(fixtures.join(format!("{name}_golden.safetensors")).to_str().unwrap());
+    let golden = Fixture::open(fixture(format!("{name}_golden.safetensors")).to_str().unwrap());
     let runs: Vec<Run> = golden.metadata("runs");
     assert!(runs.len() >= 8);
     for (i, run) in runs.into_iter().enumerate() {
@@ -68,7 +65,7 @@ fn check(name: &str) {
             None => GenerateOptions::default(),
         };
         let folder = tempfile::tempdir().unwrap();
-        let video = pipeline(&fixtures.join(name), &run.scheduler_overrides, &folder)
+        let video = pipeline(&fixture(name), &run.scheduler_overrides, &folder)
             .generate_with(&request, options)
             .unwrap();
         let (shape, expected) = golden.values(&format!("run.{i}"));

@@ -1,8 +1,7 @@
 //! Pictures of Stable Diffusion and clips of AnimateDiff against diffusers' pipelines: from text, from pictures, into masks, with
 //! FreeInit and FreeNoise (`scripts/make_t2v_pipeline_sd_fixtures.py`).
 
-use std::{fs, path::Path};
-
+use crate::folders::{copy, fixture, replace};
 use image::{GrayImage, RgbImage};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -34,10 +33,6 @@ struct Run {
     loras: Vec<(String, f64)>,
 }
 
-fn fixtures() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"))
-}
-
 impl Run {
     fn request(&self) -> TextToVideoRequest {
         let mut request = TextToVideoRequest::new(&self.prompt)
@@ -60,22 +55,19 @@ impl Run {
 
     /// A copy of the folder, with another network laid over it and some of its scheduler's keys replaced.
     fn pipeline(&self) -> Pipeline {
-        let folder = tempfile::tempdir().unwrap();
-        copy_folder(&fixtures().join(&self.folder), folder.path());
+        let folder = copy(&self.folder);
         if let Some(overlay) = &self.overlay {
-            copy_folder(&fixtures().join(overlay), folder.path());
+            copy_folder(&fixture(overlay), folder.path());
         }
         let path = folder.path().join("scheduler/scheduler_config.json");
-        let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        config.extend(self.scheduler_overrides.clone());
-        fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+        replace(&path, &self.scheduler_overrides);
         let mut model = FolderModel::new(folder.path());
         if let Some(adapter) = &self.motion_adapter {
-            model = model.with_motion_adapter(fixtures().join(adapter));
+            model = model.with_motion_adapter(fixture(adapter));
         }
         let pipeline = Pipeline::from_dir(model, &t2v_test_support::device()).unwrap();
         for (name, _) in &self.loras {
-            let file = fixtures().join("loras").join(format!("{name}.safetensors"));
+            let file = fixture("loras").join(format!("{name}.safetensors"));
             pipeline.add_lora(name, Lora::open(file).unwrap()).unwrap();
         }
         pipeline.preload().unwrap();
@@ -103,7 +95,7 @@ impl Run {
 }
 
 fn check(name: &str, least: usize) {
-    let golden = Fixture::open(fixtures().join(format!("{name}_golden.safetensors")).to_str().unwrap());
+    let golden = Fixture::open(fixture(format!("{name}_golden.safetensors")).to_str().unwrap());
     let runs: Vec<Run> = golden.metadata("runs");
     assert!(runs.len() >= least);
     let mut far = Vec::new();
@@ -149,11 +141,11 @@ fn loras_equal_diffusers() {
 /// Weights are as before, to the bit, when a LoRA is taken off, and a set is put in place of another as if it were the first.
 #[test]
 fn loras_come_and_go_without_a_trace() {
-    let golden = Fixture::open(fixtures().join("sd_lora_golden.safetensors").to_str().unwrap());
+    let golden = Fixture::open(fixture("sd_lora_golden.safetensors").to_str().unwrap());
     let runs: Vec<Run> = golden.metadata("runs");
     let pipeline = runs[0].pipeline();
     for name in ["peft", "processors"] {
-        let file = fixtures().join("loras").join(format!("{name}.safetensors"));
+        let file = fixture("loras").join(format!("{name}.safetensors"));
         pipeline.add_lora(name, Lora::open(file).unwrap()).unwrap();
     }
     let plain = runs[0].request();
@@ -179,7 +171,7 @@ fn loras_come_and_go_without_a_trace() {
         unknown.contains("`oil`") && unknown.contains("kohya, peft, processors"),
         "{unknown}"
     );
-    let misfit = fixtures().join("loras/motion.safetensors");
+    let misfit = fixture("loras/motion.safetensors");
     pipeline.add_lora("motion", Lora::open(misfit).unwrap()).unwrap();
     let misfit = pipeline
         .generate(&plain.clone().with_lora("motion", 1.0))

@@ -1,12 +1,13 @@
 //! Clips of Wan against diffusers' pipeline: one transformer and two, both autoencoders
 //! (`scripts/make_t2v_pipeline_wan_fixtures.py`).
 
-use std::{fs, path::Path};
+use std::fs;
 
+use crate::folders::{copy, fixture, replace};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use t2v_pipeline::{FlowShift, Pipeline, PipelineError, TextToVideoRequest};
-use t2v_test_support::{Fixture, copy_folder};
+use t2v_test_support::Fixture;
 use tempfile::TempDir;
 
 #[derive(Deserialize)]
@@ -24,18 +25,10 @@ struct Run {
     num_frames: u32,
 }
 
-fn fixtures() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"))
-}
-
 /// A copy of a folder in which keys of a JSON file are replaced.
 fn changed(name: &str, file: &str, keys: &Map<String, Value>) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    copy_folder(&fixtures().join(name), folder.path());
-    let path = folder.path().join(file);
-    let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    config.extend(keys.clone());
-    fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    let folder = copy(name);
+    replace(&folder.path().join(file), keys);
     folder
 }
 
@@ -59,7 +52,7 @@ impl Run {
 
 #[test]
 fn wan_equals_diffusers() {
-    let golden = Fixture::open(fixtures().join("wan_golden.safetensors").to_str().unwrap());
+    let golden = Fixture::open(fixture("wan_golden.safetensors").to_str().unwrap());
     let runs: Vec<Run> = golden.metadata("runs");
     assert!(runs.len() >= 10);
     let mut far = Vec::new();
@@ -100,7 +93,7 @@ fn a_shift_of_the_request_is_that_of_the_folder() {
         assert_eq!((seven, Some(7.0)), of_request("7"), "{scheduler}");
         assert_eq!((three, Some(3.0)), of_request("size"), "{scheduler}");
     }
-    let of_pictures = Pipeline::from_dir(fixtures().join("tiny_a"), &t2v_test_support::device()).unwrap();
+    let of_pictures = Pipeline::from_dir(fixture("tiny_a"), &t2v_test_support::device()).unwrap();
     let refused = of_pictures.resolve(&request.with_size(16, 16).with_flow_shift(FlowShift::BySize), None);
     assert!(refused.unwrap_err().to_string().contains("no flow"));
 }

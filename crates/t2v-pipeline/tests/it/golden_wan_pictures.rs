@@ -2,13 +2,12 @@
 //! two transformers, by the first latent frame; and the second guidance scale
 //! (`scripts/make_t2v_pipeline_wan_pictures_fixtures.py`).
 
-use std::{fs, path::Path};
-
+use crate::folders::{copy, fixture, replace};
 use image::RgbImage;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use t2v_pipeline::{GenerateOptions, InitMedia, MemoryMode, Pipeline, PipelineError, TextToVideoRequest};
-use t2v_test_support::{Fixture, copy_folder};
+use t2v_test_support::Fixture;
 use tempfile::TempDir;
 
 #[derive(Deserialize)]
@@ -27,12 +26,8 @@ struct Run {
     pictures: Vec<[u32; 2]>,
 }
 
-fn fixtures() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"))
-}
-
 fn open(name: &str) -> Pipeline {
-    Pipeline::from_dir(fixtures().join(name), &t2v_test_support::device()).unwrap()
+    Pipeline::from_dir(fixture(name), &t2v_test_support::device()).unwrap()
 }
 
 fn picture(fixture: &Fixture, name: &str) -> RgbImage {
@@ -73,7 +68,7 @@ fn with(init: Option<InitMedia>) -> GenerateOptions<'static> {
 
 #[test]
 fn pictures_become_the_clips_of_diffusers() {
-    let golden = Fixture::open(fixtures().join("wan_pictures_golden.safetensors").to_str().unwrap());
+    let golden = Fixture::open(fixture("wan_pictures_golden.safetensors").to_str().unwrap());
     let runs: Vec<Run> = golden.metadata("runs");
     assert!(runs.len() >= 12);
     let mut far = Vec::new();
@@ -95,7 +90,7 @@ fn pictures_become_the_clips_of_diffusers() {
 
 #[test]
 fn one_network_at_a_time_gives_the_same_frames() {
-    let golden = Fixture::open(fixtures().join("wan_pictures_golden.safetensors").to_str().unwrap());
+    let golden = Fixture::open(fixture("wan_pictures_golden.safetensors").to_str().unwrap());
     let runs: Vec<Run> = golden.metadata("runs");
     for index in [0, 6] {
         let (run, pipeline) = (&runs[index], open(&runs[index].folder));
@@ -165,12 +160,8 @@ fn pictures_that_do_not_fit_the_model_are_refused() {
 
 /// A copy of a folder in which keys of a JSON file are replaced, and the error of opening it.
 fn changed(name: &str, file: &str, keys: &Value) -> (TempDir, Result<Pipeline, PipelineError>) {
-    let folder = tempfile::tempdir().unwrap();
-    copy_folder(&fixtures().join(name), folder.path());
-    let path = folder.path().join(file);
-    let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    config.extend(keys.as_object().unwrap().clone());
-    fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    let folder = copy(name);
+    replace(&folder.path().join(file), keys.as_object().unwrap());
     let pipeline = Pipeline::from_dir(folder.path(), &t2v_test_support::device());
     (folder, pipeline)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::folders::fixture;
 use t2v_pipeline::{
     Backend, Device, DeviceName, Dtype, GenerateOptions, MemoryMode, Pipeline, PipelineError, Placement, Stage,
     TextToVideoRequest, Video, found_devices,
@@ -82,7 +83,7 @@ fn half_precision_is_near_the_cpu() {
 fn half_precision_stays_near_on_random_weights() {
     let gpu = gpu();
     for (name, least) in [("tiny_a", HALF_ON_MODELSCOPE), ("animatediff", HALF_ON_ANIMATEDIFF)] {
-        let folder = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+        let folder = fixture(name);
         let made = |dtype| {
             let pipeline = Pipeline::from_dir(&folder, Placement::new(&gpu).with_dtype(dtype)).unwrap();
             pipeline.generate(&request().with_size(32, 32)).unwrap()

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use crate::folders::fixture;
 use t2v_pipeline::{Device, Hub, HubModel, ModelRegistry, ModelSource, Pipeline, PipelineError, TextToVideoRequest};
 use tempfile::TempDir;
 
@@ -17,7 +18,7 @@ struct HubCache(TempDir);
 impl HubCache {
     fn new() -> Self {
         let cache = Self(tempfile::tempdir().unwrap());
-        cache.add(&fixture(), "");
+        cache.add(&fixture("tiny_a"), "");
         fs::create_dir_all(cache.repository().join("refs/pr")).unwrap();
         for name in ["main", "pr/1"] {
             fs::write(cache.repository().join("refs").join(name), COMMIT).unwrap();
@@ -65,10 +66,6 @@ impl HubCache {
     }
 }
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a")
-}
-
 fn request() -> TextToVideoRequest {
     TextToVideoRequest::new("a red ball")
         .with_size(16, 16)
@@ -91,7 +88,7 @@ fn model() -> HubModel {
 #[test]
 fn a_cached_model_of_the_hub_needs_no_network() {
     let cache = HubCache::new();
-    let pipeline = Pipeline::from_dir(fixture(), &Device::flex()).unwrap();
+    let pipeline = Pipeline::from_dir(fixture("tiny_a"), &Device::flex()).unwrap();
     let expected = pipeline.generate(&request()).unwrap();
     for model in [model(), model().with_revision("pr/1"), model().with_revision(COMMIT)] {
         let video = cache.pipeline(model).unwrap().generate(&request()).unwrap();

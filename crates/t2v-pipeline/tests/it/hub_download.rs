@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use crate::folders::fixture;
 use serde_json::json;
 use t2v_pipeline::{Device, Hub, HubModel, ModelRegistry, PipelineError};
 
@@ -90,7 +91,7 @@ fn answer(mut stream: &TcpStream, folder: &Path, log: &Mutex<Vec<String>>) {
 
 /// A copy of a checkpoint with files that no pipeline needs.
 fn repository() -> tempfile::TempDir {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a");
+    let fixture = fixture("tiny_a");
     let copy = tempfile::tempdir().unwrap();
     for file in files(&fixture, "") {
         let target = copy.path().join(&file);

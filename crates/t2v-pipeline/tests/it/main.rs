@@ -5,6 +5,7 @@
 mod bad_checkpoints;
 mod config_numbers;
 mod fields;
+mod folders;
 mod generate;
 mod golden;
 mod golden_sd;

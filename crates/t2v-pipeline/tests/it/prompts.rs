@@ -1,20 +1,14 @@
 //! Prompts: completed, weighted, long, with learnt words, with layers left out.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
+use crate::folders::fixture;
 use safetensors::tensor::{Dtype, TensorView};
 use t2v_pipeline::{
     Device, GenerateOptions, Gpt2Enhancer, Pipeline, PipelineError, Prompt, PromptContext, PromptEnhancer, PromptError,
     PromptTable, TextToVideoRequest, TextualInversion, Video,
 };
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
+use t2v_test_support::copy_folder;
 
 fn pipeline() -> Pipeline {
     Pipeline::from_dir(fixture("tiny_a"), &Device::flex()).unwrap()
@@ -143,22 +137,10 @@ fn a_language_model_continues_prompts_by_the_seed() {
     enhanced(open(), 1, "a red ball in the quiet forest");
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => fs::copy(&path, &target).map(|_| ()).unwrap(),
-        }
-    }
-}
-
 #[test]
 fn a_checkpoint_may_bring_its_own_table() {
     let folder = tempfile::tempdir().unwrap();
-    copy(&fixture("tiny_a"), folder.path());
+    copy_folder(&fixture("tiny_a"), folder.path());
     let path = folder.path().join("t2v_prompts.json");
     fs::write(&path, r#"{"slots": [{"name": "light", "terms": ["at night"]}]}"#).unwrap();
     let pipeline = Pipeline::from_dir(folder.path(), &Device::flex()).unwrap();

@@ -1,11 +1,8 @@
 //! Models by name: what is found, what is kept, what no request may open.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, sync::Arc};
 
+use crate::folders::fixture;
 use t2v_pipeline::{
     Device, GenerateOptions, Hub, InitMedia, ModelRegistry, Pipeline, PipelineError, TextToVideoRequest, Video,
 };
@@ -15,10 +12,6 @@ fn parameter_bytes() -> u64 {
     let registry = registry();
     registry.pipeline("a").unwrap();
     registry.loaded()[0].1
-}
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 fn registry() -> ModelRegistry {
@@ -59,7 +52,7 @@ fn a_request_is_given_to_the_model_that_it_names() {
     let registry = registry();
     assert_eq!(registry.names(), ["a", "a2", "b", "tiny-world"]);
     for name in ["a", "b"] {
-        let pipeline = Pipeline::from_dir(fixture(&format!("tiny_{name}")), &Device::flex()).unwrap();
+        let pipeline = Pipeline::from_dir(fixture(format!("tiny_{name}")), &Device::flex()).unwrap();
         let expected = pipeline.generate(&request(None)).unwrap();
         assert_same(&registry.generate(&request(Some(name))).unwrap(), &expected);
     }

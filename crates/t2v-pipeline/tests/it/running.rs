@@ -1,14 +1,15 @@
 //! How a generation is run: memory modes, latents kept, jobs, previews, what a cancelled one leaves.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use crate::folders::fixture;
 use t2v_pipeline::{
     CancelToken, Device, GenerateOptions, InitMedia, Job, JobEvent, Latents, MemoryMode, Pipeline, PipelineError,
     Progress, Stage, TextToVideoRequest,
 };
 
 fn pipeline() -> Pipeline {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_a");
+    let folder = fixture("tiny_a");
     Pipeline::from_dir(folder, &Device::flex()).unwrap()
 }
 
@@ -70,12 +71,7 @@ fn loads(run: impl FnOnce(GenerateOptions<'_>)) -> Vec<(&'static str, Vec<(usize
 
 /// Bytes of the tensors of a safetensors file of the fixture.
 fn tensor_bytes(file: &str) -> usize {
-    let bytes = std::fs::read(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/tiny_a")
-            .join(file),
-    )
-    .unwrap();
+    let bytes = std::fs::read(fixture("tiny_a").join(file)).unwrap();
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap());
     bytes.len() - 8 - header as usize
 }

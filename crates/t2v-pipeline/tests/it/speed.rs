@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::folders::fixture;
 use image::{GrayImage, Rgb, RgbImage};
 use serde_json::json;
 use t2v_pipeline::{
@@ -9,10 +10,6 @@ use t2v_pipeline::{
     TextToVideoRequest, Video,
 };
 use t2v_test_support::copy_folder;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
 
 /// The files of the embedded model.
 fn tiny_world() -> PathBuf {

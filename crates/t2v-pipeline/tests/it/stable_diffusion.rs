@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use crate::folders::{copy, fixture};
 use image::{GrayImage, RgbImage};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
@@ -9,17 +10,6 @@ use t2v_pipeline::{
     Device, FolderModel, FreeInit, FreeNoise, GenerateOptions, InitMedia, Lora, Pipeline, TextToVideoRequest,
 };
 use t2v_test_support::copy_folder;
-use tempfile::TempDir;
-
-fn fixture(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
-
-fn copy(name: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    copy_folder(&fixture(name), folder.path());
-    folder
-}
 
 /// Sets a key of a JSON file.
 fn set(path: &Path, key: &str, value: Value) {

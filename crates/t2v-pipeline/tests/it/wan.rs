@@ -6,15 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::folders::fixture;
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::json;
 use t2v_pipeline::{Device, FolderModel, GenerateOptions, Pipeline, Preview, TextToVideoRequest};
 use t2v_test_support::copy_folder;
 use tempfile::TempDir;
-
-fn fixtures() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"))
-}
 
 fn open(folder: impl Into<FolderModel>) -> Pipeline {
     Pipeline::from_dir(folder, &Device::flex()).unwrap()
@@ -30,7 +27,7 @@ fn request() -> TextToVideoRequest {
 
 #[test]
 fn sides_may_be_longer_than_those_of_other_models() {
-    let (large, small) = (open(fixtures().join("wan_a")), open(fixtures().join("tiny_a")));
+    let (large, small) = (open(fixture("wan_a")), open(fixture("tiny_a")));
     let sized = |width, height| request().with_size(width, height).with_num_frames(1);
     let report = large.resolve(&sized(1280, 720), None).unwrap();
     assert_eq!((report.width, report.height), (1280, 720));
@@ -38,7 +35,7 @@ fn sides_may_be_longer_than_those_of_other_models() {
     assert_eq!(large.limits().width.maximum, 2048);
     assert_eq!(small.limits().width.maximum, 1024);
     // The tokens of the other autoencoder stand for twice as many pixels.
-    let tokens_of_32 = open(fixtures().join("wan_c"));
+    let tokens_of_32 = open(fixture("wan_c"));
     assert_eq!(tokens_of_32.nearest_size([1280, 720]), [1280, 736]);
     for (pipeline, width, height, part) in [
         (&large, 1281, 720, "1280 or 1296"),
@@ -67,7 +64,7 @@ fn previews(folder: &Path) -> Result<Vec<Preview>, String> {
 #[test]
 fn previews_are_of_latent_frames() {
     for (name, side) in [("wan_a", [4, 2]), ("wan_b", [4, 2])] {
-        let previews = previews(&fixtures().join(name)).unwrap();
+        let previews = previews(&fixture(name)).unwrap();
         assert_eq!(
             previews.iter().map(|preview| preview.done).collect::<Vec<_>>(),
             [1, 2, 3]
@@ -82,8 +79,8 @@ fn previews_are_of_latent_frames() {
 /// A copy of a folder with a small decoder.
 fn with_decoder(folder: &str, decoder: &str, name: &str) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
-    copy_folder(&fixtures().join(folder), copy.path());
-    let fixture = fixtures().join(format!(
+    copy_folder(&fixture(folder), copy.path());
+    let fixture = fixture(format!(
         "../../../t2v-vae/tests/fixtures/wan_tiny_{decoder}.safetensors"
     ));
     let bytes = fs::read(fixture).unwrap();
@@ -124,7 +121,7 @@ fn previews_are_the_small_decoders_where_the_folder_has_it() {
 
 #[test]
 fn tiles_change_large_frames_alone() {
-    let pipeline = open(fixtures().join("wan_a"));
+    let pipeline = open(fixture("wan_a"));
     let frames = |width, height, tiled| {
         let request = request()
             .with_size(width, height)
@@ -169,7 +166,7 @@ fn original(key: &str) -> String {
 fn apart(folder: &str, component: &str, file: &str) -> (TempDir, PathBuf, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let (folder_path, file) = (root.path().join("folder"), root.path().join(file));
-    copy_folder(&fixtures().join(folder), &folder_path);
+    copy_folder(&fixture(folder), &folder_path);
     let weights = folder_path.join(component).join("diffusion_pytorch_model.safetensors");
     let bytes = fs::read(&weights).unwrap();
     fs::remove_file(weights).unwrap();
@@ -190,7 +187,7 @@ fn a_transformer_in_one_file_is_that_of_the_folder() {
         ("wan_b", "transformer_2", "wan2.2_low_noise.safetensors"),
     ] {
         let (_root, rest, file) = apart(folder, component, name);
-        let expected = open(fixtures().join(folder)).generate(&request()).unwrap();
+        let expected = open(fixture(folder)).generate(&request()).unwrap();
         let video = open(FolderModel::new(&file).with_config(&rest))
             .generate(&request())
             .unwrap();

@@ -1,11 +1,9 @@
 //! Wan from GGUF files: against diffusers with the same values, and with its own reader
 //! (`scripts/make_t2v_pipeline_wan_gguf_fixtures.py`).
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
+use crate::folders::fixture;
 use serde::Deserialize;
 use t2v_pipeline::{Device, FolderModel, Lora, MemoryMode, Pipeline, TextToVideoRequest};
 use t2v_test_support::{Fixture, copy_folder};
@@ -22,12 +20,8 @@ struct Run {
     num_frames: u32,
 }
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
 fn gguf(file: &str) -> PathBuf {
-    fixtures().join("wan_gguf").join(file)
+    fixture("wan_gguf").join(file)
 }
 
 fn golden() -> Fixture {
@@ -47,7 +41,7 @@ fn request() -> TextToVideoRequest {
 /// A folder that has all but the weights of the transformer and the text encoder.
 fn rest() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    copy_folder(&fixtures().join("wan_a"), folder.path());
+    copy_folder(&fixture("wan_a"), folder.path());
     for (component, weights) in [
         ("transformer", "diffusion_pytorch_model.safetensors"),
         ("text_encoder", "model.safetensors"),

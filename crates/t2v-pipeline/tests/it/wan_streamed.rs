@@ -2,18 +2,10 @@
 
 use std::{fs, path::Path};
 
+use crate::folders::copy;
 use t2v_pipeline::{
     CancelToken, Device, GenerateOptions, MemoryMode, Pipeline, PipelineError, Stage, TextToVideoRequest,
 };
-use t2v_test_support::copy_folder;
-use tempfile::TempDir;
-
-fn copy(name: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));
-    copy_folder(&fixtures.join(name), folder.path());
-    folder
-}
 
 fn open(folder: &Path, mode: MemoryMode) -> Pipeline {
     let pipeline = Pipeline::from_dir(folder, &Device::flex()).unwrap();
