@@ -16,8 +16,7 @@ const SAMPLES: usize = 3;
 /// Red, green and blue, 0 to 255.
 pub type Rgb = [f32; 3];
 
-/// Names and values of the colours. The last is one that tiny-world does not know, and can be taught. (Its autoencoder knows few
-/// colours as well: most others come out as the nearest of the eight, this one stays between green and blue.)
+/// Names and values of the colours. The last is one that tiny-world does not know, and can be taught.
 pub const COLOURS: [(&str, Rgb); 9] = [
     ("red", [220.0, 40.0, 40.0]),
     ("green", [40.0, 170.0, 70.0]),

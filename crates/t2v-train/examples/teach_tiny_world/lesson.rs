@@ -20,7 +20,8 @@ pub(crate) const KNOWN: &str = "known";
 pub(crate) struct Lesson {
     /// The new subject in the motions and on the backgrounds that are shown: 24 clips.
     new: Vec<Attributes>,
-    /// What the model knows already, of what it was once trained on.
+    /// What the model knows already, of what it was once trained on, in the motions and on the backgrounds of the new subject: with others, the
+    /// model could tell by these whether it is asked for what is new.
     rehearsed: Vec<Attributes>,
     /// Prompts of the new subject, each with a motion or a background that it was not seen with.
     pub(crate) new_exam: Vec<Attributes>,
@@ -47,7 +48,11 @@ impl Lesson {
         let rest = old_exam.split_off(old_prompts.min(old_exam.len()));
         Self {
             new: subject().filter(|attributes| !is_unseen(attributes)).collect(),
-            rehearsed: rest.into_iter().filter(|a| !a.is_held_out()).take(rehearsed).collect(),
+            rehearsed: rest
+                .into_iter()
+                .filter(|a| !a.is_held_out() && !is_unseen(a))
+                .take(rehearsed)
+                .collect(),
             new_exam: unseen.into_iter().cycle().take(new_prompts).collect(),
             old_exam,
         }
