@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from common import WORK, Training
+from encode import frames_tensor
 from models import LATENT_CHANNELS, LATENT_SIZE, vae
 
 # Noise on standardised latents, at most; each frame has its own share of it.
@@ -27,6 +28,28 @@ def gradient_loss(a, b):
     dx = (a[..., :, 1:] - a[..., :, :-1]) - (b[..., :, 1:] - b[..., :, :-1])
     dy = (a[..., 1:, :] - a[..., :-1, :]) - (b[..., 1:, :] - b[..., :-1, :])
     return dx.abs().mean() + dy.abs().mean()
+
+
+def mirrored(frames, rng):
+    """Frames as the networks take them, half of the batches mirrored."""
+    x = frames_tensor(frames)
+    if rng.random() < 0.5:
+        x = x.flip(-1)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def noisy(latents):
+    return latents + NOISE * torch.rand(len(latents), 1, 1, 1) * torch.randn_like(latents)
+
+
+def reconstruction(y, x):
+    """The loss of a decoded frame, what each pixel counts in it, and the PSNR."""
+    error = y - x
+    # The subject is a tenth of the picture: weigh pixels that differ from the frame's median colour.
+    subject = (x - x.flatten(2).median(-1).values[..., None, None]).abs().amax(1, keepdim=True)
+    weight = 0.6 + subject.clamp(max=1.0)
+    loss = (weight * error.abs()).mean() + 8 * (weight * error**2).mean() + 0.5 * gradient_loss(y, x)
+    return loss, weight, -10 * (error**2).mean().div(4).log10().item()
 
 
 def standardise(latents):
@@ -54,22 +77,14 @@ def main():
     start, first, history = time.time(), training.step, []
     while training.running():
         pick = np.sort(rng.integers(0, len(frames), args.batch))
-        x = torch.from_numpy(frames[pick]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        if rng.random() < 0.5:
-            x = x.flip(-1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = mirrored(frames[pick], rng)
         latents, correlation = standardise(model.encode(x).latent_dist.mean)
-        noise = NOISE * torch.rand(len(x), 1, 1, 1) * torch.randn_like(latents)
-        y = model.decode(latents + noise).sample
-        error = y - x
-        # The subject is a tenth of the picture: weigh pixels that differ from the frame's median colour.
-        subject = (x - x.flatten(2).median(-1).values[..., None, None]).abs().amax(1, keepdim=True)
-        weight = 0.6 + subject.clamp(max=1.0)
-        loss = (weight * error.abs()).mean() + 8 * (weight * error**2).mean() + 0.5 * gradient_loss(y, x)
+        latents = noisy(latents)
+        loss, weight, psnr = reconstruction(model.decode(latents).sample, x)
         means = F.avg_pool2d(x, x.shape[-1] // LATENT_SIZE)
-        linear = (F.avg_pool2d(weight, x.shape[-1] // LATENT_SIZE) * (colour(latents + noise) - means) ** 2).mean()
+        linear = (F.avg_pool2d(weight, x.shape[-1] // LATENT_SIZE) * (colour(latents) - means) ** 2).mean()
         training.update(loss + 2 * linear + 0.02 * correlation)
-        history.append([loss.item(), linear.item(), correlation.item(), -10 * (error**2).mean().div(4).log10().item()])
+        history.append([loss.item(), linear.item(), correlation.item(), psnr])
         if training.step % 100 == 0:
             rate = (training.step - first) * args.batch / (time.time() - start)
             loss, linear, correlation, psnr = np.mean(history[-100:], 0)

@@ -21,23 +21,22 @@ import torch
 from diffusers import AutoencoderKL
 
 import world
-from common import Training
-from encode import frames_tensor
+from common import WORK, Training
 from export import save_weights
-from train_vae import NOISE, gradient_loss
+from train_vae import mirrored, noisy, reconstruction
 
 # Frames of a drawn clip that are kept.
 KEPT = [1, 6, 11, 15]
 # Share of clips in the colours and shapes of the world.
 KNOWN = 0.4
-# Corners of a star of these many points, or of a polygon where the inner radius is 1.
+# Numbers of points of stars, and their inner radii; with the largest a star is nearly a polygon of twice as many corners.
 STRANGE_OUTLINES = [(points, inner) for points in (3, 4, 5, 6, 7) for inner in (0.35, 0.55, 0.75, 1.0)]
 
 known_outline, known_attributes = world.outline, world.all_attributes()
 
 
 def outline(shape, x, y, radius, angle):
-    """The world's outlines, and stars and polygons by their number of points and inner radius."""
+    """The world's outlines, and stars by their number of points and inner radius."""
     if isinstance(shape, str):
         return known_outline(shape, x, y, radius, angle)
     points, inner = shape
@@ -69,6 +68,7 @@ def main():
     with Pool(2) as pool:
         frames = np.concatenate(pool.map(draw, range(args.clips), chunksize=16))
     print(f"{len(frames)} frames drawn", flush=True)
+    WORK.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     model = AutoencoderKL.from_pretrained(args.folder / "vae", torch_dtype=torch.float32)
     model = model.to(memory_format=torch.channels_last).requires_grad_(False)
@@ -79,21 +79,14 @@ def main():
     rng = np.random.default_rng(training.step)
     start, first, history = time.time(), training.step, []
     while training.running():
-        x = frames_tensor(frames[rng.integers(0, len(frames), args.batch)])
-        if rng.random() < 0.5:
-            x = x.flip(-1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = mirrored(frames[rng.integers(0, len(frames), args.batch)], rng)
         with torch.no_grad():
-            latents = model.encode(x).latent_dist.mean
-        noise = NOISE * torch.rand(len(x), 1, 1, 1) * torch.randn_like(latents)
+            latents = noisy(model.encode(x).latent_dist.mean)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-            y = model.decode(latents + noise).sample.float()
-        error = y - x
-        subject = (x - x.flatten(2).median(-1).values[..., None, None]).abs().amax(1, keepdim=True)
-        weight = 0.6 + subject.clamp(max=1.0)
-        loss = (weight * error.abs()).mean() + 8 * (weight * error**2).mean() + 0.5 * gradient_loss(y, x)
+            y = model.decode(latents).sample.float()
+        loss, _, psnr = reconstruction(y, x)
         training.update(loss)
-        history.append([loss.item(), -10 * (error**2).mean().div(4).log10().item()])
+        history.append([loss.item(), psnr])
         if training.step % 100 == 0:
             rate = (training.step - first) * args.batch / (time.time() - start)
             loss, psnr = np.mean(history[-100:], 0)
