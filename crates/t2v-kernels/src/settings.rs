@@ -3,7 +3,7 @@
 //! | variable | value | effect |
 //! | --- | --- | --- |
 //! | `T2V_CPU_OPERATORS` | `on` (default), `off` | `off`: Burn's operators compute everything, as on any other device |
-//! | `T2V_SIMD` | `best` (default), `avx2`, `generic` | the widest vectors that the CPU's operators use |
+//! | `T2V_SIMD` | `best` (default), `avx512`, `avx2`, `generic` | the widest vectors that the CPU's operators use; only `best` has AMX's tiles, too |
 //!
 //! With `T2V_SIMD` a machine runs what another one would: `generic` stands for processors with nothing but what their
 //! architecture always has, which is SSE2 on x86-64. It does not reach Burn's own operators.
@@ -17,7 +17,9 @@ pub(crate) enum Vectors {
     Generic,
     /// AVX2 with fused multiplications and additions.
     Avx2,
-    /// The widest of the processor.
+    /// AVX-512, without tiles.
+    Avx512,
+    /// The widest of the processor, and tiles where it has some.
     Best,
 }
 
@@ -43,8 +45,11 @@ impl Settings {
             chosen.ok_or_else(|| format!("{name}={value}: the value must be one of {}", choices.join(", ")))
         };
         let cpu_operators = choose("T2V_CPU_OPERATORS", &["on", "off"])? == 0;
-        let vectors =
-            [Vectors::Best, Vectors::Avx2, Vectors::Generic][choose("T2V_SIMD", &["best", "avx2", "generic"])?];
+        let vectors = choose("T2V_SIMD", &["best", "avx512", "avx2", "generic"])?;
+        let vectors = [Vectors::Best, Vectors::Avx512, Vectors::Avx2, Vectors::Generic][vectors];
+        if vectors == Vectors::Avx512 && !has_avx512() {
+            return Err("T2V_SIMD=avx512: this processor has no AVX-512; best and generic are possible".into());
+        }
         if vectors == Vectors::Avx2 && !has_avx2() {
             return Err("T2V_SIMD=avx2: this processor has no AVX2 with FMA; best and generic are possible".into());
         }
@@ -58,6 +63,17 @@ pub(crate) fn has_avx2() -> bool {
     return std::arch::is_x86_feature_detected!("avx2")
         && std::arch::is_x86_feature_detected!("fma")
         && std::arch::is_x86_feature_detected!("f16c");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// Whether the processor has AVX-512 and what comes with it since Skylake.
+pub(crate) fn has_avx512() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512vl")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && std::arch::is_x86_feature_detected!("avx512dq");
     #[cfg(not(target_arch = "x86_64"))]
     return false;
 }
@@ -98,13 +114,17 @@ mod tests {
         assert_eq!(parse(None), Ok(Vectors::Best));
         assert_eq!(parse(Some("best")), Ok(Vectors::Best));
         assert_eq!(parse(Some("generic")), Ok(Vectors::Generic));
+        match has_avx512() {
+            true => assert_eq!(parse(Some("avx512")), Ok(Vectors::Avx512)),
+            false => assert!(parse(Some("avx512")).unwrap_err().contains("no AVX-512")),
+        }
         match has_avx2() {
             true => assert_eq!(parse(Some("avx2")), Ok(Vectors::Avx2)),
             false => assert!(parse(Some("avx2")).unwrap_err().contains("no AVX2")),
         }
         let fault = parse(Some("sse9")).unwrap_err();
         assert!(
-            fault.contains("T2V_SIMD=sse9") && fault.contains("best, avx2, generic"),
+            fault.contains("T2V_SIMD=sse9") && fault.contains("best, avx512, avx2, generic"),
             "{fault}"
         );
     }

@@ -24,7 +24,7 @@ fn run_with<Op: SimdOp>(vectors: Vectors, op: Op) -> Op::Output {
         op.eval(isa)
     }
 
-    if vectors >= Vectors::Best
+    if vectors >= Vectors::Avx512
         && let Some(isa) = Avx512Isa::new()
     {
         // SAFETY: the processor has these instructions, or there would be no such value.

@@ -96,13 +96,16 @@ fn products() {
         (15, 385, 97),
         (24, 1100, 144),
         (3, 1000, 50),
+        (33, 16, 16),
+        (70, 385, 97),
+        (300, 100, 40),
     ] {
         let lefts = [[depth, 1], [1, rows], [2048, 1], [3, 1100]];
         for (case, strides) in lefts.into_iter().enumerate() {
             let left = Matrix::new(&values[case..], [rows, depth], strides);
             let right_strides = if case % 2 == 0 { [columns, 1] } else { [1, depth + 5] };
             let right = Matrix::new(&values[9..], [depth, columns], right_strides);
-            let shape = RightSide::new(depth, columns);
+            let shape = RightSide::new(depth, columns, rows);
             let mut packed = vec![f32::NAN; shape.len()];
             shape.pack(right, &mut packed);
             let stride = columns + case;

@@ -221,7 +221,7 @@ pub(super) fn multiply_few(
 ) {
     let (rows, d_in) = (x.rows(), x.columns());
     let d_out = out.len() / rows;
-    let whole = RightSide::new(d_in, d_out);
+    let whole = RightSide::new(d_in, d_out, rows);
     let mut copy = Scratch::default();
     let x = x.in_rows(&mut copy);
     let target = Target {
@@ -234,7 +234,7 @@ pub(super) fn multiply_few(
         let columns = index * COLUMNS..d_out.min((index + 1) * COLUMNS);
         for depth in whole.blocks() {
             let is_first = depth.start == 0;
-            let shape = RightSide::new(depth.len(), columns.len());
+            let shape = RightSide::new(depth.len(), columns.len(), rows);
             let packed = packed.at_least(shape.len());
             for panel in shape.panels(packed) {
                 let first = [depth.start, columns.start + panel.columns.start];
@@ -256,11 +256,11 @@ pub(super) struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs a weight `[d_in, d_out]`, or the transpose of one `[d_out, d_in]`.
-    pub(super) fn new(weight: &Weight, transposed: bool) -> Self {
+    /// Packs a weight `[d_in, d_out]`, or the transpose of one `[d_out, d_in]`, for `rows` rows at a time.
+    pub(super) fn new(weight: &Weight, transposed: bool, rows: usize) -> Self {
         let shape = match transposed {
-            true => RightSide::new(weight.columns, weight.rows),
-            false => RightSide::new(weight.rows, weight.columns),
+            true => RightSide::new(weight.columns, weight.rows, rows),
+            false => RightSide::new(weight.rows, weight.columns, rows),
         };
         let mut packed = Scratch::new(shape.len());
         let panels = shape.panels(&mut packed).into_par_iter();

@@ -12,6 +12,12 @@ use t2v_schedulers::TorchGenerator;
 const UNSEEN_MOTIONS: [&str; 2] = ["bouncing", "shrinking"];
 const UNSEEN_BACKGROUNDS: [&str; 2] = ["at night", "in the snow"];
 
+/// One of so many clips that are rehearsed has such a motion or background.
+const REHEARSED_ELSEWHERE: usize = 4;
+
+/// What can be asked about is not rehearsed, this much of it even where an exam asks less: one LoRA can take several exams.
+const NEVER_REHEARSED: usize = 200;
+
 /// Folders of the clips.
 pub(crate) const NEW: &str = "new";
 pub(crate) const KNOWN: &str = "known";
@@ -20,8 +26,8 @@ pub(crate) const KNOWN: &str = "known";
 pub(crate) struct Lesson {
     /// The new subject in the motions and on the backgrounds that are shown: 24 clips.
     new: Vec<Attributes>,
-    /// What the model knows already, of what it was once trained on, in the motions and on the backgrounds of the new subject: with others, the
-    /// model could tell by these whether it is asked for what is new.
+    /// What the model knows already, of what it was once trained on. Most of it is in the motions and on the backgrounds of the new subject, or the
+    /// model could tell by these whether it is asked for what is new; the rest is in others, or it would forget those.
     rehearsed: Vec<Attributes>,
     /// Prompts of the new subject, each with a motion or a background that it was not seen with.
     pub(crate) new_exam: Vec<Attributes>,
@@ -45,13 +51,17 @@ impl Lesson {
         let subject = || Attributes::of(KNOWN_COLOURS, KNOWN_SHAPES);
         let unseen = shuffled(subject().filter(is_unseen));
         let mut old_exam = shuffled(Attributes::all());
-        let rest = old_exam.split_off(old_prompts.min(old_exam.len()));
+        let mut rest = old_exam.split_off(old_prompts.max(NEVER_REHEARSED).min(old_exam.len()));
+        old_exam.truncate(old_prompts);
+        rest.retain(|attributes| !attributes.is_held_out());
+        let (elsewhere, here): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_unseen);
+        let num_elsewhere = rehearsed / REHEARSED_ELSEWHERE;
         Self {
             new: subject().filter(|attributes| !is_unseen(attributes)).collect(),
-            rehearsed: rest
+            rehearsed: here
                 .into_iter()
-                .filter(|a| !a.is_held_out() && !is_unseen(a))
-                .take(rehearsed)
+                .take(rehearsed - num_elsewhere)
+                .chain(elsewhere.into_iter().take(num_elsewhere))
                 .collect(),
             new_exam: unseen.into_iter().cycle().take(new_prompts).collect(),
             old_exam,

@@ -89,7 +89,7 @@ struct Args {
     #[arg(long, default_value_t = 2e-3)]
     learning_rate: f64,
     /// Clips of what the model knows, which every other step shows; 0 for none
-    #[arg(long, default_value_t = 96)]
+    #[arg(long, default_value_t = 400)]
     rehearsed: usize,
     /// Layers that are trained, by the ends of their names in diffusers
     #[arg(long, value_delimiter = ',', default_values = TARGETS)]
@@ -113,6 +113,9 @@ struct Args {
     old_prompts: usize,
     #[arg(long, default_value = "flex")]
     device: String,
+    /// Examines only the model that was taught, not the one before
+    #[arg(long)]
+    after_only: bool,
     /// Prints the prompts that were missed, and what was seen instead
     #[arg(long)]
     misses: bool,
@@ -176,7 +179,7 @@ fn settings(args: &Args) -> TrainSettings {
 
 fn train(args: &Args, base: &Base, out: &Path) -> Result<()> {
     let open = |clips: &str| Dataset::open(&args.dir.join(clips), &base.usual_size()?, None, base, |_, _| ());
-    let new = open(lesson::NEW)?;
+    let new = open(lesson::NEW)?.with_captions_kept();
     let known = match args.rehearsed {
         0 => None,
         _ => Some(open(lesson::KNOWN)?),
@@ -229,10 +232,15 @@ fn examine(args: &Args, lesson: &Lesson, lora: &Path) -> Result<()> {
     pipeline.add_lora(LORA, Lora::open(lora)?)?;
     println!("{}", exam::HEADER);
     let mut examiner = Examiner::new(Source::Generated(&pipeline), args.misses);
-    examiner.examine_both(lesson, "before")?;
+    if !args.after_only {
+        examiner.examine_both(lesson, "before")?;
+    }
     let before = examiner.take_shown();
     examiner.lora = Some(LORA);
     examiner.examine_both(lesson, "after")?;
+    if args.after_only {
+        return Ok(());
+    }
     let picture = args.dir.join("before_and_after.png");
     sheet::save(&before, &examiner.take_shown(), &picture)?;
     println!("`{}`: before on the left, after on the right", picture.display());

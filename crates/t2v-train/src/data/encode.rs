@@ -79,6 +79,8 @@ pub struct Dataset {
     /// The tokens of the captions; none where they are not known.
     tokens: Vec<Vec<u32>>,
     notes: Vec<String>,
+    /// Whether captions are left out as often as the settings say.
+    drops_captions: bool,
 }
 
 impl Dataset {
@@ -99,7 +101,17 @@ impl Dataset {
             captions,
             tokens: Vec::new(),
             notes: Vec::new(),
+            drops_captions: true,
         }
+    }
+
+    /// The same with captions that are never left out, whatever [`caption_dropout`](crate::TrainSettings::caption_dropout) says: for a new
+    /// subject in turn with what keeps a model from forgetting. What the model makes of no caption, which guidance leads away from, is
+    /// learnt from the other data set then, and stays free of the subject.
+    #[must_use]
+    pub fn with_captions_kept(mut self) -> Self {
+        self.drops_captions = false;
+        self
     }
 
     /// The same with the captions' tokens, which a text encoder needs that is trained.
@@ -161,6 +173,7 @@ impl Dataset {
             examples: examples.collect(),
             captions: encoded.captions,
             notes: notes(&texts, &tokens),
+            drops_captions: true,
             tokens: tokens.into_iter().map(|tokens| tokens.ids).collect(),
         })
     }
@@ -175,6 +188,11 @@ impl Dataset {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Whether captions are left out as often as the settings say.
+    pub(crate) fn drops_captions(&self) -> bool {
+        self.drops_captions
     }
 
     /// The embedding of a caption.

@@ -23,7 +23,7 @@ impl Instructions {
     fn vectors(self) -> Vectors {
         match self {
             Self::Avx2 => Vectors::Avx2,
-            Self::Vnni => Vectors::Best,
+            Self::Vnni => Vectors::Avx512,
         }
     }
 

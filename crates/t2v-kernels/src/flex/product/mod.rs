@@ -3,6 +3,8 @@
 //! A product is the work of one thread: callers part rows, or matrices, between threads. Its sums begin with the bias and
 //! what is added to, and whoever has the right side packs it from where it lies.
 
+mod tiles;
+
 use std::{marker::PhantomData, ops::Range};
 
 use rten_simd::{
@@ -258,49 +260,63 @@ pub(super) struct Panel<'a> {
     pub(super) depth: Range<usize>,
     pub(super) columns: Range<usize>,
     packed: &'a mut [f32],
+    on_tiles: bool,
 }
 
 impl Panel<'_> {
-    /// Elements from one row to the next.
-    fn width(&self) -> usize {
-        self.packed.len() / self.depth.len()
+    /// Packs what `write` writes to lines of so many elements as it is told, at least as many as there are columns.
+    fn pack_written(self, write: impl FnOnce(&mut [f32], usize)) {
+        let (depth, columns) = (self.depth.len(), self.columns.len());
+        match self.on_tiles {
+            true => tiles::pack(depth, columns, self.packed, write),
+            false => {
+                let width = self.packed.len() / depth;
+                write(self.packed, width);
+            }
+        }
     }
 
     pub(super) fn pack(self, part: Matrix) {
-        let width = self.width();
-        for row in self.packed.chunks_exact_mut(width) {
-            row[part.columns()..].fill(0.0);
-        }
-        part.copy_to(self.packed, width);
+        self.pack_written(|lines, width| {
+            for line in lines.chunks_exact_mut(width) {
+                line[part.columns()..].fill(0.0);
+            }
+            part.copy_to(lines, width);
+        });
     }
 
     /// Packs lines that are `stride` elements apart as columns.
     pub(super) fn pack_lines<T: Stored>(self, values: &[T], stride: usize) {
-        let (width, count) = (self.width(), self.columns.len());
-        for row in self.packed.chunks_exact_mut(width) {
-            row[count..].fill(0.0);
-        }
-        transpose(Lines { values, stride }, [count, self.depth.len()], self.packed, width);
+        let (count, depth) = (self.columns.len(), self.depth.len());
+        self.pack_written(|lines, width| {
+            for line in lines.chunks_exact_mut(width) {
+                line[count..].fill(0.0);
+            }
+            transpose(Lines { values, stride }, [count, depth], lines, width);
+        });
     }
 
     /// Packs what `write` writes of each row, one of `depth`.
     pub(super) fn write(self, write: impl Fn(usize, &mut [f32])) {
-        let width = self.width();
-        for (row, packed) in self.depth.clone().zip(self.packed.chunks_exact_mut(width)) {
-            let (values, rest) = packed.split_at_mut(self.columns.len());
-            write(row, values);
-            rest.fill(0.0);
-        }
+        let (count, depth) = (self.columns.len(), self.depth.clone());
+        self.pack_written(|lines, width| {
+            for (row, line) in depth.zip(lines.chunks_exact_mut(width)) {
+                let (values, rest) = line.split_at_mut(count);
+                write(row, values);
+                rest.fill(0.0);
+            }
+        });
     }
 }
 
 /// The shape of a right side, and with it how it is packed: blocks of its depth that consist of panels of columns, the
-/// last of which is filled up with zeros to whole vectors.
+/// last of which is filled up with zeros to whole vectors, or to whole [tiles].
 #[derive(Clone, Copy)]
 pub(super) struct RightSide {
     depth: usize,
     columns: usize,
     lanes: usize,
+    on_tiles: bool,
 }
 
 /// The sums of a tile and a row of a panel take most of the registers: AVX-512 and NEON have 32, AVX2 and SSE2 16.
@@ -315,23 +331,53 @@ fn panel_width(lanes: usize) -> usize {
 }
 
 impl RightSide {
-    pub(super) fn new(depth: usize, columns: usize) -> Self {
-        let lanes = lanes();
-        Self { depth, columns, lanes }
+    /// For left sides of about `rows` rows: that is what packing it as for tiles depends on, where there are some.
+    pub(super) fn new(depth: usize, columns: usize, rows: usize) -> Self {
+        Self {
+            depth,
+            columns,
+            lanes: lanes(),
+            on_tiles: tiles::suit(rows, depth, columns),
+        }
     }
 
     pub(super) fn columns(&self) -> usize {
         self.columns
     }
 
-    /// Elements of a row in memory.
-    fn width(&self) -> usize {
-        self.columns.next_multiple_of(self.lanes)
+    /// Columns of a whole panel.
+    fn panel_width(&self) -> usize {
+        match self.on_tiles {
+            true => tiles::COLUMNS,
+            false => panel_width(self.lanes),
+        }
+    }
+
+    /// Elements in memory of a panel with these lines and columns.
+    fn panel_len(&self, depth: usize, columns: usize) -> usize {
+        match self.on_tiles {
+            true => tiles::panel_len(depth, columns),
+            false => depth * columns.next_multiple_of(self.lanes),
+        }
+    }
+
+    /// Elements in memory of a block of the depth.
+    fn block_len(&self, depth: usize) -> usize {
+        match self.on_tiles {
+            true => tiles::block_len(depth, self.columns),
+            false => depth * self.columns.next_multiple_of(self.lanes),
+        }
     }
 
     /// Elements in memory.
     pub(super) fn len(&self) -> usize {
-        self.depth * self.width()
+        let blocks: usize = self.blocks().map(|depth| self.block_len(depth.len())).sum();
+        blocks + if self.on_tiles { tiles::SLACK } else { 0 }
+    }
+
+    /// The first element of a buffer that is used.
+    fn first(&self, packed: &[f32]) -> usize {
+        if self.on_tiles { tiles::first_line(packed) } else { 0 }
     }
 
     /// The blocks of its depth, of about the same size.
@@ -345,17 +391,20 @@ impl RightSide {
 
     /// Its panels in `packed`, to be packed.
     pub(super) fn panels<'a>(&self, packed: &'a mut [f32]) -> Vec<Panel<'a>> {
-        let mut rest = packed;
+        let first = self.first(packed);
+        let mut rest = &mut packed[first..];
         let mut panels = Vec::new();
         for depth in self.blocks() {
-            let width = panel_width(self.lanes);
-            for start in (0..self.columns).step_by(width) {
-                let columns = start..self.columns.min(start + width);
-                let len = depth.len() * columns.len().next_multiple_of(self.lanes);
-                let (packed, behind) = rest.split_at_mut(len);
+            for start in (0..self.columns).step_by(self.panel_width()) {
+                let columns = start..self.columns.min(start + self.panel_width());
+                let (packed, behind) = rest.split_at_mut(self.panel_len(depth.len(), columns.len()));
                 rest = behind;
-                let depth = depth.clone();
-                panels.push(Panel { depth, columns, packed });
+                panels.push(Panel {
+                    depth: depth.clone(),
+                    columns,
+                    packed,
+                    on_tiles: self.on_tiles,
+                });
             }
         }
         panels
@@ -379,13 +428,13 @@ impl RightSide {
     pub(super) fn multiply_to(&self, left: Matrix, packed: &[f32], bias: Bias, mut out: Block) {
         let rows = left.rows();
         let mut copy = Scratch::default();
-        let mut packed = packed;
+        let mut packed = &packed[self.first(packed)..];
         for depth in self.blocks() {
-            let (block, behind) = packed.split_at(depth.len() * self.width());
+            let (block, behind) = packed.split_at(self.block_len(depth.len()));
             packed = behind;
             let (first, len) = (depth.start == 0, depth.len());
             let left = left.part(0..rows, depth).in_rows(&mut copy);
-            run(Product {
+            let product = Product {
                 left: left.values,
                 stride: left.strides[0],
                 rows,
@@ -394,7 +443,11 @@ impl RightSide {
                 columns: self.columns,
                 bias: if first { bias } else { Bias::None },
                 out: out.again(out.add || !first),
-            });
+            };
+            match self.on_tiles {
+                true => tiles::multiply(product),
+                false => run(product),
+            }
         }
     }
 }

@@ -1,0 +1,530 @@
+//! Products on tiles, as Intel's AMX has them: 16x16 sums of products of bf16.
+//!
+//! An f32 has 24 binary digits, a bf16 eight, so that an f32 is the sum of three of these. The product of two such sums has nine terms, of
+//! which the three smallest are below what f32 rounds away; the other six, of exact products that are added up in f32, give what
+//! f32 would ([Henry, Tang and Heinecke, 2019](https://arxiv.org/abs/1904.06376)). A right side of bf16 needs three terms, one of
+//! f16 five. Tiles multiply sixteen times as fast as vectors.
+//!
+//! A right side is taken apart when it is packed, a left side when it is multiplied. Buffers are those of all operators: what they hold are the
+//! bits of two bf16, as one of f32.
+
+use std::{cell::RefCell, ops::Range, sync::OnceLock};
+
+use rten_simd::{Isa, SimdOp};
+
+use super::{Bias, Product};
+use crate::{
+    flex::{
+        MOST_LANES,
+        simd::{lanes, run},
+    },
+    settings::{Vectors, settings},
+};
+
+/// Rows, and sums of a row, of a tile.
+const SIDE: usize = 16;
+/// Lines of the right side that meet in a tile, in pairs.
+const STEP: usize = 2 * SIDE;
+/// Numbers in bf16 that make one in f32.
+const PARTS: usize = 3;
+/// Words of a tile.
+const TILE: usize = SIDE * SIDE;
+/// Words of the parts of numbers at the same places, largest first.
+const PARTS_LEN: usize = PARTS * TILE;
+/// Columns of a panel: two tiles beside each other.
+pub(super) const COLUMNS: usize = 2 * SIDE;
+/// Words before the tiles of a panel. The first says how many parts its numbers have.
+const HEADER: usize = 16;
+/// Words of a line of the cache, where tiles begin.
+const LINE: usize = 16;
+/// Rows of the left side that are taken apart at a time; what they become stays in the cache.
+const ROWS: usize = 256;
+/// A product with fewer rows is left to vectors: taking the right side apart would cost more than it saves.
+const FEWEST_ROWS: usize = 32;
+
+/// Whether a product of this shape is best computed on tiles, and they are there.
+pub(super) fn suit(rows: usize, depth: usize, columns: usize) -> bool {
+    rows >= FEWEST_ROWS && depth >= SIDE && columns >= SIDE && are_there()
+}
+
+/// Whether the processor has tiles, the system lets programs use them, and [`settings`] allow it.
+fn are_there() -> bool {
+    static ARE_THERE: OnceLock<bool> = OnceLock::new();
+    *ARE_THERE.get_or_init(|| settings().vectors == Vectors::Best && lanes() == MOST_LANES && instructions::are_there())
+}
+
+/// Words of a panel.
+pub(super) fn panel_len(depth: usize, columns: usize) -> usize {
+    HEADER + columns.div_ceil(SIDE) * depth.div_ceil(STEP) * PARTS_LEN
+}
+
+/// Words of the panels of a block of the depth.
+pub(super) fn block_len(depth: usize, columns: usize) -> usize {
+    columns / COLUMNS * panel_len(depth, COLUMNS)
+        + match columns % COLUMNS {
+            0 => 0,
+            rest => panel_len(depth, rest),
+        }
+}
+
+/// Words that are added to a buffer so that a line of the cache begins within it.
+pub(super) const SLACK: usize = LINE;
+
+/// The first word of a buffer at which a line of the cache begins.
+pub(super) fn first_line(words: &[f32]) -> usize {
+    match words.as_ptr().align_offset(LINE * size_of::<f32>()) {
+        first if first < LINE => first,
+        _ => 0,
+    }
+}
+
+thread_local! {
+    /// What is taken apart, or what it becomes.
+    static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls with a thread's own words, at the beginning of a line.
+fn with_room<T>(len: usize, call: impl FnOnce(&mut [f32]) -> T) -> T {
+    ROOM.with_borrow_mut(|room| {
+        if room.len() < len + SLACK {
+            room.resize(len + SLACK, 0.0);
+        }
+        let first = first_line(room);
+        call(&mut room[first..][..len])
+    })
+}
+
+/// Packs a panel: what `write` writes to lines of so many elements as it is told.
+pub(super) fn pack(depth: usize, columns: usize, packed: &mut [f32], write: impl FnOnce(&mut [f32], usize)) {
+    let width = columns.next_multiple_of(SIDE);
+    with_room(depth * width, |lines| {
+        write(lines, width);
+        run(SplitColumns { lines, width, packed });
+    });
+}
+
+/// The parts of a number, each in the upper half of its bits. They make it exactly, down to where bf16 has no smaller ones.
+#[inline(always)]
+fn split(value: f32) -> [u32; PARTS] {
+    const HALF: u32 = 1 << 15;
+    let mut rest = value;
+    std::array::from_fn(|_| {
+        let part = rest.to_bits().wrapping_add(HALF) & 0xffff_0000;
+        rest -= f32::from_bits(part);
+        part
+    })
+}
+
+/// Writes row `y` of tiles: the numbers of two lines in pairs.
+#[inline(always)]
+fn split_pairs(tiles: &mut [f32; PARTS_LEN], y: usize, low: &[f32; SIDE], high: &[f32; SIDE]) {
+    for x in 0..SIDE {
+        let (low, high) = (split(low[x]), split(high[x]));
+        for part in 0..PARTS {
+            tiles[part * TILE + y * SIDE + x] = f32::from_bits(low[part] >> 16 | high[part]);
+        }
+    }
+}
+
+/// As [`split_pairs`], of numbers that are in bf16: the other parts are not written.
+#[inline(always)]
+fn pair(tiles: &mut [f32; PARTS_LEN], y: usize, low: &[f32; SIDE], high: &[f32; SIDE]) {
+    for x in 0..SIDE {
+        tiles[y * SIDE + x] = f32::from_bits(low[x].to_bits() >> 16 | high[x].to_bits());
+    }
+}
+
+/// Takes lines of a panel apart. A tile has of 32 of them the first 16 and the last in pairs.
+struct SplitColumns<'a> {
+    lines: &'a [f32],
+    width: usize,
+    packed: &'a mut [f32],
+}
+
+impl SimdOp for SplitColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        let are_bf16 = or(self.lines) & 0xffff == 0;
+        let (header, tiles) = self.packed.split_at_mut(HEADER);
+        let (tiles, _) = tiles.as_chunks_mut::<PARTS_LEN>();
+        let steps = (self.lines.len() / self.width).div_ceil(STEP);
+        let mut any = [0; PARTS];
+        for (column, tiles) in (0..).step_by(SIDE).zip(tiles.chunks_exact_mut(steps)) {
+            let line = |line: usize| {
+                let line = self.lines.get(line * self.width + column..);
+                line.and_then(<[f32]>::first_chunk).unwrap_or(&[0.0; SIDE])
+            };
+            for (step, tiles) in tiles.iter_mut().enumerate() {
+                for y in 0..SIDE {
+                    let (low, high) = (line(step * STEP + y), line(step * STEP + SIDE + y));
+                    match are_bf16 {
+                        true => pair(tiles, y, low, high),
+                        false => split_pairs(tiles, y, low, high),
+                    }
+                }
+                if !are_bf16 {
+                    let parts = tiles.as_chunks::<TILE>().0;
+                    any.iter_mut().zip(parts).for_each(|(any, part)| *any |= or(part));
+                }
+            }
+        }
+        // The sign of a zero doesn't count.
+        let parts = any.iter().rposition(|any| any & 0x7fff_7fff != 0).map_or(1, |last| last + 1);
+        header[0] = parts as f32;
+    }
+}
+
+/// The bits that any of the words have.
+#[inline(always)]
+fn or(words: &[f32]) -> u32 {
+    let (vectors, rest) = words.as_chunks::<SIDE>();
+    let mut any = [0; SIDE];
+    for words in vectors {
+        any.iter_mut().zip(words).for_each(|(any, word)| *any |= word.to_bits());
+    }
+    any.into_iter().chain(rest.iter().map(|word| word.to_bits())).fold(0, |a, b| a | b)
+}
+
+/// Takes rows of the left side apart, 16 after 16. A row of tiles has of 32 numbers the first 16 and the last in pairs.
+struct SplitRows<'a> {
+    values: &'a [f32],
+    stride: usize,
+    depth: usize,
+    rows: usize,
+    out: &'a mut [f32],
+}
+
+impl SimdOp for SplitRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        let steps = self.depth.div_ceil(STEP);
+        let (tiles, _) = self.out.as_chunks_mut::<PARTS_LEN>();
+        for (first, tiles) in (0..).step_by(SIDE).zip(tiles.chunks_exact_mut(steps)) {
+            for y in 0..SIDE {
+                let row = match first + y < self.rows {
+                    true => &self.values[(first + y) * self.stride..][..self.depth],
+                    false => &[],
+                };
+                for (step, tiles) in tiles.iter_mut().enumerate() {
+                    let part = &row[row.len().min(step * STEP)..row.len().min((step + 1) * STEP)];
+                    if let ([low, high], []) = part.as_chunks() {
+                        split_pairs(tiles, y, low, high);
+                        continue;
+                    }
+                    let mut pair = [[0.0; SIDE]; 2];
+                    pair.as_flattened_mut()[..part.len()].copy_from_slice(part);
+                    split_pairs(tiles, y, &pair[0], &pair[1]);
+                }
+            }
+        }
+    }
+}
+
+/// Computes a product with panels that were [packed](pack).
+pub(super) fn multiply(mut product: Product) {
+    let steps = product.depth.div_ceil(STEP);
+    let rows_at_once = product.rows.min(ROWS);
+    let tiles = instructions::Tiles::new();
+    with_room(rows_at_once.div_ceil(SIDE) * steps * PARTS_LEN, |left| {
+        for first in (0..product.rows).step_by(ROWS) {
+            let rows = ROWS.min(product.rows - first);
+            run(SplitRows {
+                values: &product.left[first * product.stride..],
+                stride: product.stride,
+                depth: product.depth,
+                rows,
+                out: &mut *left,
+            });
+            multiply_rows(&mut product, &tiles, first..first + rows, left);
+        }
+    });
+}
+
+/// Multiplies rows that were taken apart with all panels.
+fn multiply_rows(product: &mut Product, tiles: &instructions::Tiles, rows: Range<usize>, left: &[f32]) {
+    let steps = product.depth.div_ceil(STEP);
+    let tile_len = steps * PARTS_LEN;
+    let mut edges = [Edge([[0.0; SIDE]; SIDE]); 4];
+    for (column, panel) in (0..product.columns)
+        .step_by(COLUMNS)
+        .zip(product.right.chunks(panel_len(product.depth, COLUMNS)))
+    {
+        let (header, right) = panel.split_at(HEADER);
+        let parts = header[0] as usize;
+        // Where there are no other columns or rows, the same again, to sums that go nowhere.
+        let right = [right, &right[right.len() - tile_len..]];
+        for (row, left) in rows.clone().step_by(2 * SIDE).zip(left.chunks(2 * tile_len)) {
+            let others = match rows.end - row > SIDE {
+                true => &left[tile_len..],
+                false => left,
+            };
+            let places = [[0, 0], [0, SIDE], [SIDE, 0], [SIDE, SIDE]].map(|[y, x]| [row + y, column + x]);
+            let mut sums = [(std::ptr::null_mut(), 0); 4];
+            for ((sums, place), edge) in sums.iter_mut().zip(places).zip(&mut edges) {
+                *sums = begin(product, rows.end, place, edge);
+            }
+            tiles.add_products([left, others], right, sums, [steps, parts]);
+            for (place, edge) in places.into_iter().zip(&edges) {
+                end(product, rows.end, place, edge);
+            }
+        }
+    }
+}
+
+/// Sums at an edge of a product, which has less than a tile there.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Edge([[f32; SIDE]; SIDE]);
+
+/// Rows and columns of a tile that the product has.
+#[inline(always)]
+fn extent(product: &Product, rows_end: usize, [row, column]: [usize; 2]) -> [usize; 2] {
+    let count = |all: usize, first| all.saturating_sub(first).min(SIDE);
+    match [count(rows_end, row), count(product.columns, column)] {
+        [0, _] | [_, 0] => [0, 0],
+        extent => extent,
+    }
+}
+
+/// Where a tile's sums are, with what they begin with, and the bytes from one row to the next: in place if it is whole.
+#[inline(always)]
+fn begin(product: &mut Product, rows_end: usize, place: [usize; 2], edge: &mut Edge) -> (*mut f32, usize) {
+    let extent @ [rows, columns] = extent(product, rows_end, place);
+    let ([row, column], is_whole) = (place, extent == [SIDE; 2]);
+    let (add, bias) = (product.out.add, product.bias);
+    for (y, edge) in edge.0.iter_mut().enumerate().take(rows) {
+        let out = product.out.row(row + y, column..column + columns);
+        let sums = match is_whole {
+            true => out,
+            false => {
+                edge[..columns].copy_from_slice(out);
+                &mut edge[..columns]
+            }
+        };
+        if !add {
+            sums.fill(0.0);
+        }
+        match bias {
+            Bias::None => {}
+            Bias::Rows(bias) => sums.iter_mut().for_each(|sum| *sum += bias[row + y]),
+            Bias::Columns(bias) => sums.iter_mut().zip(&bias[column..]).for_each(|(sum, bias)| *sum += bias),
+        }
+    }
+    match is_whole {
+        true => (product.out.at(place, extent), size_of::<f32>() * product.out.stride),
+        false => (edge.0.as_flattened_mut().as_mut_ptr(), size_of::<f32>() * SIDE),
+    }
+}
+
+/// Writes a tile's sums where they belong, if they aren't there.
+#[inline(always)]
+fn end(product: &mut Product, rows_end: usize, place: [usize; 2], edge: &Edge) {
+    let extent @ [rows, columns] = extent(product, rows_end, place);
+    if extent == [SIDE; 2] {
+        return;
+    }
+    for (y, edge) in edge.0.iter().enumerate().take(rows) {
+        let out = product.out.row(place[0] + y, place[1]..place[1] + columns);
+        out.copy_from_slice(&edge[..columns]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "there are no functions for these instructions")]
+mod instructions {
+    use std::arch::{asm, x86_64::__cpuid_count};
+
+    use super::{PARTS_LEN, SIDE};
+
+    pub(super) fn are_there() -> bool {
+        are_of_the_processor() && are_permitted()
+    }
+
+    fn are_of_the_processor() -> bool {
+        const FEATURES: u32 = 7;
+        const BF16: u32 = 1 << 22;
+        const TILES: u32 = 1 << 24;
+        let most = __cpuid_count(0, 0).eax;
+        most >= FEATURES && __cpuid_count(FEATURES, 0).edx & (BF16 | TILES) == BF16 | TILES
+    }
+
+    /// Asks Linux for the tiles' state, which a process has only then.
+    #[cfg(target_os = "linux")]
+    fn are_permitted() -> bool {
+        const REQUEST: libc::c_ulong = 0x1023;
+        const TILE_DATA: libc::c_ulong = 18;
+        // SAFETY: the call changes nothing but what this process may use.
+        unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn are_permitted() -> bool {
+        false
+    }
+
+    /// How many rows tiles have, and bytes their rows.
+    #[repr(C, align(64))]
+    struct Shapes {
+        palette: u8,
+        start_row: u8,
+        reserved: [u8; 14],
+        row_bytes: [u16; 16],
+        rows: [u8; 16],
+    }
+
+    /// Two tiles of the left side by two of the right. The code below knows where the fields are.
+    #[repr(C)]
+    struct Operands {
+        left: [*const f32; 2],
+        right: [*const f32; 2],
+        sums: [*mut f32; 4],
+        strides: [usize; 4],
+        steps: usize,
+    }
+
+    /// The tiles of this thread, which are in use for as long as this value is there.
+    pub(super) struct Tiles {
+        /// Not for other threads.
+        _here: std::marker::PhantomData<*mut ()>,
+    }
+
+    impl Tiles {
+        /// # Panics
+        /// Where there are none.
+        pub(super) fn new() -> Self {
+            const COUNT: usize = 8;
+            assert!(super::are_there(), "a right side was packed for tiles where there are none");
+            let mut shapes = Shapes {
+                palette: 1,
+                start_row: 0,
+                reserved: [0; 14],
+                row_bytes: [0; 16],
+                rows: [0; 16],
+            };
+            shapes.row_bytes[..COUNT].fill(4 * SIDE as u16);
+            shapes.rows[..COUNT].fill(SIDE as u8);
+            // SAFETY: the instruction is there, and the shapes are such as the only palette has.
+            unsafe {
+                asm!("ldtilecfg [{shapes}]", shapes = in(reg) &raw const shapes, options(nostack, readonly, preserves_flags));
+            }
+            Self {
+                _here: std::marker::PhantomData,
+            }
+        }
+
+        /// Adds the products of two tiles of the left side with two of the right, of so many steps and parts, to four tiles of sums: where
+        /// they begin, and the bytes from one row to the next.
+        ///
+        /// The sums are to be memory that nobody else uses, 16 rows of 16.
+        #[inline(always)]
+        pub(super) fn add_products(
+            &self,
+            left: [&[f32]; 2],
+            right: [&[f32]; 2],
+            sums: [(*mut f32, usize); 4],
+            [steps, parts]: [usize; 2],
+        ) {
+            let is_enough = |tiles: &[f32]| tiles.len() >= steps * PARTS_LEN;
+            assert!(steps > 0 && left.into_iter().all(is_enough) && right.into_iter().all(is_enough));
+            let operands = Operands {
+                left: left.map(<[f32]>::as_ptr),
+                right: right.map(<[f32]>::as_ptr),
+                sums: sums.map(|(first, _)| first),
+                strides: sums.map(|(_, stride)| stride),
+                steps,
+            };
+            // A tile of the right side is loaded once and multiplied with all parts of the left side that count beside it.
+            macro_rules! products {
+                ($($line:expr),+) => {
+                    asm!(
+                        "mov {p}, [{o} + 32]", "mov {s}, [{o} + 64]", "tileloadd tmm0, [{p} + {s} * 1]",
+                        "mov {p}, [{o} + 40]", "mov {s}, [{o} + 72]", "tileloadd tmm1, [{p} + {s} * 1]",
+                        "mov {p}, [{o} + 48]", "mov {s}, [{o} + 80]", "tileloadd tmm2, [{p} + {s} * 1]",
+                        "mov {p}, [{o} + 56]", "mov {s}, [{o} + 88]", "tileloadd tmm3, [{p} + {s} * 1]",
+                        "mov {a}, [{o}]", "mov {b}, [{o} + 8]", "mov {c}, [{o} + 16]", "mov {d}, [{o} + 24]",
+                        "mov {p}, [{o} + 96]", "mov {s}, 64",
+                        "2:",
+                        $($line,)+
+                        "add {a}, 3072", "add {b}, 3072", "add {c}, 3072", "add {d}, 3072",
+                        "dec {p}", "jnz 2b",
+                        "mov {p}, [{o} + 32]", "mov {s}, [{o} + 64]", "tilestored [{p} + {s} * 1], tmm0",
+                        "mov {p}, [{o} + 40]", "mov {s}, [{o} + 72]", "tilestored [{p} + {s} * 1], tmm1",
+                        "mov {p}, [{o} + 48]", "mov {s}, [{o} + 80]", "tilestored [{p} + {s} * 1], tmm2",
+                        "mov {p}, [{o} + 56]", "mov {s}, [{o} + 88]", "tilestored [{p} + {s} * 1], tmm3",
+                        o = in(reg) &raw const operands, p = out(reg) _, s = out(reg) _,
+                        a = out(reg) _, b = out(reg) _, c = out(reg) _, d = out(reg) _,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack),
+                    )
+                };
+            }
+            macro_rules! right {
+                ($offset:literal) => {
+                    concat!(
+                        "tileloadd tmm6, [{c} + {s} * 1 + ", $offset, "]\n",
+                        "tileloadd tmm7, [{d} + {s} * 1 + ", $offset, "]",
+                    )
+                };
+            }
+            macro_rules! left {
+                ($offset:literal) => {
+                    concat!(
+                        "tileloadd tmm4, [{a} + {s} * 1 + ", $offset, "]\n",
+                        "tdpbf16ps tmm0, tmm4, tmm6\n",
+                        "tdpbf16ps tmm1, tmm4, tmm7\n",
+                        "tileloadd tmm5, [{b} + {s} * 1 + ", $offset, "]\n",
+                        "tdpbf16ps tmm2, tmm5, tmm6\n",
+                        "tdpbf16ps tmm3, tmm5, tmm7",
+                    )
+                };
+            }
+            // SAFETY: tiles are configured, what is read was seen to be there, and the sums are the caller's.
+            unsafe {
+                match parts {
+                    1 => products!(right!("0"), left!("2048"), left!("1024"), left!("0")),
+                    2 => products!(
+                        right!("1024"), left!("1024"), left!("0"),
+                        right!("0"), left!("2048"), left!("1024"), left!("0")
+                    ),
+                    _ => products!(
+                        right!("2048"), left!("0"),
+                        right!("1024"), left!("1024"), left!("0"),
+                        right!("0"), left!("2048"), left!("1024"), left!("0")
+                    ),
+                }
+            }
+        }
+    }
+
+    impl Drop for Tiles {
+        fn drop(&mut self) {
+            // SAFETY: tiles that are let go hold nothing.
+            unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod instructions {
+    pub(super) fn are_there() -> bool {
+        false
+    }
+
+    /// There are none.
+    pub(super) enum Tiles {}
+
+    impl Tiles {
+        pub(super) fn new() -> Self {
+            unreachable!("nothing was packed for tiles")
+        }
+
+        pub(super) fn add_products(&self, _: [&[f32]; 2], _: [&[f32]; 2], _: [(*mut f32, usize); 4], _: [usize; 2]) {
+            match *self {}
+        }
+    }
+}
