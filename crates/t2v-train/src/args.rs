@@ -20,6 +20,10 @@ pub(crate) struct Args {
     /// metadata.jsonl; ball.mask.png is white where the subject of ball.mp4 is
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// Folder of clips of what the model knows and is not to forget, with captions that it understands: every other step shows some of them, and
+    /// the model is to predict of them what it did before. --caption-dropout leaves out their captions alone
+    #[arg(long, value_name = "DIR")]
+    pub(crate) known: Option<PathBuf>,
     /// The LoRA, a .safetensors file
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

@@ -17,6 +17,8 @@ pub struct Draw {
     pub kept: Option<Vec<Vec<f32>>>,
     /// What the error at each place counts beside the others, `[1, 1, frames, height, width]` of the latents; none for all the same.
     pub places: Option<Tensor<5>>,
+    /// What the network is to predict, of the latents' shape, in place of what noise and latents say.
+    pub target: Option<Tensor<5>>,
 }
 
 /// The loss: the mean squared error of what the network predicts, weighted by timestep.
@@ -51,6 +53,13 @@ impl Objective {
         &self.noise
     }
 
+    /// What a network predicts of a clip with its noise, of the shapes of [`loss`](Self::loss).
+    pub fn prediction<N: Denoiser>(&self, network: &N, latents: Tensor<5>, text: Tensor<3>, draw: &Draw) -> Tensor<5> {
+        let noisy = self.noise.noised(latents, draw.noise.clone(), draw.timestep);
+        let timestep = self.noise.model_timestep(draw.timestep);
+        network.forward(noisy, timestep, &Conditioning::new(text))
+    }
+
     /// The loss of one clip, on the device of the text.
     ///
     /// # Shapes
@@ -59,9 +68,11 @@ impl Objective {
     /// - output: `[1]`
     pub fn loss<N: Denoiser>(&self, network: &N, latents: Tensor<5>, text: Tensor<3>, draw: &Draw) -> Tensor<1> {
         let timestep = draw.timestep;
-        let noisy = self.noise.noised(latents.clone(), draw.noise.clone(), timestep);
-        let target = self.noise.target(latents, draw.noise.clone(), timestep);
-        let found = network.forward(noisy, self.noise.model_timestep(timestep), &Conditioning::new(text));
+        let found = self.prediction(network, latents.clone(), text, draw);
+        let target = match &draw.target {
+            Some(target) => target.clone(),
+            None => self.noise.target(latents, draw.noise.clone(), timestep),
+        };
         let error = (found - target).square();
         // Divided by what places count on the average, so that a small subject weighs no less than a large one.
         let loss = match &draw.places {

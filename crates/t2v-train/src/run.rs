@@ -1,6 +1,6 @@
 //! The program: opens the model, encodes the data, trains, saves.
 
-use std::{error::Error, fs, process::ExitCode};
+use std::{error::Error, fs, path::Path, process::ExitCode};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use t2v_pipeline::{CancelToken, DeviceName, check_output};
@@ -21,11 +21,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let size = args.size(base.usual_size()?);
     let cancel = CancelToken::default();
     let sampler = Sampler::new(args, &size, base.device(), &cancel)?;
-    let data = encode(args, &size, &base)?;
+    let mut data = encode(&args.data, args.trigger.as_deref(), &size, &base)?;
+    let known = match &args.known {
+        Some(known) => Some(encode(known, None, &size, &base)?.as_known()),
+        None => None,
+    };
+    if known.is_some() {
+        data = data.with_captions_kept();
+    }
     let run = Run {
         args,
         base: &base,
         data: &data,
+        known: known.as_ref(),
         sampler,
         cancel,
     };
@@ -55,13 +63,13 @@ fn check_files(args: &Args) -> Result<()> {
     }
 }
 
-fn encode(args: &Args, size: &ClipSize, base: &Base) -> Result<Dataset> {
+fn encode(folder: &Path, trigger: Option<&str>, size: &ClipSize, base: &Base) -> Result<Dataset> {
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("encoding {bar:30} {pos}/{len} clips")?);
     let told = |done: usize, all: usize| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     };
-    let data = Dataset::open(&args.data, size, args.trigger.as_deref(), base, told)?;
+    let data = Dataset::open(folder, size, trigger, base, told)?;
     bar.finish();
     for note in data.notes() {
         eprintln!("note: {note}");
@@ -74,6 +82,7 @@ struct Run<'a> {
     args: &'a Args,
     base: &'a Base,
     data: &'a Dataset,
+    known: Option<&'a Dataset>,
     sampler: Option<Sampler>,
     cancel: CancelToken,
 }
@@ -88,7 +97,10 @@ impl Run<'_> {
         }
         let (state_file, sha256) = (args.state_file(), base.sha256()?);
         // What a state must have in common with a training that goes on from it.
-        let run = format!("{} ({sha256}) on {} clips", base.name(), self.data.examples().len());
+        let mut run = format!("{} ({sha256}) on {} clips", base.name(), self.data.examples().len());
+        if let Some(known) = self.known {
+            run += &format!(", in turn with {} that are known", known.examples().len());
+        }
         if args.resume {
             trainer.restore(SavedState::open(&state_file, &run, base.device())?)?;
         }
@@ -106,7 +118,7 @@ impl Run<'_> {
             trainer,
             sampler: self.sampler,
         };
-        if !session.train(self.data, &self.cancel)? {
+        if !session.train(self.data, self.known, &self.cancel)? {
             return Ok(ExitCode::from(INTERRUPTED));
         }
         session.finish()?;

@@ -31,7 +31,7 @@ pub(crate) struct Session<'a, N> {
 
 impl<N: Trainable> Session<'_, N> {
     /// Trains to the last step, or until it is interrupted: then it is false, and the state is kept.
-    pub(crate) fn train(&mut self, data: &Dataset, cancel: &CancelToken) -> Result<bool> {
+    pub(crate) fn train(&mut self, data: &Dataset, known: Option<&Dataset>, cancel: &CancelToken) -> Result<bool> {
         end_on_ctrl_c(cancel.clone())?;
         let (bar, all) = (self.progress_bar()?, self.trainer.settings().steps);
         let (begun, first) = (Instant::now(), self.trainer.steps_done());
@@ -42,7 +42,7 @@ impl<N: Trainable> Session<'_, N> {
                 self.interrupted()?;
                 return Ok(false);
             }
-            let report = match self.trainer.step(data) {
+            let report = match self.trainer.step_in_turns(data, known) {
                 Err(fault @ TrainError::NotFinite { .. }) => {
                     bar.abandon();
                     return Err(self.diverged(&fault));

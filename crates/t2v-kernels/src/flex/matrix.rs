@@ -108,7 +108,12 @@ impl Parameters {
         if let Some(weight) = self.quantised(all) {
             return Some(Packed::Integers(weight));
         }
-        let floats = || Packed::Floats(PackedWeight::new(&self.weight, self.in_torch_layout, rows.min(TOKENS)), self.bias());
+        let floats = || {
+            Packed::Floats(
+                PackedWeight::new(&self.weight, self.in_torch_layout, rows.min(TOKENS)),
+                self.bias(),
+            )
+        };
         (!self.is_skinny(rows)).then(floats)
     }
 
@@ -213,7 +218,7 @@ pub(crate) fn linear_to_image(
         false => Matrix::new(weight, [d_in, d_out], [d_out, 1]).transposed(),
     };
     let bias = parameters.bias().map_or(Bias::None, Bias::Rows);
-    let shape = RightSide::new(d_in, area, d_out);
+    let shape = RightSide::new(d_in, area);
     out.par_chunks_mut(d_out * area)
         .zip(elements(&tokens).par_chunks(area * d_in))
         .for_each(|(out, tokens)| {

@@ -182,7 +182,7 @@ fn train(args: &Args, base: &Base, out: &Path) -> Result<()> {
     let new = open(lesson::NEW)?.with_captions_kept();
     let known = match args.rehearsed {
         0 => None,
-        _ => Some(open(lesson::KNOWN)?),
+        _ => Some(open(lesson::KNOWN)?.as_known()),
     };
     let Denoisers::UNet3d(network) = base.denoiser()? else {
         return Err("tiny-world's denoiser is not of ModelScope's kind".into());
@@ -196,11 +196,7 @@ fn train(args: &Args, base: &Base, out: &Path) -> Result<()> {
     let bar = ProgressBar::new(args.steps as u64).with_style(style);
     let start = Instant::now();
     while trainer.steps_done() < args.steps {
-        let shown = match &known {
-            Some(known) if !trainer.steps_done().is_multiple_of(2) => known,
-            _ => &new,
-        };
-        let report = trainer.step(shown)?;
+        let report = trainer.step_in_turns(&new, known.as_ref())?;
         bar.set_message(format!("loss {:.4}", report.loss));
         bar.set_position(report.step as u64);
     }

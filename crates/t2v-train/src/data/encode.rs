@@ -81,6 +81,8 @@ pub struct Dataset {
     notes: Vec<String>,
     /// Whether captions are left out as often as the settings say.
     drops_captions: bool,
+    /// Whether the network is to predict what it did before.
+    is_known: bool,
 }
 
 impl Dataset {
@@ -102,7 +104,17 @@ impl Dataset {
             tokens: Vec::new(),
             notes: Vec::new(),
             drops_captions: true,
+            is_known: false,
         }
+    }
+
+    /// The same as clips of what the network knows, which it is not to forget: it is to predict of them what it predicts without adapters,
+    /// in place of their noise. Shown in turn with what is new, they keep a model as it was (Li and Hoiem, "Learning without Forgetting",
+    /// <https://arxiv.org/abs/1606.09282>).
+    #[must_use]
+    pub fn as_known(mut self) -> Self {
+        self.is_known = true;
+        self
     }
 
     /// The same with captions that are never left out, whatever [`caption_dropout`](crate::TrainSettings::caption_dropout) says: for a new
@@ -174,6 +186,7 @@ impl Dataset {
             captions: encoded.captions,
             notes: notes(&texts, &tokens),
             drops_captions: true,
+            is_known: false,
             tokens: tokens.into_iter().map(|tokens| tokens.ids).collect(),
         })
     }
@@ -193,6 +206,11 @@ impl Dataset {
     /// Whether captions are left out as often as the settings say.
     pub(crate) fn drops_captions(&self) -> bool {
         self.drops_captions
+    }
+
+    /// Whether the network is to predict what it did before.
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// The embedding of a caption.

@@ -45,12 +45,17 @@ impl<N: Module + Denoiser + Sync> Trainer<N> {
         let kept = (settings.rank_dropout > 0.0).then(|| self.kept(&mut draws));
         let mut generator = draws.generator();
         let latents = example.sample(&mut generator);
-        let draw = Draw {
+        let mut draw = Draw {
             timestep,
             noise: objective::noise(&mut generator, latents.dims(), settings.noise_offset, &self.device),
             kept,
             places: example.places(settings.background_weight),
+            target: None,
         };
+        if data.is_known() {
+            let text = data.embedding(caption).clone();
+            draw.target = Some(self.objective.prediction(&self.base, latents.clone(), text, &draw));
+        }
         self.record(&latents, &prompt, &draw)
     }
 

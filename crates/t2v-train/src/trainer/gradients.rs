@@ -74,6 +74,7 @@ impl<N: Module + Denoiser> Trainer<N> {
         let draw = Draw {
             noise: recording.of(draw.noise.clone()),
             places: draw.places.clone().map(|places| recording.of(places)),
+            target: draw.target.clone().map(|target| recording.of(target)),
             ..draw.clone()
         };
         let loss = self

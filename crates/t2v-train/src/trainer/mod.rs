@@ -35,6 +35,8 @@ pub struct StepReport {
 pub struct Trainer<N> {
     /// On the autodiff device, its parameters constants.
     network: N,
+    /// The same, where nothing is recorded: what it predicts without adapters.
+    base: N,
     /// Likewise, where it is trained, too.
     text_encoder: Option<ClipTextModel>,
     objective: Objective,
@@ -72,7 +74,8 @@ impl<N: Trainable> Trainer<N> {
             objective: Objective::new(noise, &settings)?,
             ema: Ema::new(settings.ema_decay, adapters.factors()),
             optimiser: Optimiser::new(&settings),
-            network: frozen(network, recording(&settings)),
+            network: frozen(network.clone(), recording(&settings)),
+            base: network,
             text_encoder: None,
             device: device.clone(),
             clips_at_once: NonZeroUsize::MIN,
@@ -200,6 +203,17 @@ impl<N: Module + Denoiser + Sync> Trainer<N> {
         self.optimiser.restore(before.moments, self.step);
         if let Some(average) = before.average {
             self.ema = Ema::new(self.settings.ema_decay, average);
+        }
+    }
+
+    /// As [`step`](Self::step), on what is new and, in every other step, on what is [known](Dataset::as_known), if anything is.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub fn step_in_turns(&mut self, new: &Dataset, known: Option<&Dataset>) -> Result<StepReport, TrainError> {
+        match known {
+            Some(known) if !self.step.is_multiple_of(2) => self.step(known),
+            _ => self.step(new),
         }
     }
 

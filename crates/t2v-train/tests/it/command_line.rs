@@ -198,6 +198,26 @@ fn what_can_t_be_trained_is_said_in_a_sentence() {
     assert!(message.contains("not on `FluxPipeline`"), "{message}");
 }
 
+/// The first step shows what is new, the second what is known.
+#[test]
+fn what_is_known_is_shown_in_turn() {
+    let lora = |args: &[&str]| {
+        let training = Training::new();
+        let known = training.path("data").display().to_string();
+        let args: Vec<&str> = args
+            .iter()
+            .map(|arg| if *arg == "DATA" { &known } else { arg })
+            .collect();
+        training.trained(&args);
+        training.lora()
+    };
+    let with_known = ["--known", "DATA", "--steps"];
+    assert_eq!(lora(&[&with_known[..], &["1"]].concat()), lora(&["--steps", "1"]));
+    assert_ne!(lora(&[&with_known[..], &["2"]].concat()), lora(&["--steps", "2"]));
+    let message = Training::new().fault(&["--known", "nowhere"]);
+    assert!(message.contains("nowhere"), "{message}");
+}
+
 #[test]
 fn a_loss_that_is_no_number_keeps_the_last_good_state() {
     let training = Training::new();

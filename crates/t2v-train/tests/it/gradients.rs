@@ -62,6 +62,7 @@ fn gradients<N: Trainable>(fixture: &Fixture, trainer: &Trainer<N>, step: usize)
         noise: noise.narrow(0, step, 1),
         kept: None,
         places: has("input.places").then(|| fixture.tensor("input.places", &device)),
+        target: None,
     };
     match has("input.ids") {
         true => {

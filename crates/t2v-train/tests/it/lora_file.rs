@@ -50,6 +50,7 @@ fn saved<N: Trainable>(name: &str, trainer: &mut Trainer<N>, file: &Path) -> Lor
         noise: fixture.tensor::<5>("input.noise", &Device::flex()).narrow(0, step, 1),
         kept: None,
         places: None,
+        target: None,
     };
     for step in 0..3 {
         match trainer.settings().text_encoder {

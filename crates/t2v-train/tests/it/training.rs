@@ -6,7 +6,7 @@ use crate::common::{self, data, fixture, settings, unet_3d};
 use burn::tensor::{Device, TensorData};
 use t2v_denoiser::UNet3d;
 use t2v_test_support::Fixture;
-use t2v_train::{OptimiserKind, SavedState, TrainError, TrainSettings, Trainer};
+use t2v_train::{Dataset, OptimiserKind, SavedState, TrainError, TrainSettings, Trainer};
 
 fn trainer(fixture: &Fixture, settings: TrainSettings) -> Trainer<UNet3d> {
     common::trainer(fixture, unet_3d("lora_epsilon"), settings)
@@ -135,6 +135,7 @@ fn training_makes_the_loss_smaller() {
             noise: fixture.tensor::<5>("input.noise", &device).narrow(0, 0, 1),
             kept: None,
             places: None,
+            target: None,
         };
         let (latents, text) = (
             fixture.tensor("input.latents", &device),
@@ -148,6 +149,42 @@ fn training_makes_the_loss_smaller() {
     }
     let after = probe(&training);
     assert!(after < 0.9 * before, "{before} {after}");
+}
+
+/// What a network without adapters predicts is what it is to predict of what it knows: that can't be done better than by new adapters, and others
+/// are led back to it.
+#[test]
+fn what_is_known_is_what_was_predicted_before() {
+    let fixture = fixture("lora_epsilon");
+    let mut settings = settings(&fixture);
+    (settings.steps, settings.learning_rate) = (16, 2e-2);
+    let known = data(&fixture).as_known();
+    let nothing_new = trainer(&fixture, settings.clone()).step(&known).unwrap();
+    assert!(nothing_new.loss < 1e-9, "{}", nothing_new.loss);
+    let mut training = trainer(&fixture, settings);
+    for _ in 0..4 {
+        training.step(&data(&fixture)).unwrap();
+    }
+    let losses: Vec<f64> = (0..12).map(|_| training.step(&known).unwrap().loss).collect();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!(losses[0] > 1e-6, "what is new changed what is predicted: {losses:?}");
+    assert!(mean(&losses[9..]) < 0.5 * mean(&losses[..3]), "{losses:?}");
+}
+
+#[test]
+fn captions_that_are_kept_are_never_left_out() {
+    let fixture = fixture("lora_epsilon");
+    let losses = |caption_dropout, data: Dataset| {
+        let mut settings = settings(&fixture);
+        settings.caption_dropout = caption_dropout;
+        let mut training = trainer(&fixture, settings);
+        training.step(&data).unwrap();
+        training.step(&data).unwrap();
+        training.losses().to_vec()
+    };
+    let kept = losses(1.0, data(&fixture).with_captions_kept());
+    assert_eq!(kept, losses(0.0, data(&fixture)));
+    assert_ne!(kept, losses(1.0, data(&fixture)));
 }
 
 /// The adapters that gave such a loss are no good, so that it is those of the step before which are kept.

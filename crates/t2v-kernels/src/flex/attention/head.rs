@@ -88,9 +88,7 @@ impl HeadBlock<'_> {
 
     fn pack<'a>(&self, keys: Range<usize>, packed: &'a mut Scratch) -> KeyBlock<'a> {
         let width = self.key.columns();
-        let rows = self.query.rows();
-        let key = RightSide::new(width, keys.len(), rows);
-        let value = RightSide::new(keys.len(), width, rows);
+        let (key, value) = (RightSide::new(width, keys.len()), RightSide::new(keys.len(), width));
         let packed = packed.at_least(key.len() + value.len());
         let (packed_key, packed_value) = packed.split_at_mut(key.len());
         key.pack(self.key.part(keys.clone(), 0..width).transposed(), packed_key);

@@ -130,7 +130,7 @@ impl Patches<'_> {
 
     /// `weight patches`, plus `bias` a row, for few output pixels.
     pub(super) fn multiply_few(&self, weight: &Weight, bias: Option<&[f32]>, out: &mut [f32]) {
-        let shape = RightSide::new(self.depth(), self.pixels.len(), weight.rows());
+        let shape = RightSide::new(self.depth(), self.pixels.len());
         let mut packed = Scratch::new(shape.len());
         let panels = shape.panels(&mut packed).into_par_iter();
         panels.for_each(|panel| self.pack(panel, 0));
@@ -154,7 +154,7 @@ impl Patches<'_> {
             <[Scratch; 2]>::default,
             |[packed, products], (index, rows)| {
                 let columns = index * each..columns.min((index + 1) * each);
-                let shape = RightSide::new(depth, columns.len(), weight.rows());
+                let shape = RightSide::new(depth, columns.len());
                 let packed = packed.at_least(shape.len());
                 for panel in shape.panels(packed) {
                     self.pack(panel, columns.start);

@@ -266,11 +266,10 @@ pub(super) struct Panel<'a> {
 impl Panel<'_> {
     /// Packs what `write` writes to lines of so many elements as it is told, at least as many as there are columns.
     fn pack_written(self, write: impl FnOnce(&mut [f32], usize)) {
-        let (depth, columns) = (self.depth.len(), self.columns.len());
         match self.on_tiles {
-            true => tiles::pack(depth, columns, self.packed, write),
+            true => tiles::pack(self.depth.len(), self.packed, |lines| write(lines, tiles::COLUMNS)),
             false => {
-                let width = self.packed.len() / depth;
+                let width = self.packed.len() / self.depth.len();
                 write(self.packed, width);
             }
         }
@@ -331,13 +330,21 @@ fn panel_width(lanes: usize) -> usize {
 }
 
 impl RightSide {
-    /// For left sides of about `rows` rows: that is what packing it as for tiles depends on, where there are some.
-    pub(super) fn new(depth: usize, columns: usize, rows: usize) -> Self {
+    pub(super) fn new(depth: usize, columns: usize) -> Self {
+        let lanes = lanes();
         Self {
             depth,
             columns,
-            lanes: lanes(),
+            lanes,
+            on_tiles: false,
+        }
+    }
+
+    /// One whose values are in bf16, for left sides of about `rows` rows: on [tiles], where there are some and it pays.
+    pub(super) fn in_bf16(depth: usize, columns: usize, rows: usize) -> Self {
+        Self {
             on_tiles: tiles::suit(rows, depth, columns),
+            ..Self::new(depth, columns)
         }
     }
 
@@ -356,7 +363,7 @@ impl RightSide {
     /// Elements in memory of a panel with these lines and columns.
     fn panel_len(&self, depth: usize, columns: usize) -> usize {
         match self.on_tiles {
-            true => tiles::panel_len(depth, columns),
+            true => tiles::panel_len(depth),
             false => depth * columns.next_multiple_of(self.lanes),
         }
     }

@@ -1,12 +1,12 @@
-//! Products on tiles, as Intel's AMX has them: 16x16 sums of products of bf16.
+//! Products with weights in bf16 on tiles, as Intel's AMX has them: 16x16 sums of products of bf16.
 //!
-//! An f32 has 24 binary digits, a bf16 eight, so that an f32 is the sum of three of these. The product of two such sums has nine terms, of
-//! which the three smallest are below what f32 rounds away; the other six, of exact products that are added up in f32, give what
-//! f32 would ([Henry, Tang and Heinecke, 2019](https://arxiv.org/abs/1904.06376)). A right side of bf16 needs three terms, one of
-//! f16 five. Tiles multiply sixteen times as fast as vectors.
+//! An f32 has 24 binary digits, a bf16 eight, so that an f32 is the sum of three of these. Each is multiplied with the weight; the products are exact,
+//! and added up in f32, so that the result is what f32 gives ([Henry, Tang and Heinecke, 2019](https://arxiv.org/abs/1904.06376)). For
+//! right sides in f32, which would take six products, tiles aren't used: they are sixteen times as fast as vectors on paper, and three to four times where
+//! a processor has to keep cool.
 //!
-//! A right side is taken apart when it is packed, a left side when it is multiplied. Buffers are those of all operators: what they hold are the
-//! bits of two bf16, as one of f32.
+//! A right side is put in order when it is packed, a left side is taken apart when it is multiplied. Buffers are those of all operators: what they hold
+//! are the bits of two bf16, as one of f32.
 
 use std::{cell::RefCell, ops::Range, sync::OnceLock};
 
@@ -33,8 +33,8 @@ const TILE: usize = SIDE * SIDE;
 const PARTS_LEN: usize = PARTS * TILE;
 /// Columns of a panel: two tiles beside each other.
 pub(super) const COLUMNS: usize = 2 * SIDE;
-/// Words before the tiles of a panel. The first says how many parts its numbers have.
-const HEADER: usize = 16;
+/// Words of two tiles beside each other.
+const PAIR_LEN: usize = 2 * TILE;
 /// Words of a line of the cache, where tiles begin.
 const LINE: usize = 16;
 /// Rows of the left side that are taken apart at a time; what they become stays in the cache.
@@ -42,7 +42,7 @@ const ROWS: usize = 256;
 /// A product with fewer rows is left to vectors: taking the right side apart would cost more than it saves.
 const FEWEST_ROWS: usize = 32;
 
-/// Whether a product of this shape is best computed on tiles, and they are there.
+/// Whether a product of this shape with a right side in bf16 is best computed on tiles, and they are there.
 pub(super) fn suit(rows: usize, depth: usize, columns: usize) -> bool {
     rows >= FEWEST_ROWS && depth >= SIDE && columns >= SIDE && are_there()
 }
@@ -54,17 +54,13 @@ fn are_there() -> bool {
 }
 
 /// Words of a panel.
-pub(super) fn panel_len(depth: usize, columns: usize) -> usize {
-    HEADER + columns.div_ceil(SIDE) * depth.div_ceil(STEP) * PARTS_LEN
+pub(super) fn panel_len(depth: usize) -> usize {
+    depth.div_ceil(STEP) * PAIR_LEN
 }
 
 /// Words of the panels of a block of the depth.
 pub(super) fn block_len(depth: usize, columns: usize) -> usize {
-    columns / COLUMNS * panel_len(depth, COLUMNS)
-        + match columns % COLUMNS {
-            0 => 0,
-            rest => panel_len(depth, rest),
-        }
+    columns.div_ceil(COLUMNS) * panel_len(depth)
 }
 
 /// Words that are added to a buffer so that a line of the cache begins within it.
@@ -94,16 +90,16 @@ fn with_room<T>(len: usize, call: impl FnOnce(&mut [f32]) -> T) -> T {
     })
 }
 
-/// Packs a panel: what `write` writes to lines of so many elements as it is told.
-pub(super) fn pack(depth: usize, columns: usize, packed: &mut [f32], write: impl FnOnce(&mut [f32], usize)) {
-    let width = columns.next_multiple_of(SIDE);
-    with_room(depth * width, |lines| {
-        write(lines, width);
-        run(SplitColumns { lines, width, packed });
+/// Packs a panel: what `write` writes to lines of [`COLUMNS`] elements, all in bf16.
+pub(super) fn pack(depth: usize, packed: &mut [f32], write: impl FnOnce(&mut [f32])) {
+    with_room(depth * COLUMNS, |lines| {
+        write(lines);
+        run(PairLines { lines, packed });
     });
 }
 
-/// The parts of a number, each in the upper half of its bits. They make it exactly, down to where bf16 has no smaller ones.
+/// The parts of a number, each in the upper half of its bits. They make it exactly, down to where bf16 has no smaller ones; what is infinite
+/// becomes no number.
 #[inline(always)]
 fn split(value: f32) -> [u32; PARTS] {
     const HALF: u32 = 1 << 15;
@@ -126,65 +122,32 @@ fn split_pairs(tiles: &mut [f32; PARTS_LEN], y: usize, low: &[f32; SIDE], high: 
     }
 }
 
-/// As [`split_pairs`], of numbers that are in bf16: the other parts are not written.
-#[inline(always)]
-fn pair(tiles: &mut [f32; PARTS_LEN], y: usize, low: &[f32; SIDE], high: &[f32; SIDE]) {
-    for x in 0..SIDE {
-        tiles[y * SIDE + x] = f32::from_bits(low[x].to_bits() >> 16 | high[x].to_bits());
-    }
-}
-
-/// Takes lines of a panel apart. A tile has of 32 of them the first 16 and the last in pairs.
-struct SplitColumns<'a> {
+/// Puts lines of a panel into tiles. A step has of 32 of them the first 16 and the last in pairs.
+struct PairLines<'a> {
     lines: &'a [f32],
-    width: usize,
     packed: &'a mut [f32],
 }
 
-impl SimdOp for SplitColumns<'_> {
+impl SimdOp for PairLines<'_> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, _: I) {
-        let are_bf16 = or(self.lines) & 0xffff == 0;
-        let (header, tiles) = self.packed.split_at_mut(HEADER);
-        let (tiles, _) = tiles.as_chunks_mut::<PARTS_LEN>();
-        let steps = (self.lines.len() / self.width).div_ceil(STEP);
-        let mut any = [0; PARTS];
-        for (column, tiles) in (0..).step_by(SIDE).zip(tiles.chunks_exact_mut(steps)) {
-            let line = |line: usize| {
-                let line = self.lines.get(line * self.width + column..);
-                line.and_then(<[f32]>::first_chunk).unwrap_or(&[0.0; SIDE])
-            };
-            for (step, tiles) in tiles.iter_mut().enumerate() {
-                for y in 0..SIDE {
-                    let (low, high) = (line(step * STEP + y), line(step * STEP + SIDE + y));
-                    match are_bf16 {
-                        true => pair(tiles, y, low, high),
-                        false => split_pairs(tiles, y, low, high),
-                    }
-                }
-                if !are_bf16 {
-                    let parts = tiles.as_chunks::<TILE>().0;
-                    any.iter_mut().zip(parts).for_each(|(any, part)| *any |= or(part));
+        let (lines, (steps, _)) = (
+            self.lines.as_chunks::<COLUMNS>().0,
+            self.packed.as_chunks_mut::<PAIR_LEN>(),
+        );
+        for (lines, tiles) in lines.chunks(STEP).zip(steps) {
+            let line = |y: usize| lines.get(y).unwrap_or(&[0.0; COLUMNS]);
+            for y in 0..SIDE {
+                let (low, high) = (line(y), line(SIDE + y));
+                for x in 0..COLUMNS {
+                    let pair = low[x].to_bits() >> 16 | high[x].to_bits() & 0xffff_0000;
+                    tiles[x / SIDE * TILE + y * SIDE + x % SIDE] = f32::from_bits(pair);
                 }
             }
         }
-        // The sign of a zero doesn't count.
-        let parts = any.iter().rposition(|any| any & 0x7fff_7fff != 0).map_or(1, |last| last + 1);
-        header[0] = parts as f32;
     }
-}
-
-/// The bits that any of the words have.
-#[inline(always)]
-fn or(words: &[f32]) -> u32 {
-    let (vectors, rest) = words.as_chunks::<SIDE>();
-    let mut any = [0; SIDE];
-    for words in vectors {
-        any.iter_mut().zip(words).for_each(|(any, word)| *any |= word.to_bits());
-    }
-    any.into_iter().chain(rest.iter().map(|word| word.to_bits())).fold(0, |a, b| a | b)
 }
 
 /// Takes rows of the left side apart, 16 after 16. A row of tiles has of 32 numbers the first 16 and the last in pairs.
@@ -247,19 +210,14 @@ pub(super) fn multiply(mut product: Product) {
 /// Multiplies rows that were taken apart with all panels.
 fn multiply_rows(product: &mut Product, tiles: &instructions::Tiles, rows: Range<usize>, left: &[f32]) {
     let steps = product.depth.div_ceil(STEP);
-    let tile_len = steps * PARTS_LEN;
+    let rows_len = steps * PARTS_LEN;
     let mut edges = [Edge([[0.0; SIDE]; SIDE]); 4];
-    for (column, panel) in (0..product.columns)
-        .step_by(COLUMNS)
-        .zip(product.right.chunks(panel_len(product.depth, COLUMNS)))
-    {
-        let (header, right) = panel.split_at(HEADER);
-        let parts = header[0] as usize;
-        // Where there are no other columns or rows, the same again, to sums that go nowhere.
-        let right = [right, &right[right.len() - tile_len..]];
-        for (row, left) in rows.clone().step_by(2 * SIDE).zip(left.chunks(2 * tile_len)) {
+    let columns = (0..product.columns).step_by(COLUMNS);
+    for (column, right) in columns.zip(product.right.chunks(steps * PAIR_LEN)) {
+        for (row, left) in rows.clone().step_by(2 * SIDE).zip(left.chunks(2 * rows_len)) {
+            // Where there are no other rows, the same again, to sums that go nowhere.
             let others = match rows.end - row > SIDE {
-                true => &left[tile_len..],
+                true => &left[rows_len..],
                 false => left,
             };
             let places = [[0, 0], [0, SIDE], [SIDE, 0], [SIDE, SIDE]].map(|[y, x]| [row + y, column + x]);
@@ -267,7 +225,11 @@ fn multiply_rows(product: &mut Product, tiles: &instructions::Tiles, rows: Range
             for ((sums, place), edge) in sums.iter_mut().zip(places).zip(&mut edges) {
                 *sums = begin(product, rows.end, place, edge);
             }
-            tiles.add_products([left, others], right, sums, [steps, parts]);
+            // SAFETY: sums are whole tiles of the product, or edges.
+            #[expect(unsafe_code, reason = "tiles of sums are read and written by pointer")]
+            unsafe {
+                tiles.add_products([left, others], right, sums, steps);
+            }
             for (place, edge) in places.into_iter().zip(&edges) {
                 end(product, rows.end, place, edge);
             }
@@ -311,7 +273,10 @@ fn begin(product: &mut Product, rows_end: usize, place: [usize; 2], edge: &mut E
         match bias {
             Bias::None => {}
             Bias::Rows(bias) => sums.iter_mut().for_each(|sum| *sum += bias[row + y]),
-            Bias::Columns(bias) => sums.iter_mut().zip(&bias[column..]).for_each(|(sum, bias)| *sum += bias),
+            Bias::Columns(bias) => sums
+                .iter_mut()
+                .zip(&bias[column..])
+                .for_each(|(sum, bias)| *sum += bias),
         }
     }
     match is_whole {
@@ -338,7 +303,7 @@ fn end(product: &mut Product, rows_end: usize, place: [usize; 2], edge: &Edge) {
 mod instructions {
     use std::arch::{asm, x86_64::__cpuid_count};
 
-    use super::{PARTS_LEN, SIDE};
+    use super::{PAIR_LEN, PARTS_LEN, SIDE};
 
     pub(super) fn are_there() -> bool {
         are_of_the_processor() && are_permitted()
@@ -380,7 +345,7 @@ mod instructions {
     #[repr(C)]
     struct Operands {
         left: [*const f32; 2],
-        right: [*const f32; 2],
+        right: *const f32,
         sums: [*mut f32; 4],
         strides: [usize; 4],
         steps: usize,
@@ -397,7 +362,10 @@ mod instructions {
         /// Where there are none.
         pub(super) fn new() -> Self {
             const COUNT: usize = 8;
-            assert!(super::are_there(), "a right side was packed for tiles where there are none");
+            assert!(
+                super::are_there(),
+                "a right side was packed for tiles where there are none"
+            );
             let mut shapes = Shapes {
                 palette: 1,
                 start_row: 0,
@@ -416,68 +384,40 @@ mod instructions {
             }
         }
 
-        /// Adds the products of two tiles of the left side with two of the right, of so many steps and parts, to four tiles of sums: where
-        /// they begin, and the bytes from one row to the next.
+        /// Adds the products of two tiles of the left side with two of the right, of so many steps, to four tiles of sums: where they
+        /// begin, and the bytes from one row to the next.
         ///
-        /// The sums are to be memory that nobody else uses, 16 rows of 16.
+        /// # Safety
+        /// The sums are memory that nobody else uses, 16 rows of 16.
         #[inline(always)]
-        pub(super) fn add_products(
+        pub(super) unsafe fn add_products(
             &self,
             left: [&[f32]; 2],
-            right: [&[f32]; 2],
+            right: &[f32],
             sums: [(*mut f32, usize); 4],
-            [steps, parts]: [usize; 2],
+            steps: usize,
         ) {
-            let is_enough = |tiles: &[f32]| tiles.len() >= steps * PARTS_LEN;
-            assert!(steps > 0 && left.into_iter().all(is_enough) && right.into_iter().all(is_enough));
+            let is_enough = |left: &[f32]| left.len() >= steps * PARTS_LEN;
+            assert!(steps > 0 && left.into_iter().all(is_enough) && right.len() >= steps * PAIR_LEN);
             let operands = Operands {
                 left: left.map(<[f32]>::as_ptr),
-                right: right.map(<[f32]>::as_ptr),
+                right: right.as_ptr(),
                 sums: sums.map(|(first, _)| first),
                 strides: sums.map(|(_, stride)| stride),
                 steps,
             };
-            // A tile of the right side is loaded once and multiplied with all parts of the left side that count beside it.
-            macro_rules! products {
-                ($($line:expr),+) => {
-                    asm!(
-                        "mov {p}, [{o} + 32]", "mov {s}, [{o} + 64]", "tileloadd tmm0, [{p} + {s} * 1]",
-                        "mov {p}, [{o} + 40]", "mov {s}, [{o} + 72]", "tileloadd tmm1, [{p} + {s} * 1]",
-                        "mov {p}, [{o} + 48]", "mov {s}, [{o} + 80]", "tileloadd tmm2, [{p} + {s} * 1]",
-                        "mov {p}, [{o} + 56]", "mov {s}, [{o} + 88]", "tileloadd tmm3, [{p} + {s} * 1]",
-                        "mov {a}, [{o}]", "mov {b}, [{o} + 8]", "mov {c}, [{o} + 16]", "mov {d}, [{o} + 24]",
-                        "mov {p}, [{o} + 96]", "mov {s}, 64",
-                        "2:",
-                        $($line,)+
-                        "add {a}, 3072", "add {b}, 3072", "add {c}, 3072", "add {d}, 3072",
-                        "dec {p}", "jnz 2b",
-                        "mov {p}, [{o} + 32]", "mov {s}, [{o} + 64]", "tilestored [{p} + {s} * 1], tmm0",
-                        "mov {p}, [{o} + 40]", "mov {s}, [{o} + 72]", "tilestored [{p} + {s} * 1], tmm1",
-                        "mov {p}, [{o} + 48]", "mov {s}, [{o} + 80]", "tilestored [{p} + {s} * 1], tmm2",
-                        "mov {p}, [{o} + 56]", "mov {s}, [{o} + 88]", "tilestored [{p} + {s} * 1], tmm3",
-                        o = in(reg) &raw const operands, p = out(reg) _, s = out(reg) _,
-                        a = out(reg) _, b = out(reg) _, c = out(reg) _, d = out(reg) _,
-                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                        options(nostack),
-                    )
-                };
-            }
-            macro_rules! right {
+            // What is written of two tiles of the left side: a part of theirs by both tiles of the right side.
+            macro_rules! part {
                 ($offset:literal) => {
                     concat!(
-                        "tileloadd tmm6, [{c} + {s} * 1 + ", $offset, "]\n",
-                        "tileloadd tmm7, [{d} + {s} * 1 + ", $offset, "]",
-                    )
-                };
-            }
-            macro_rules! left {
-                ($offset:literal) => {
-                    concat!(
-                        "tileloadd tmm4, [{a} + {s} * 1 + ", $offset, "]\n",
+                        "tileloadd tmm4, [{a} + {s} * 1 + ",
+                        $offset,
+                        "]\n",
                         "tdpbf16ps tmm0, tmm4, tmm6\n",
                         "tdpbf16ps tmm1, tmm4, tmm7\n",
-                        "tileloadd tmm5, [{b} + {s} * 1 + ", $offset, "]\n",
+                        "tileloadd tmm5, [{b} + {s} * 1 + ",
+                        $offset,
+                        "]\n",
                         "tdpbf16ps tmm2, tmm5, tmm6\n",
                         "tdpbf16ps tmm3, tmm5, tmm7",
                     )
@@ -485,18 +425,29 @@ mod instructions {
             }
             // SAFETY: tiles are configured, what is read was seen to be there, and the sums are the caller's.
             unsafe {
-                match parts {
-                    1 => products!(right!("0"), left!("2048"), left!("1024"), left!("0")),
-                    2 => products!(
-                        right!("1024"), left!("1024"), left!("0"),
-                        right!("0"), left!("2048"), left!("1024"), left!("0")
-                    ),
-                    _ => products!(
-                        right!("2048"), left!("0"),
-                        right!("1024"), left!("1024"), left!("0"),
-                        right!("0"), left!("2048"), left!("1024"), left!("0")
-                    ),
-                }
+                asm!(
+                    "mov {p}, [{o} + 24]", "mov {s}, [{o} + 56]", "tileloadd tmm0, [{p} + {s} * 1]",
+                    "mov {p}, [{o} + 32]", "mov {s}, [{o} + 64]", "tileloadd tmm1, [{p} + {s} * 1]",
+                    "mov {p}, [{o} + 40]", "mov {s}, [{o} + 72]", "tileloadd tmm2, [{p} + {s} * 1]",
+                    "mov {p}, [{o} + 48]", "mov {s}, [{o} + 80]", "tileloadd tmm3, [{p} + {s} * 1]",
+                    "mov {a}, [{o}]", "mov {b}, [{o} + 8]", "mov {c}, [{o} + 16]",
+                    "mov {p}, [{o} + 88]", "mov {s}, 64",
+                    "2:",
+                    "tileloadd tmm6, [{c} + {s} * 1]",
+                    "tileloadd tmm7, [{c} + {s} * 1 + 1024]",
+                    part!("2048"), part!("1024"), part!("0"),
+                    "add {a}, 3072", "add {b}, 3072", "add {c}, 2048",
+                    "dec {p}", "jnz 2b",
+                    "mov {p}, [{o} + 24]", "mov {s}, [{o} + 56]", "tilestored [{p} + {s} * 1], tmm0",
+                    "mov {p}, [{o} + 32]", "mov {s}, [{o} + 64]", "tilestored [{p} + {s} * 1], tmm1",
+                    "mov {p}, [{o} + 40]", "mov {s}, [{o} + 72]", "tilestored [{p} + {s} * 1], tmm2",
+                    "mov {p}, [{o} + 48]", "mov {s}, [{o} + 80]", "tilestored [{p} + {s} * 1], tmm3",
+                    o = in(reg) &raw const operands, p = out(reg) _, s = out(reg) _,
+                    a = out(reg) _, b = out(reg) _, c = out(reg) _,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
             }
         }
     }
@@ -523,7 +474,8 @@ mod instructions {
             unreachable!("nothing was packed for tiles")
         }
 
-        pub(super) fn add_products(&self, _: [&[f32]; 2], _: [&[f32]; 2], _: [(*mut f32, usize); 4], _: [usize; 2]) {
+        #[expect(unsafe_code, reason = "the same as where there are tiles")]
+        pub(super) unsafe fn add_products(&self, _: [&[f32]; 2], _: &[f32], _: [(*mut f32, usize); 4], _: usize) {
             match *self {}
         }
     }

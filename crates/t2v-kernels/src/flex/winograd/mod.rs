@@ -122,10 +122,10 @@ pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) {
     let [count, width] = strips.size();
     let (at_once, points) = (convolution.at_once, S::PRODUCTS);
     let mut inputs = Scratch::new(in_channels * points * (at_once * width + SLACK));
-    let mut packed = Scratch::new(points * RightSide::new(in_channels, at_once * width, convolution.group()).len());
+    let mut packed = Scratch::new(points * RightSide::new(in_channels, at_once * width).len());
     for first in (0..count).step_by(at_once) {
         let block = first..count.min(first + at_once);
-        let shape = RightSide::new(in_channels, block.len() * width, convolution.group());
+        let shape = RightSide::new(in_channels, block.len() * width);
         convolution.pack_inputs(&block, shape, &mut inputs, &mut packed);
         convolution.multiply(&block, shape, &packed, out);
     }
@@ -162,12 +162,6 @@ impl<'s, S: Strips> Convolution<'s, S> {
             convolution.kernels = Some(kernels);
         }
         convolution
-    }
-
-    /// Output channels that a thread works on at a time.
-    fn group(&self) -> usize {
-        let out_channels = self.strips.layer().weight.rows();
-        out_channels.div_ceil(2 * rayon::current_num_threads()).clamp(4, GROUP)
     }
 
     /// Elements of a point's transformed kernels of an output channel, with what is left free after them.
@@ -236,7 +230,7 @@ impl<'s, S: Strips> Convolution<'s, S> {
         {
             planes[index % out_channels].push(plane);
         }
-        let group = self.group();
+        let group = out_channels.div_ceil(2 * rayon::current_num_threads()).clamp(4, GROUP);
         planes
             .par_chunks_mut(group)
             .enumerate()
