@@ -48,7 +48,7 @@ impl Settings {
         let vectors = choose("T2V_SIMD", &["best", "avx512", "avx2", "generic"])?;
         let vectors = [Vectors::Best, Vectors::Avx512, Vectors::Avx2, Vectors::Generic][vectors];
         if vectors == Vectors::Avx512 && !has_avx512() {
-            return Err("T2V_SIMD=avx512: this processor has no AVX-512; best and generic are possible".into());
+            return Err("T2V_SIMD=avx512: this processor has no AVX-512; best, avx2 and generic are possible".into());
         }
         if vectors == Vectors::Avx2 && !has_avx2() {
             return Err("T2V_SIMD=avx2: this processor has no AVX2 with FMA; best and generic are possible".into());
@@ -69,12 +69,9 @@ pub(crate) fn has_avx2() -> bool {
 
 /// Whether the processor has AVX-512 and what comes with it since Skylake.
 pub(crate) fn has_avx512() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx512f")
-        && std::arch::is_x86_feature_detected!("avx512vl")
-        && std::arch::is_x86_feature_detected!("avx512bw")
-        && std::arch::is_x86_feature_detected!("avx512dq");
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(all(target_arch = "x86_64", feature = "cpu-operators"))]
+    return rten_simd::is_avx512_supported();
+    #[cfg(not(all(target_arch = "x86_64", feature = "cpu-operators")))]
     return false;
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// Folder of clips of what the model knows and is not to forget, with captions that it understands: every other step shows some of them, and
-    /// the model is to predict of them what it did before. --caption-dropout leaves out their captions alone
+    /// the model is to predict of them what it did before. With them, --caption-dropout leaves out their captions and no others
     #[arg(long, value_name = "DIR")]
     pub(crate) known: Option<PathBuf>,
     /// The LoRA, a .safetensors file

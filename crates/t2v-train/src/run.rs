@@ -52,6 +52,18 @@ fn check_files(args: &Args) -> Result<()> {
         return Err(format!("--out is `{out}`; the name of a LoRA ends in .safetensors").into());
     }
     check_output(&args.out)?;
+    if let Some(known) = &args.known {
+        let (name, same) = (
+            known.display(),
+            fs::canonicalize(known).ok() == fs::canonicalize(&args.data).ok(),
+        );
+        if !known.is_dir() {
+            return Err(format!("--known is `{name}`, which is no folder").into());
+        }
+        if same {
+            return Err(format!("--known and --data are both `{name}`; what is new is not what is known").into());
+        }
+    }
     let state_file = state.display();
     match (args.resume, state.is_file()) {
         (true, false) => Err(format!("there is nothing to resume: no `{state_file}`").into()),
@@ -105,9 +117,12 @@ impl Run<'_> {
             trainer.restore(SavedState::open(&state_file, &run, base.device())?)?;
         }
         let (adapted, parameters) = (trainer.adapters().layers().len(), trainer.adapters().parameters());
+        let clips = self.data.examples().len();
+        let known = self.known.map_or(String::new(), |known| {
+            format!(" and {} that are known", known.examples().len())
+        });
         eprintln!(
-            "{} clips, {adapted} layers of {}, {parameters} trained numbers",
-            self.data.examples().len(),
+            "{clips} clips{known}, {adapted} layers of {}, {parameters} trained numbers",
             base.name()
         );
         let mut session = Session {

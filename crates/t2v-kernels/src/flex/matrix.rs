@@ -108,12 +108,7 @@ impl Parameters {
         if let Some(weight) = self.quantised(all) {
             return Some(Packed::Integers(weight));
         }
-        let floats = || {
-            Packed::Floats(
-                PackedWeight::new(&self.weight, self.in_torch_layout, rows.min(TOKENS)),
-                self.bias(),
-            )
-        };
+        let floats = || Packed::Floats(PackedWeight::new(&self.weight, self.in_torch_layout), self.bias());
         (!self.is_skinny(rows)).then(floats)
     }
 

@@ -111,7 +111,7 @@ fn products() {
             let bias = &values[1000..];
             for (right, shape) in [
                 (&values, RightSide::new(depth, columns)),
-                (&in_bf16, RightSide::in_bf16(depth, columns, rows)),
+                (&in_bf16, RightSide::in_bf16(depth, columns)),
             ] {
                 let right = Matrix::new(&right[9..], [depth, columns], right_strides);
                 let mut packed = vec![f32::NAN; shape.len()];
@@ -183,6 +183,31 @@ fn linear_layers() {
     }
 }
 
+/// The largest number is multiplied like others, and what is no number doesn't become one.
+#[test]
+fn products_of_extreme_numbers() {
+    const SIDE: usize = 40;
+    let diagonal: Vec<f32> = (0..SIDE * SIDE)
+        .map(|i| f32::from(u8::from(i % (SIDE + 1) == 0)))
+        .collect();
+    let mut left = diagonal.clone();
+    (left[0], left[SIDE + 1]) = (f32::MAX, f32::from_bits(u32::MAX));
+    for shape in [RightSide::new(SIDE, SIDE), RightSide::in_bf16(SIDE, SIDE)] {
+        let mut packed = vec![0.0; shape.len()];
+        shape.pack(Matrix::new(&diagonal, [SIDE; 2], [SIDE, 1]), &mut packed);
+        let (mut out, left) = (vec![0.0; SIDE * SIDE], Matrix::new(&left, [SIDE; 2], [SIDE, 1]));
+        let target = Target {
+            values: &mut out,
+            stride: SIDE,
+            add: false,
+        };
+        shape.multiply(left, &packed, Bias::None, target);
+        assert_eq!(out[..2], [f32::MAX, 0.0]);
+        assert!(out[SIDE + 1].is_nan());
+        assert_eq!(out[2 * SIDE..], diagonal[2 * SIDE..]);
+    }
+}
+
 #[test]
 fn weights_in_half_precision() {
     for dtype in [DType::F16, DType::BF16] {
@@ -213,9 +238,10 @@ fn weights_in_half_precision() {
     }
 }
 
-/// Several blocks of the depth and of the columns, in every precision and order of a weight.
+/// Several blocks of the depth and of the columns, in every precision and order of a weight; then enough rows that it is packed as a
+/// whole.
 #[test]
-fn linear_layers_of_few_rows() {
+fn linear_layers_of_few_and_of_many_rows() {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         for in_torch_layout in [true, false] {
             let shape = if in_torch_layout { [205, 801] } else { [801, 205] };
@@ -224,7 +250,7 @@ fn linear_layers_of_few_rows() {
                 weight: Param::from_tensor(if in_torch_layout { weight.transpose() } else { weight }),
                 bias: Some(Param::from_tensor(random([205]).zeros_like() + 0.5)),
             };
-            for rows in [1, 13] {
+            for rows in [1, 13, 170] {
                 let (x, residual) = (random([2, rows, 801]), random([2, rows, 205]));
                 let expected = layer(weight.clone().cast(DType::F32)).forward(x.clone());
                 let layer = layer(weight.clone());

@@ -114,10 +114,10 @@ impl Weight {
         }
     }
 
-    /// A right side for columns of it, or rows as columns, to be multiplied with about `rows` rows at a time.
-    fn right_side(&self, depth: usize, columns: usize, rows: usize) -> RightSide {
+    /// A right side for its columns, or its rows as columns.
+    fn right_side(&self, depth: usize, columns: usize) -> RightSide {
         match self.blocks.is_none() && self.stored.dtype() == DType::BF16 {
-            true => RightSide::in_bf16(depth, columns, rows),
+            true => RightSide::in_bf16(depth, columns),
             false => RightSide::new(depth, columns),
         }
     }
@@ -229,7 +229,7 @@ pub(super) fn multiply_few(
 ) {
     let (rows, d_in) = (x.rows(), x.columns());
     let d_out = out.len() / rows;
-    let whole = weight.right_side(d_in, d_out, rows);
+    let whole = RightSide::new(d_in, d_out);
     let mut copy = Scratch::default();
     let x = x.in_rows(&mut copy);
     let target = Target {
@@ -242,7 +242,7 @@ pub(super) fn multiply_few(
         let columns = index * COLUMNS..d_out.min((index + 1) * COLUMNS);
         for depth in whole.blocks() {
             let is_first = depth.start == 0;
-            let shape = weight.right_side(depth.len(), columns.len(), rows);
+            let shape = RightSide::new(depth.len(), columns.len());
             let packed = packed.at_least(shape.len());
             for panel in shape.panels(packed) {
                 let first = [depth.start, columns.start + panel.columns.start];
@@ -264,11 +264,11 @@ pub(super) struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs a weight `[d_in, d_out]`, or the transpose of one `[d_out, d_in]`, for `rows` rows at a time.
-    pub(super) fn new(weight: &Weight, transposed: bool, rows: usize) -> Self {
+    /// Packs a weight `[d_in, d_out]`, or the transpose of one `[d_out, d_in]`.
+    pub(super) fn new(weight: &Weight, transposed: bool) -> Self {
         let shape = match transposed {
-            true => weight.right_side(weight.columns, weight.rows, rows),
-            false => weight.right_side(weight.rows, weight.columns, rows),
+            true => weight.right_side(weight.columns, weight.rows),
+            false => weight.right_side(weight.rows, weight.columns),
         };
         let mut packed = Scratch::new(shape.len());
         let panels = shape.panels(&mut packed).into_par_iter();

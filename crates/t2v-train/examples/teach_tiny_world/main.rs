@@ -179,10 +179,10 @@ fn settings(args: &Args) -> TrainSettings {
 
 fn train(args: &Args, base: &Base, out: &Path) -> Result<()> {
     let open = |clips: &str| Dataset::open(&args.dir.join(clips), &base.usual_size()?, None, base, |_, _| ());
-    let new = open(lesson::NEW)?.with_captions_kept();
-    let known = match args.rehearsed {
-        0 => None,
-        _ => Some(open(lesson::KNOWN)?.as_known()),
+    let new = open(lesson::NEW)?;
+    let (new, known) = match args.rehearsed {
+        0 => (new, None),
+        _ => (new.with_captions_kept(), Some(open(lesson::KNOWN)?.as_known())),
     };
     let Denoisers::UNet3d(network) = base.denoiser()? else {
         return Err("tiny-world's denoiser is not of ModelScope's kind".into());

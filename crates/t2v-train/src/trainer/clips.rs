@@ -13,13 +13,20 @@ use crate::{
 };
 
 impl<N: Module + Denoiser + Sync> Trainer<N> {
-    /// Loss and gradients of clips of the next step, all at the same time, in their order.
-    pub(super) fn clips(&self, data: &Dataset, clips: Range<usize>) -> Vec<Result<(f32, Factors), TrainError>> {
+    /// Loss and gradients of clips of the next step, the `turn`th of its data set, all at the same time, in their order.
+    pub(super) fn clips(
+        &self,
+        data: &Dataset,
+        turn: usize,
+        clips: Range<usize>,
+    ) -> Vec<Result<(f32, Factors), TrainError>> {
         if clips.len() == 1 {
-            return vec![self.clip(data, clips.start)];
+            return vec![self.clip(data, turn, clips.start)];
         }
         thread::scope(|scope| {
-            let threads: Vec<_> = clips.map(|clip| scope.spawn(move || self.clip(data, clip))).collect();
+            let threads: Vec<_> = clips
+                .map(|clip| scope.spawn(move || self.clip(data, turn, clip)))
+                .collect();
             let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
             joined
                 .map(|result| result.unwrap_or_else(|cause| panic::resume_unwind(cause)))
@@ -28,9 +35,9 @@ impl<N: Module + Denoiser + Sync> Trainer<N> {
     }
 
     /// Loss and gradients of a clip of the next step.
-    fn clip(&self, data: &Dataset, clip: usize) -> Result<(f32, Factors), TrainError> {
+    fn clip(&self, data: &Dataset, turn: usize, clip: usize) -> Result<(f32, Factors), TrainError> {
         let (seed, settings) = (self.settings.seed, &self.settings);
-        let shown = draws::example(seed, self.step * settings.batch_size + clip, data.examples().len());
+        let shown = draws::example(seed, turn * settings.batch_size + clip, data.examples().len());
         let example = &data.examples()[shown];
         let mut draws = Draws::new(seed, Purpose::Clip, [self.step, clip]);
         let timestep = draws.below(self.objective.noise().timesteps());

@@ -35,10 +35,10 @@ pub struct StepReport {
 pub struct Trainer<N> {
     /// On the autodiff device, its parameters constants.
     network: N,
-    /// The same, where nothing is recorded: what it predicts without adapters.
-    base: N,
     /// Likewise, where it is trained, too.
     text_encoder: Option<ClipTextModel>,
+    /// The network where nothing is recorded: what it predicts without adapters. It has the same memory.
+    base: N,
     objective: Objective,
     settings: TrainSettings,
     device: Device,
@@ -212,8 +212,9 @@ impl<N: Module + Denoiser + Sync> Trainer<N> {
     /// As for [`step`](Self::step).
     pub fn step_in_turns(&mut self, new: &Dataset, known: Option<&Dataset>) -> Result<StepReport, TrainError> {
         match known {
-            Some(known) if !self.step.is_multiple_of(2) => self.step(known),
-            _ => self.step(new),
+            None => self.step(new),
+            Some(_) if self.step.is_multiple_of(2) => self.step_of(self.step / 2, new),
+            Some(known) => self.step_of(self.step / 2, known),
         }
     }
 
@@ -222,10 +223,15 @@ impl<N: Module + Denoiser + Sync> Trainer<N> {
     /// # Errors
     /// As for [`apply`](Self::apply); a data set without tokens, where the text encoder is trained.
     pub fn step(&mut self, data: &Dataset) -> Result<StepReport, TrainError> {
+        self.step_of(self.step, data)
+    }
+
+    /// A step that is the `turn`th of its data set.
+    fn step_of(&mut self, turn: usize, data: &Dataset) -> Result<StepReport, TrainError> {
         let (clips, at_once) = (self.settings.batch_size, self.clips_at_once.get());
         let (mut loss, mut sum): (f64, Option<Factors>) = (0.0, None);
         for first in (0..clips).step_by(at_once) {
-            for of_clip in self.clips(data, first..clips.min(first + at_once)) {
+            for of_clip in self.clips(data, turn, first..clips.min(first + at_once)) {
                 let (of_clip, gradients) = of_clip?;
                 loss += f64::from(of_clip) / clips as f64;
                 sum = Some(match sum {

@@ -340,10 +340,10 @@ impl RightSide {
         }
     }
 
-    /// One whose values are in bf16, for left sides of about `rows` rows: on [tiles], where there are some and it pays.
-    pub(super) fn in_bf16(depth: usize, columns: usize, rows: usize) -> Self {
+    /// One whose values are in bf16, for left sides of many rows: on [tiles], where there are some.
+    pub(super) fn in_bf16(depth: usize, columns: usize) -> Self {
         Self {
-            on_tiles: tiles::suit(rows, depth, columns),
+            on_tiles: tiles::suit(depth, columns),
             ..Self::new(depth, columns)
         }
     }

@@ -1,9 +1,10 @@
 //! Products with weights in bf16 on tiles, as Intel's AMX has them: 16x16 sums of products of bf16.
 //!
 //! An f32 has 24 binary digits, a bf16 eight, so that an f32 is the sum of three of these. Each is multiplied with the weight; the products are exact,
-//! and added up in f32, so that the result is what f32 gives ([Henry, Tang and Heinecke, 2019](https://arxiv.org/abs/1904.06376)). For
-//! right sides in f32, which would take six products, tiles aren't used: they are sixteen times as fast as vectors on paper, and three to four times where
-//! a processor has to keep cool.
+//! as long as they aren't too small for an f32, and added up in f32, so that the result is what f32 gives
+//! ([Henry, Tang and Heinecke, 2019](https://arxiv.org/abs/1904.06376)). For right sides in f32, which would take six products, tiles aren't used:
+//! they do sixteen times as many multiplications as vectors on paper, and three to four times as many where a processor has to keep cool.
+//! Nor are they where rows are few: taking these apart for every hundred columns costs what tiles save.
 //!
 //! A right side is put in order when it is packed, a left side is taken apart when it is multiplied. Buffers are those of all operators: what they hold
 //! are the bits of two bf16, as one of f32.
@@ -39,12 +40,10 @@ const PAIR_LEN: usize = 2 * TILE;
 const LINE: usize = 16;
 /// Rows of the left side that are taken apart at a time; what they become stays in the cache.
 const ROWS: usize = 256;
-/// A product with fewer rows is left to vectors: taking the right side apart would cost more than it saves.
-const FEWEST_ROWS: usize = 32;
 
-/// Whether a product of this shape with a right side in bf16 is best computed on tiles, and they are there.
-pub(super) fn suit(rows: usize, depth: usize, columns: usize) -> bool {
-    rows >= FEWEST_ROWS && depth >= SIDE && columns >= SIDE && are_there()
+/// Whether a right side of this shape fills tiles, and they are there.
+pub(super) fn suit(depth: usize, columns: usize) -> bool {
+    depth >= SIDE && columns >= SIDE && are_there()
 }
 
 /// Whether the processor has tiles, the system lets programs use them, and [`settings`] allow it.
@@ -99,13 +98,12 @@ pub(super) fn pack(depth: usize, packed: &mut [f32], write: impl FnOnce(&mut [f3
 }
 
 /// The parts of a number, each in the upper half of its bits. They make it exactly, down to where bf16 has no smaller ones; what is infinite
-/// becomes no number.
+/// becomes no number, and what is no number stays so.
 #[inline(always)]
 fn split(value: f32) -> [u32; PARTS] {
-    const HALF: u32 = 1 << 15;
     let mut rest = value;
     std::array::from_fn(|_| {
-        let part = rest.to_bits().wrapping_add(HALF) & 0xffff_0000;
+        let part = rest.to_bits() & 0xffff_0000;
         rest -= f32::from_bits(part);
         part
     })
@@ -466,17 +464,17 @@ mod instructions {
         false
     }
 
-    /// There are none.
-    pub(super) enum Tiles {}
+    pub(super) struct Tiles;
 
     impl Tiles {
+        /// # Panics
+        /// There are none.
         pub(super) fn new() -> Self {
-            unreachable!("nothing was packed for tiles")
+            assert!(are_there(), "a right side was packed for tiles where there are none");
+            Self
         }
 
         #[expect(unsafe_code, reason = "the same as where there are tiles")]
-        pub(super) unsafe fn add_products(&self, _: [&[f32]; 2], _: &[f32], _: [(*mut f32, usize); 4], _: usize) {
-            match *self {}
-        }
+        pub(super) unsafe fn add_products(&self, _: [&[f32]; 2], _: &[f32], _: [(*mut f32, usize); 4], _: usize) {}
     }
 }
