@@ -38,15 +38,17 @@ struct Training {
 impl Training {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clip = folder.path().join("data/ball");
-        fs::create_dir_all(&clip).unwrap();
-        for frame in 0..4 {
-            let is_ball = |x: u32, y: u32| (frame * 3..frame * 3 + 10).contains(&x) && (8..18).contains(&y);
-            let colour = |x, y| Rgb(if is_ball(x, y) { [230, 40, 200] } else { [20, 90, 30] });
-            let file = clip.join(format!("{frame}.png"));
-            RgbImage::from_fn(32, 32, colour).save(file).unwrap();
+        for (data, name, colour) in [("data", "pink", [230, 40, 200]), ("known", "red", [230, 40, 40])] {
+            let clip = folder.path().join(data).join("ball");
+            fs::create_dir_all(&clip).unwrap();
+            for frame in 0..4 {
+                let is_ball = |x: u32, y: u32| (frame * 3..frame * 3 + 10).contains(&x) && (8..18).contains(&y);
+                let colour = |x, y| Rgb(if is_ball(x, y) { colour } else { [20, 90, 30] });
+                let file = clip.join(format!("{frame}.png"));
+                RgbImage::from_fn(32, 32, colour).save(file).unwrap();
+            }
+            fs::write(clip.with_extension("txt"), format!("a {name} ball")).unwrap();
         }
-        fs::write(folder.path().join("data/ball.txt"), "a pink ball").unwrap();
         Self { folder }
     }
 
@@ -203,19 +205,22 @@ fn what_can_t_be_trained_is_said_in_a_sentence() {
 fn what_is_known_is_shown_in_turn() {
     let lora = |args: &[&str]| {
         let training = Training::new();
-        let known = training.path("data").display().to_string();
-        let args: Vec<&str> = args
-            .iter()
-            .map(|arg| if *arg == "DATA" { &known } else { arg })
-            .collect();
-        training.trained(&args);
+        training.trained(args);
         training.lora()
     };
-    let with_known = ["--known", "DATA", "--steps"];
-    assert_eq!(lora(&[&with_known[..], &["1"]].concat()), lora(&["--steps", "1"]));
-    assert_ne!(lora(&[&with_known[..], &["2"]].concat()), lora(&["--steps", "2"]));
-    let message = Training::new().fault(&["--known", "nowhere"]);
-    assert!(message.contains("nowhere"), "{message}");
+    let with_known = |steps| {
+        let training = Training::new();
+        let known = training.path("known").display().to_string();
+        training.trained(&["--known", &known, "--steps", steps]);
+        training.lora()
+    };
+    assert_eq!(with_known("1"), lora(&["--steps", "1"]));
+    assert_ne!(with_known("2"), lora(&["--steps", "2"]));
+    let training = Training::new();
+    let message = training.fault(&["--known", "nowhere"]);
+    assert!(message.contains("--known is `nowhere`"), "{message}");
+    let message = training.fault(&["--known", &training.path("data").display().to_string()]);
+    assert!(message.contains("--known and --data"), "{message}");
 }
 
 #[test]
