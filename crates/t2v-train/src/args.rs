@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// the model is to predict of them what it did before. With them, --caption-dropout leaves out their captions and no others
     #[arg(long, value_name = "DIR")]
     pub(crate) known: Option<PathBuf>,
+    /// What the error on what is known counts, beside 1 for what is new
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, requires = "known")]
+    pub(crate) known_weight: f64,
     /// The LoRA, a .safetensors file
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

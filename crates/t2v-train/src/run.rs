@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let sampler = Sampler::new(args, &size, base.device(), &cancel)?;
     let mut data = encode(&args.data, args.trigger.as_deref(), &size, &base)?;
     let known = match &args.known {
-        Some(known) => Some(encode(known, None, &size, &base)?.as_known()),
+        Some(known) => Some(encode(known, None, &size, &base)?.as_known(args.known_weight)),
         None => None,
     };
     if known.is_some() {
@@ -59,6 +59,9 @@ fn check_files(args: &Args) -> Result<()> {
         );
         if !known.is_dir() {
             return Err(format!("--known is `{name}`, which is no folder").into());
+        }
+        if !(args.known_weight > 0.0 && args.known_weight.is_finite()) {
+            return Err(format!("--known-weight is {}; it must be above 0", args.known_weight).into());
         }
         if same {
             return Err(format!("--known and --data are both `{name}`; what is new is not what is known").into());
@@ -111,7 +114,8 @@ impl Run<'_> {
         // What a state must have in common with a training that goes on from it.
         let mut run = format!("{} ({sha256}) on {} clips", base.name(), self.data.examples().len());
         if let Some(known) = self.known {
-            run += &format!(", in turn with {} that are known", known.examples().len());
+            let (clips, weight) = (known.examples().len(), self.args.known_weight);
+            run += &format!(", in turn with {clips} that are known, weighted by {weight}");
         }
         if args.resume {
             trainer.restore(SavedState::open(&state_file, &run, base.device())?)?;

@@ -91,6 +91,9 @@ struct Args {
     /// Clips of what the model knows, which every other step shows; 0 for none
     #[arg(long, default_value_t = 400)]
     rehearsed: usize,
+    /// What the error on these counts, beside 1 for the new ones
+    #[arg(long, default_value_t = 8.0)]
+    known_weight: f64,
     /// Layers that are trained, by the ends of their names in diffusers
     #[arg(long, value_delimiter = ',', default_values = TARGETS)]
     targets: Vec<String>,
@@ -182,7 +185,10 @@ fn train(args: &Args, base: &Base, out: &Path) -> Result<()> {
     let new = open(lesson::NEW)?;
     let (new, known) = match args.rehearsed {
         0 => (new, None),
-        _ => (new.with_captions_kept(), Some(open(lesson::KNOWN)?.as_known())),
+        _ => (
+            new.with_captions_kept(),
+            Some(open(lesson::KNOWN)?.as_known(args.known_weight)),
+        ),
     };
     let Denoisers::UNet3d(network) = base.denoiser()? else {
         return Err("tiny-world's denoiser is not of ModelScope's kind".into());

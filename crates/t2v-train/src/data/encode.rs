@@ -81,8 +81,8 @@ pub struct Dataset {
     notes: Vec<String>,
     /// Whether captions are left out as often as the settings say.
     drops_captions: bool,
-    /// Whether the network is to predict what it did before.
-    is_known: bool,
+    /// Where the network is to predict what it did before: what the loss of that counts.
+    known: Option<f64>,
 }
 
 impl Dataset {
@@ -104,16 +104,16 @@ impl Dataset {
             tokens: Vec::new(),
             notes: Vec::new(),
             drops_captions: true,
-            is_known: false,
+            known: None,
         }
     }
 
     /// The same as clips of what the network knows, which it is not to forget: it is to predict of them what it predicts without adapters,
-    /// in place of their noise. Shown in turn with what is new, they keep a model as it was (Li and Hoiem, "Learning without Forgetting",
+    /// in place of their noise, and the loss of that counts `weight` times. Shown in turn with what is new, they keep a model as it was (Li and Hoiem, "Learning without Forgetting",
     /// <https://arxiv.org/abs/1606.09282>).
     #[must_use]
-    pub fn as_known(mut self) -> Self {
-        self.is_known = true;
+    pub fn as_known(mut self, weight: f64) -> Self {
+        self.known = Some(weight);
         self
     }
 
@@ -186,7 +186,7 @@ impl Dataset {
             captions: encoded.captions,
             notes: notes(&texts, &tokens),
             drops_captions: true,
-            is_known: false,
+            known: None,
             tokens: tokens.into_iter().map(|tokens| tokens.ids).collect(),
         })
     }
@@ -208,9 +208,9 @@ impl Dataset {
         self.drops_captions
     }
 
-    /// Whether the network is to predict what it did before.
-    pub(crate) fn is_known(&self) -> bool {
-        self.is_known
+    /// Where the network is to predict what it did before: what the loss of that counts.
+    pub(crate) fn known(&self) -> Option<f64> {
+        self.known
     }
 
     /// The embedding of a caption.

@@ -59,11 +59,13 @@ impl<N: Module + Denoiser + Sync> Trainer<N> {
             places: example.places(settings.background_weight),
             target: None,
         };
-        if data.is_known() {
-            let text = data.embedding(caption).clone();
-            draw.target = Some(self.objective.prediction(&self.base, latents.clone(), text, &draw));
-        }
-        self.record(&latents, &prompt, &draw)
+        let Some(weight) = data.known() else {
+            return self.record(&latents, &prompt, &draw);
+        };
+        let text = data.embedding(caption).clone();
+        draw.target = Some(self.objective.prediction(&self.base, latents.clone(), text, &draw));
+        let (loss, gradients) = self.record(&latents, &prompt, &draw)?;
+        Ok((loss * weight as f32, gradients.map(|gradient| gradient * weight)))
     }
 
     /// What the ranks of each adapter are multiplied by: 0, or more than 1, so that the mean is 1.

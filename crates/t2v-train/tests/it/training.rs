@@ -158,7 +158,7 @@ fn what_is_known_is_what_was_predicted_before() {
     let fixture = fixture("lora_epsilon");
     let mut settings = settings(&fixture);
     (settings.steps, settings.learning_rate) = (16, 2e-2);
-    let known = data(&fixture).as_known();
+    let known = data(&fixture).as_known(2.0);
     let nothing_new = trainer(&fixture, settings.clone()).step(&known).unwrap();
     assert!(nothing_new.loss < 1e-9, "{}", nothing_new.loss);
     let mut training = trainer(&fixture, settings);
