@@ -69,9 +69,9 @@ pub(crate) fn has_avx2() -> bool {
 
 /// Whether the processor has AVX-512 and what comes with it since Skylake.
 pub(crate) fn has_avx512() -> bool {
-    #[cfg(all(target_arch = "x86_64", feature = "cpu-operators"))]
+    #[cfg(target_arch = "x86_64")]
     return rten_simd::is_avx512_supported();
-    #[cfg(not(all(target_arch = "x86_64", feature = "cpu-operators")))]
+    #[cfg(not(target_arch = "x86_64"))]
     return false;
 }
 

@@ -53,17 +53,14 @@ fn check_files(args: &Args) -> Result<()> {
     }
     check_output(&args.out)?;
     if let Some(known) = &args.known {
-        let (name, same) = (
-            known.display(),
-            fs::canonicalize(known).ok() == fs::canonicalize(&args.data).ok(),
-        );
+        let name = known.display();
         if !known.is_dir() {
             return Err(format!("--known is `{name}`, which is no folder").into());
         }
         if !(args.known_weight > 0.0 && args.known_weight.is_finite()) {
             return Err(format!("--known-weight is {}; it must be above 0", args.known_weight).into());
         }
-        if same {
+        if fs::canonicalize(known).ok() == fs::canonicalize(&args.data).ok() {
             return Err(format!("--known and --data are both `{name}`; what is new is not what is known").into());
         }
     }

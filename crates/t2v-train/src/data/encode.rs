@@ -182,12 +182,9 @@ impl Dataset {
             caption,
         });
         Ok(Self {
-            examples: examples.collect(),
-            captions: encoded.captions,
             notes: notes(&texts, &tokens),
-            drops_captions: true,
-            known: None,
             tokens: tokens.into_iter().map(|tokens| tokens.ids).collect(),
+            ..Self::new(examples.collect(), encoded.captions)
         })
     }
 

@@ -264,35 +264,32 @@ pub(super) struct Panel<'a> {
 }
 
 impl Panel<'_> {
-    /// Packs what `write` writes to lines of so many elements as it is told, at least as many as there are columns.
+    /// Packs what `write` writes to lines of so many elements as it is told, and zeros after the last column.
     fn pack_written(self, write: impl FnOnce(&mut [f32], usize)) {
+        let (depth, columns) = (self.depth.len(), self.columns.len());
+        let write = |lines: &mut [f32], width| {
+            write(&mut *lines, width);
+            for line in lines.chunks_exact_mut(width) {
+                line[columns..].fill(0.0);
+            }
+        };
         match self.on_tiles {
-            true => tiles::pack(self.depth.len(), self.packed, |lines| write(lines, tiles::COLUMNS)),
+            true => tiles::pack(depth, self.packed, |lines| write(lines, tiles::COLUMNS)),
             false => {
-                let width = self.packed.len() / self.depth.len();
+                let width = self.packed.len() / depth;
                 write(self.packed, width);
             }
         }
     }
 
     pub(super) fn pack(self, part: Matrix) {
-        self.pack_written(|lines, width| {
-            for line in lines.chunks_exact_mut(width) {
-                line[part.columns()..].fill(0.0);
-            }
-            part.copy_to(lines, width);
-        });
+        self.pack_written(|lines, width| part.copy_to(lines, width));
     }
 
     /// Packs lines that are `stride` elements apart as columns.
     pub(super) fn pack_lines<T: Stored>(self, values: &[T], stride: usize) {
-        let (count, depth) = (self.columns.len(), self.depth.len());
-        self.pack_written(|lines, width| {
-            for line in lines.chunks_exact_mut(width) {
-                line[count..].fill(0.0);
-            }
-            transpose(Lines { values, stride }, [count, depth], lines, width);
-        });
+        let shape = [self.columns.len(), self.depth.len()];
+        self.pack_written(|lines, width| transpose(Lines { values, stride }, shape, lines, width));
     }
 
     /// Packs what `write` writes of each row, one of `depth`.
@@ -300,9 +297,7 @@ impl Panel<'_> {
         let (count, depth) = (self.columns.len(), self.depth.clone());
         self.pack_written(|lines, width| {
             for (row, line) in depth.zip(lines.chunks_exact_mut(width)) {
-                let (values, rest) = line.split_at_mut(count);
-                write(row, values);
-                rest.fill(0.0);
+                write(row, &mut line[..count]);
             }
         });
     }
@@ -360,25 +355,20 @@ impl RightSide {
         }
     }
 
-    /// Elements in memory of a panel with these lines and columns.
-    fn panel_len(&self, depth: usize, columns: usize) -> usize {
+    /// Elements in memory of the panels of these columns, from the first of a panel on, of a block of the depth.
+    fn panels_len(&self, depth: usize, columns: usize) -> usize {
         match self.on_tiles {
-            true => tiles::panel_len(depth),
+            true => tiles::panels_len(depth, columns),
             false => depth * columns.next_multiple_of(self.lanes),
-        }
-    }
-
-    /// Elements in memory of a block of the depth.
-    fn block_len(&self, depth: usize) -> usize {
-        match self.on_tiles {
-            true => tiles::block_len(depth, self.columns),
-            false => depth * self.columns.next_multiple_of(self.lanes),
         }
     }
 
     /// Elements in memory.
     pub(super) fn len(&self) -> usize {
-        let blocks: usize = self.blocks().map(|depth| self.block_len(depth.len())).sum();
+        let blocks: usize = self
+            .blocks()
+            .map(|depth| self.panels_len(depth.len(), self.columns))
+            .sum();
         blocks + if self.on_tiles { tiles::SLACK } else { 0 }
     }
 
@@ -404,7 +394,7 @@ impl RightSide {
         for depth in self.blocks() {
             for start in (0..self.columns).step_by(self.panel_width()) {
                 let columns = start..self.columns.min(start + self.panel_width());
-                let (packed, behind) = rest.split_at_mut(self.panel_len(depth.len(), columns.len()));
+                let (packed, behind) = rest.split_at_mut(self.panels_len(depth.len(), columns.len()));
                 rest = behind;
                 panels.push(Panel {
                     depth: depth.clone(),
@@ -437,7 +427,7 @@ impl RightSide {
         let mut copy = Scratch::default();
         let mut packed = &packed[self.first(packed)..];
         for depth in self.blocks() {
-            let (block, behind) = packed.split_at(self.block_len(depth.len()));
+            let (block, behind) = packed.split_at(self.panels_len(depth.len(), self.columns));
             packed = behind;
             let (first, len) = (depth.start == 0, depth.len());
             let left = left.part(0..rows, depth).in_rows(&mut copy);

@@ -9,7 +9,7 @@
 //! A right side is put in order when it is packed, a left side is taken apart when it is multiplied. Buffers are those of all operators: what they hold
 //! are the bits of two bf16, as one of f32.
 
-use std::{cell::RefCell, ops::Range, sync::OnceLock};
+use std::{ops::Range, sync::OnceLock};
 
 use rten_simd::{Isa, SimdOp};
 
@@ -17,6 +17,7 @@ use super::{Bias, Product};
 use crate::{
     flex::{
         MOST_LANES,
+        buffer::Scratch,
         simd::{lanes, run},
     },
     settings::{Vectors, settings},
@@ -52,14 +53,9 @@ fn are_there() -> bool {
     *ARE_THERE.get_or_init(|| settings().vectors == Vectors::Best && lanes() == MOST_LANES && instructions::are_there())
 }
 
-/// Words of a panel.
-pub(super) fn panel_len(depth: usize) -> usize {
-    depth.div_ceil(STEP) * PAIR_LEN
-}
-
-/// Words of the panels of a block of the depth.
-pub(super) fn block_len(depth: usize, columns: usize) -> usize {
-    columns.div_ceil(COLUMNS) * panel_len(depth)
+/// Words of the panels of these columns of a block of the depth.
+pub(super) fn panels_len(depth: usize, columns: usize) -> usize {
+    depth.div_ceil(STEP) * columns.div_ceil(COLUMNS) * PAIR_LEN
 }
 
 /// Words that are added to a buffer so that a line of the cache begins within it.
@@ -73,28 +69,17 @@ pub(super) fn first_line(words: &[f32]) -> usize {
     }
 }
 
-thread_local! {
-    /// What is taken apart, or what it becomes.
-    static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Calls with a thread's own words, at the beginning of a line.
-fn with_room<T>(len: usize, call: impl FnOnce(&mut [f32]) -> T) -> T {
-    ROOM.with_borrow_mut(|room| {
-        if room.len() < len + SLACK {
-            room.resize(len + SLACK, 0.0);
-        }
-        let first = first_line(room);
-        call(&mut room[first..][..len])
-    })
-}
-
 /// Packs a panel: what `write` writes to lines of [`COLUMNS`] elements, all in bf16.
 pub(super) fn pack(depth: usize, packed: &mut [f32], write: impl FnOnce(&mut [f32])) {
-    with_room(depth * COLUMNS, |lines| {
-        write(lines);
-        run(PairLines { lines, packed });
-    });
+    let mut lines = Scratch::new(depth * COLUMNS);
+    write(&mut lines);
+    run(PairLines { lines: &lines, packed });
+}
+
+/// Two numbers in bf16, each in the upper half of its bits, as one word.
+#[inline(always)]
+fn paired(low: u32, high: u32) -> f32 {
+    f32::from_bits(low >> 16 | high & 0xffff_0000)
 }
 
 /// The parts of a number, each in the upper half of its bits. They make it exactly, down to where bf16 has no smaller ones; what is infinite
@@ -115,7 +100,7 @@ fn split_pairs(tiles: &mut [f32; PARTS_LEN], y: usize, low: &[f32; SIDE], high: 
     for x in 0..SIDE {
         let (low, high) = (split(low[x]), split(high[x]));
         for part in 0..PARTS {
-            tiles[part * TILE + y * SIDE + x] = f32::from_bits(low[part] >> 16 | high[part]);
+            tiles[part * TILE + y * SIDE + x] = paired(low[part], high[part]);
         }
     }
 }
@@ -140,8 +125,7 @@ impl SimdOp for PairLines<'_> {
             for y in 0..SIDE {
                 let (low, high) = (line(y), line(SIDE + y));
                 for x in 0..COLUMNS {
-                    let pair = low[x].to_bits() >> 16 | high[x].to_bits() & 0xffff_0000;
-                    tiles[x / SIDE * TILE + y * SIDE + x % SIDE] = f32::from_bits(pair);
+                    tiles[x / SIDE * TILE + y * SIDE + x % SIDE] = paired(low[x].to_bits(), high[x].to_bits());
                 }
             }
         }
@@ -190,19 +174,20 @@ pub(super) fn multiply(mut product: Product) {
     let steps = product.depth.div_ceil(STEP);
     let rows_at_once = product.rows.min(ROWS);
     let tiles = instructions::Tiles::new();
-    with_room(rows_at_once.div_ceil(SIDE) * steps * PARTS_LEN, |left| {
-        for first in (0..product.rows).step_by(ROWS) {
-            let rows = ROWS.min(product.rows - first);
-            run(SplitRows {
-                values: &product.left[first * product.stride..],
-                stride: product.stride,
-                depth: product.depth,
-                rows,
-                out: &mut *left,
-            });
-            multiply_rows(&mut product, &tiles, first..first + rows, left);
-        }
-    });
+    let mut room = Scratch::new(rows_at_once.div_ceil(SIDE) * steps * PARTS_LEN + SLACK);
+    let line = first_line(&room);
+    let left = &mut room[line..];
+    for first in (0..product.rows).step_by(ROWS) {
+        let rows = ROWS.min(product.rows - first);
+        run(SplitRows {
+            values: &product.left[first * product.stride..],
+            stride: product.stride,
+            depth: product.depth,
+            rows,
+            out: &mut *left,
+        });
+        multiply_rows(&mut product, &tiles, first..first + rows, left);
+    }
 }
 
 /// Multiplies rows that were taken apart with all panels.
