@@ -2,7 +2,8 @@
 
 use std::{error::Error, fs, path::Path};
 
-use image::RgbImage;
+use image::{ImageError, RgbImage};
+use rayon::prelude::*;
 use t2v_examples::tiny_world::{
     Attributes, BACKGROUNDS, COLOURS, KNOWN_COLOURS, KNOWN_SHAPES, MOTIONS, Rgb, SHAPES, SIZE, draw_clip,
 };
@@ -93,16 +94,20 @@ fn write(folder: &Path, clips: &[Attributes]) -> Result<(), Box<dyn Error>> {
             return Err(format!("`{path}` is of another lesson; remove it, or give another --dir").into());
         }
     }
-    for (seed, (name, attributes)) in (0..).zip(&clips) {
-        save(&draw_clip(**attributes, seed), &folder.join(name))?;
-        save(&subject(**attributes, seed), &folder.join(format!("{name}.mask")))?;
-        fs::write(folder.join(format!("{name}.txt")), attributes.prompt())?;
-    }
+    clips
+        .par_iter()
+        .enumerate()
+        .try_for_each(|(seed, (name, attributes))| {
+            let (clip, mask) = drawn(**attributes, seed as u64);
+            save(&clip, &folder.join(name))?;
+            save(&mask, &folder.join(format!("{name}.mask")))?;
+            fs::write(folder.join(format!("{name}.txt")), attributes.prompt()).map_err(ImageError::IoError)
+        })?;
     Ok(())
 }
 
 /// A clip as a folder of pictures.
-fn save(clip: &[Rgb], folder: &Path) -> Result<(), Box<dyn Error>> {
+fn save(clip: &[Rgb], folder: &Path) -> Result<(), ImageError> {
     fs::create_dir_all(folder)?;
     for (i, frame) in clip.chunks_exact(SIZE * SIZE).enumerate() {
         picture(frame).save(folder.join(format!("{i:02}.png")))?;
@@ -110,15 +115,16 @@ fn save(clip: &[Rgb], folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// White where the subject of a clip is: where it looks otherwise if the subject has another colour.
-fn subject(attributes: Attributes, seed: u64) -> Vec<Rgb> {
+/// A clip, and white where its subject is: where it looks otherwise if the subject has another colour.
+fn drawn(attributes: Attributes, seed: u64) -> (Vec<Rgb>, Vec<Rgb>) {
     let colour = (attributes.colour + 1) % COLOURS.len();
     let clip = draw_clip(attributes, seed);
     let other = draw_clip(Attributes { colour, ..attributes }, seed);
     let is_other = clip.iter().zip(&other).map(|(a, b)| a != b);
-    is_other
+    let mask = is_other
         .map(|is_subject| [if is_subject { 255.0 } else { 0.0 }; 3])
-        .collect()
+        .collect();
+    (clip, mask)
 }
 
 /// A clip's name: its number and what it shows.
