@@ -14,7 +14,7 @@ const UNSEEN_MOTIONS: [&str; 2] = ["bouncing", "shrinking"];
 const UNSEEN_BACKGROUNDS: [&str; 2] = ["at night", "in the snow"];
 
 /// One of so many clips that are rehearsed has such a motion or background.
-const REHEARSED_ELSEWHERE: usize = 4;
+const REHEARSED_ELSEWHERE: usize = 10;
 
 /// What can be asked about is not rehearsed, this much of it even where an exam asks less: one LoRA can take several exams.
 const NEVER_REHEARSED: usize = 200;

@@ -76,7 +76,7 @@ struct Args {
     #[arg(long, default_value = "teach_tiny_world")]
     dir: PathBuf,
     /// Steps of the training
-    #[arg(long, default_value_t = 740)]
+    #[arg(long, default_value_t = 800)]
     steps: usize,
     /// Clips a step
     #[arg(long, default_value_t = 4)]
@@ -92,7 +92,7 @@ struct Args {
     #[arg(long, default_value_t = 400)]
     rehearsed: usize,
     /// What the error on these counts, beside 1 for the new ones
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 2.0)]
     known_weight: f64,
     /// Layers that are trained, by the ends of their names in diffusers
     #[arg(long, value_delimiter = ',', default_values = TARGETS)]
