@@ -2,6 +2,7 @@
 (https://www.w3.org/TR/webdriver2/). Needs Debian's chromium and chromium-driver, nothing from PyPI."""
 
 import base64
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -50,21 +51,21 @@ class Browser:
     """One window of Chromium, in a profile of its own. To be used in a `with`."""
 
     def __init__(self):
-        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self.driver = Program(["chromedriver", "--port=0"], "started successfully on port")
-        port = self.driver.lines[-1].rstrip(".").split()[-1]
-        self.url = None
-        try:
-            self.url = self.start(f"http://127.0.0.1:{port}")
-        except BaseException:
-            self.close()
-            raise
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            driver = Program(["chromedriver", "--port=0"], "started successfully on port")
+            stack.callback(driver.stop)
+            port = driver.lines[-1].rstrip(".").split()[-1]
+            self.url = self.session(f"http://127.0.0.1:{port}", folder)
+            stack.callback(send, "DELETE", self.url)
+            self.ends = stack.pop_all()
 
-    def start(self, driver):
+    @staticmethod
+    def session(driver, folder):
         arguments = [
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--autoplay-policy=no-user-gesture-required", f"--user-data-dir={self.folder.name}",
+            "--autoplay-policy=no-user-gesture-required", f"--user-data-dir={folder}",
         ]
         wanted = {
             "browserName": "chrome",
@@ -78,7 +79,13 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        self.close()
+        self.ends.close()
+
+    def expect(self, condition, what):
+        if not condition:
+            self.picture("failure")
+            raise SystemExit(f"{NAME}: {what}")
+        print(f"  {what}", flush=True)
 
     def call(self, method, path, body=None):
         return send(method, f"{self.url}/{path}", body)
@@ -148,9 +155,3 @@ class Browser:
 
     def log(self):
         return self.call("POST", "se/log", {"type": "browser"})
-
-    def close(self):
-        if self.url:
-            send("DELETE", self.url)
-        self.driver.stop()
-        self.folder.cleanup()
