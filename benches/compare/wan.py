@@ -64,6 +64,14 @@ def worker(args, *options):
 
 
 def measure(args, peer, stages, size):
+    """What a peer takes, told at once: what others still measure may take an hour."""
+    measured = measured_by(args, peer, stages, size)
+    for stage, (seconds, most) in measured.items():
+        print(f"{peer}, {STAGES[stage]}: {seconds:.4g} s, {gigabytes(most)}", file=sys.stderr, flush=True)
+    return measured
+
+
+def measured_by(args, peer, stages, size):
     sides = ["--size", *map(str, size)]
     if peer == "t2v":
         return ours(args, stages, size)
