@@ -29,6 +29,7 @@ mod denoise;
 mod device;
 mod enhance;
 mod error;
+mod expert_names;
 mod family;
 mod flow_shift;
 mod free_init;

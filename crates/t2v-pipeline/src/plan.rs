@@ -97,7 +97,7 @@ impl Plan {
         };
         check_family(checkpoint, &report, &mut faults);
         checkpoint.family.check_init(init, report.num_frames, &mut faults);
-        check_second_scale(checkpoint, request, &mut faults);
+        check_second_scale(checkpoint, request, report.guidance_scale, &mut faults);
         check_flow_shift(checkpoint, request, &mut faults);
         let (loras, reports) = settings.loras.choose(&request.loras()?, &mut faults);
         report.loras = reports;
@@ -178,11 +178,17 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
 }
 
 /// Adds a fault where a weight is asked for that no step would use.
-fn check_second_scale(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) {
-    if request.guidance_scale_2.is_some() && checkpoint.family.guidance_boundary().is_none() {
+fn check_second_scale(checkpoint: &Checkpoint, request: &TextToVideoRequest, first: f64, faults: &mut ValidationError) {
+    let Some(second) = request.guidance_scale_2 else { return };
+    if checkpoint.family.guidance_boundary().is_none() {
         faults.add(
             "guidance_scale_2",
             "The model has one denoiser for all steps, whose weight is the guidance scale: leave out guidance_scale_2.",
+        );
+    } else if first <= 1.0 && second > 1.0 {
+        faults.add(
+            "guidance_scale_2",
+            format!("A guidance_scale of {first} leaves the whole clip unguided: leave out guidance_scale_2, or give a guidance_scale above 1."),
         );
     }
 }
@@ -240,8 +246,25 @@ fn check_scheduler(checkpoint: &Checkpoint, kind: SchedulerKind, report: &Report
     let made = checkpoint.scheduler(kind, report.flow_shift);
     let set = made.and_then(|mut scheduler| Ok(scheduler.set_timesteps(report.num_inference_steps as usize)?));
     if let Err(error) = set {
-        faults.add("scheduler", format!("The scheduler is not usable: {error}."));
+        faults.add(
+            "scheduler",
+            format!("The scheduler is not usable: {error}{}.", others(checkpoint, kind)),
+        );
     }
+}
+
+/// Where the model has no such scheduler whatever the request says: those that it has.
+fn others(checkpoint: &Checkpoint, kind: SchedulerKind) -> String {
+    let is_usable = |kind: &SchedulerKind| checkpoint.scheduler(*kind, None).is_ok();
+    if is_usable(&kind) {
+        return String::new();
+    }
+    let usable: Vec<String> = SchedulerKind::ALL
+        .iter()
+        .filter(|kind| is_usable(kind))
+        .map(ToString::to_string)
+        .collect();
+    format!("; this model has {}", usable.join(", "))
 }
 
 /// Adds what is wrong with where denoising starts; there is a strength where there are pictures.

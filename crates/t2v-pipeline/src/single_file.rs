@@ -37,7 +37,8 @@ const MOST_LEVELS: usize = 16;
 /// Of 2.x the model of 768 pixels is assumed, which predicts velocity, as in diffusers: one of 512 pixels needs the
 /// scheduler's configuration in `config_folder`.
 ///
-/// Of Wan the folder has all but the transformer, whose configuration is read off the file where the folder has none.
+/// Of Wan the folder has all but the transformer, whose configuration is read off the file where the folder has none. Where it has two,
+/// the file's name says which one it is, by `high_noise` or `low_noise`.
 ///
 /// # Errors
 /// The file can't be read, would run code, or is of another kind, which is named; no folder with a tokenizer is given; a

@@ -94,7 +94,7 @@ impl ModelFolder {
     /// Takes the weights of a component from `file`, a selection of what is in it, in place of the folder's own.
     ///
     /// # Errors
-    /// The index lists no such component; the model is one that lies in the binary.
+    /// The index lists no such component, or weights were given for it before; the model is one that lies in the binary.
     pub fn with_weights(
         mut self,
         component: &str,
@@ -109,8 +109,24 @@ impl ModelFolder {
                 return Err(self.fault("the model lies in the binary, where no other weights can be given".into()));
             }
         };
+        let file = file.into();
+        if let Some(given) = parts.given_weights(component) {
+            let (given, file) = (given.display(), file.display());
+            return Err(self.fault(format!(
+                "two files are given for its `{component}`, `{given}` and `{file}`: leave out one"
+            )));
+        }
         self.source = Source::Parts(parts.with_weights(component, file, selection).into());
         Ok(self)
+    }
+
+    /// Whether [weights were given](Self::with_weights) for a component.
+    #[must_use]
+    pub fn has_given_weights(&self, component: &str) -> bool {
+        match &self.source {
+            Source::Parts(parts) => parts.given_weights(component).is_some(),
+            Source::Folder(_) | Source::Embedded { .. } => false,
+        }
     }
 
     /// Whether weights with keys that a model lacks are refused, as [`Weights::with_strict`](crate::Weights::with_strict).

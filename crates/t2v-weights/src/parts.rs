@@ -82,6 +82,11 @@ impl FolderParts {
         }
     }
 
+    /// The file that was given for a component's weights.
+    pub(crate) fn given_weights(&self, component: &str) -> Option<&Path> {
+        self.weights.get(component).map(|(file, _)| file.as_path())
+    }
+
     /// The weights that were given for a component.
     pub(crate) fn weights(&self, component: &str) -> Option<Result<Weights, WeightsError>> {
         let (file, selection) = self.weights.get(component)?;

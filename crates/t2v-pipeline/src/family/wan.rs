@@ -4,8 +4,10 @@
 //! other), an autoencoder in which a latent frame stands for several. A clip is one sample to schedulers.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use t2v_denoiser::WanTransformerConfig;
 use t2v_kernels::lay_out;
+use t2v_schedulers::SchedulerKind;
 use t2v_text_encoder::Umt5Config;
 use t2v_vae::{AutoencoderKlWan, AutoencoderKlWanConfig, LatentCodec};
 use t2v_weights::{LoadOptions, ModelFolder, Network, WeightsError};
@@ -99,6 +101,12 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
 /// The second transformer, if the folder has one that is used: with the lowest timestep of the first.
 fn second(folder: &ModelFolder, index: &Index) -> Result<Option<(WanTransformerConfig, f64)>, PipelineError> {
     let Some(ratio) = index.boundary_ratio else {
+        if folder.has_given_weights(SECOND) {
+            return Err(PipelineError::Checkpoint(format!(
+                "weights are given for `{SECOND}`, which is not used: `{INDEX}` has no `boundary_ratio`, the share of the timesteps below \
+                 which it denoises"
+            )));
+        }
         return Ok(None);
     };
     if !(0.0..=1.0).contains(&ratio) {
@@ -176,19 +184,38 @@ impl Family for Wan {
         &self.geometry
     }
 
-    /// Those of diffusers' pipeline, at the number of frames a second that its examples save.
+    /// Those of diffusers' pipeline, at the number of frames a second of its examples: 24 for the small model of Wan 2.2, 16 for the others.
     fn defaults(&self) -> Defaults {
         let fitting = |side: u32| side / self.geometry.side_multiple as u32 * self.geometry.side_multiple as u32;
         let side = |side| Some(fitting(side)).filter(|side| *side > 0);
         Defaults {
             num_frames: self.geometry.nearest_frames(81),
-            fps: 16,
+            fps: match self.pictures {
+                Pictures::Optional => 24,
+                Pictures::None | Pictures::Required { .. } => 16,
+            },
             num_inference_steps: 50,
             guidance_scale: 5.0,
             strength: 0.8,
             width: side(832),
             height: side(480),
             scheduler: None,
+        }
+    }
+
+    /// The configuration of a scheduler that is for flows alone does not say what solvers for any prediction have to know.
+    fn scheduler_config(&self, class: SchedulerKind, config: &mut Map<String, Value>, _inpaints: bool) {
+        use SchedulerKind::{FlowMatchEulerDiscrete, FlowMatchHeunDiscrete};
+        if !matches!(class, FlowMatchEulerDiscrete | FlowMatchHeunDiscrete) {
+            return;
+        }
+        let shift = config.get("shift").cloned().unwrap_or_else(|| 1.0.into());
+        for (key, value) in [
+            ("prediction_type", "flow_prediction".into()),
+            ("use_flow_sigmas", true.into()),
+            ("flow_shift", shift),
+        ] {
+            config.entry(key).or_insert(value);
         }
     }
 

@@ -3,17 +3,20 @@
 //! Both together are twice the largest network, so that where memory is short one makes room for the other. That happens once in
 //! a generation, since timesteps only fall.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+};
 
 use burn::tensor::Tensor;
 use t2v_denoiser::{Conditioning, Denoiser, Shortcuts, StreamedWanTransformer, WanTransformer, WanTransformerConfig};
-use t2v_weights::{Component, LoadOptions, LoraSet, LoraTarget, Network, WeightsError};
+use t2v_weights::{Component, LoadOptions, Lora, LoraSet, LoraTarget, Network, WeightsError};
 
 use super::{
     adapted::{Adapted, LoadedDenoiser},
     wan_streamed::Streamed,
 };
-use crate::{MemoryMode, PipelineError};
+use crate::{MemoryMode, PipelineError, expert_names::ExpertName};
 
 /// A transformer that can be loaded.
 pub(super) struct Transformer {
@@ -42,6 +45,20 @@ enum Expert {
     Noisy,
     /// For those with less noise.
     Clear,
+}
+
+impl Expert {
+    /// The one that a LoRA is for, which its file's name says. Where it doesn't, it is the first, as in diffusers.
+    fn of(lora: &Lora) -> Self {
+        match ExpertName::of(Path::new(lora.origin())) {
+            Some(ExpertName::LowNoise) => Self::Clear,
+            Some(ExpertName::HighNoise) | None => Self::Noisy,
+        }
+    }
+
+    fn loras(self, set: &LoraSet) -> LoraSet {
+        set.filtered(|lora| Self::of(lora) == self)
+    }
 }
 
 /// A transformer for noisy latents and another for those with less noise.
@@ -91,9 +108,7 @@ impl Experts {
             t2v_kernels::release_memory(source.options.device());
         }
         let mut network = source.load(self.mode)?;
-        if expert == Expert::Noisy {
-            network.set_loras(&self.loras)?;
-        }
+        network.set_loras(&expert.loras(&self.loras))?;
         loaded[expert as usize] = Some(network);
         Ok(())
     }
@@ -125,13 +140,24 @@ impl Denoiser for Experts {
 }
 
 impl LoadedDenoiser for Experts {
-    /// As in diffusers, LoRAs are the first transformer's.
+    /// Each transformer gets its own: see [`ExpertName`].
     fn set_loras(&mut self, set: &LoraSet) -> Result<(), WeightsError> {
-        self.loras = set.clone();
-        match &mut self.loaded.get_mut()[Expert::Noisy as usize] {
-            Some(noisy) => noisy.set_loras(set),
-            None => Ok(()),
+        for (lora, _) in set.entries() {
+            if ExpertName::of(Path::new(lora.origin())).is_none() {
+                log::warn!(
+                    "`{}` is added to the first transformer, for noisy latents; one for the second has `low_noise` in its file's name",
+                    lora.origin()
+                );
+            }
         }
+        self.loras = set.clone();
+        let loaded = self.loaded.get_mut();
+        for expert in [Expert::Noisy, Expert::Clear] {
+            if let Some(network) = &mut loaded[expert as usize] {
+                network.set_loras(&expert.loras(set))?;
+            }
+        }
+        Ok(())
     }
 
     fn bytes(&self) -> usize {

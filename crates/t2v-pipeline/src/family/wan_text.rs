@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use t2v_denoiser::Conditioning;
 use t2v_kernels::lay_out;
 use t2v_text_encoder::{T5Tokenizer, TextEncoderError, TextualInversion, Tokens, Umt5Encoder, clean_prompt};
-use t2v_weights::{Component, LoadOptions, LoraSet, Network, WeightsError};
+use t2v_weights::{Component, LoadOptions, LoraSet, LoraTarget, Network, WeightsError};
 
 use super::{Loaded, TextConditioner, parameter_bytes};
 use crate::{PipelineError, Report, ValidationError};
@@ -95,7 +95,23 @@ impl TextConditioner for WanText {
     }
 
     /// LoRAs of Wan are for its transformer alone.
-    fn set_loras(&mut self, _set: &LoraSet) -> Result<(), WeightsError> {
+    fn set_loras(&mut self, set: &LoraSet) -> Result<(), WeightsError> {
+        for (lora, _) in set.entries() {
+            let count = lora.layers(LoraTarget::TextEncoder);
+            if count == 0 {
+                continue;
+            }
+            if lora.layers(LoraTarget::Denoiser) == 0 {
+                return Err(WeightsError::Lora {
+                    file: lora.origin().to_owned(),
+                    reason: format!("its {count} layers are for a text encoder, and this model takes none of those"),
+                });
+            }
+            log::warn!(
+                "`{}` has {count} layers for a text encoder; this model takes none of those",
+                lora.origin()
+            );
+        }
         Ok(())
     }
 

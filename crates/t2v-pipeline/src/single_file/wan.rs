@@ -9,25 +9,29 @@ use t2v_denoiser::{check_wan_transformer, wan_transformer, wan_transformer_confi
 use t2v_weights::{FolderParts, ModelFolder, TensorFile, WeightsError};
 
 use super::fault;
-use crate::PipelineError;
+use crate::{PipelineError, expert_names::ExpertName};
 
-/// A key that only this network has.
-const MARK: &str = "head.modulation";
-/// What files of the second transformer have in their names.
-const SECOND: &str = "low_noise";
+/// Keys that only this network has, in its own layout and in diffusers'.
+const MARKS: [&str; 2] = ["head.modulation", "condition_embedder.time_proj.weight"];
+/// The channels of the autoencoder of Wan 2.2's small model, whose latent frames have timesteps of their own.
+const CHANNELS_WITH_TIMESTEPS: u64 = 48;
+const SECOND: &str = "transformer_2";
+const INDEX: &str = "model_index.json";
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
 /// Whether a file holds the transformer.
 pub(super) fn is_transformer(file: &TensorFile) -> bool {
-    file.names()
-        .any(|name| name == MARK || name.ends_with(".head.modulation"))
+    let is_mark = |name: &str, mark: &str| {
+        name.strip_suffix(mark)
+            .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    };
+    file.names().any(|name| MARKS.iter().any(|mark| is_mark(name, mark)))
 }
 
-/// The model folder whose transformer is that of the file. In a folder of two transformers it is the first, or the second if
-/// the name of the file has `low_noise` in it.
+/// The model folder whose transformer is that of the file. In a folder of two transformers [its name says](ExpertName::of) which.
 ///
 /// # Errors
-/// The file holds another network, or there is no folder.
+/// The file holds another network, or its name does not say which; there is no folder, or one of two transformers without an index.
 pub(super) fn open(path: &Path, file: &TensorFile, folder: Option<&Path>) -> Result<ModelFolder, PipelineError> {
     check_wan_transformer(file.display(), file.shapes())?;
     let Some(folder) = folder else {
@@ -38,14 +42,14 @@ pub(super) fn open(path: &Path, file: &TensorFile, folder: Option<&Path>) -> Res
     if !folder.is_dir() {
         return Err(WeightsError::MissingFolder(folder.into()).into());
     }
-    let name = component(path, folder);
+    let name = component(path, folder)?;
     let mut parts = FolderParts::new(path).with_folder(folder);
     if !folder.join(name).join("config.json").is_file() {
         let config = wan_transformer_config(file.display(), file.shapes())?;
         parts = parts.with_json(&format!("{name}/config.json"), &config);
     }
     let index = index(file, &parts)?;
-    let parts = parts.with_json("model_index.json", &index);
+    let parts = parts.with_json(INDEX, &index);
     Ok(ModelFolder::from_parts(parts.with_weights(
         name,
         path,
@@ -53,11 +57,29 @@ pub(super) fn open(path: &Path, file: &TensorFile, folder: Option<&Path>) -> Res
     ))?)
 }
 
-fn component(path: &Path, folder: &Path) -> &'static str {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    match name.contains(SECOND) && folder.join("transformer_2").is_dir() {
-        true => "transformer_2",
-        false => "transformer",
+fn component(path: &Path, folder: &Path) -> Result<&'static str, PipelineError> {
+    if !folder.join(SECOND).is_dir() {
+        return Ok("transformer");
+    }
+    if !folder.join(INDEX).is_file() {
+        let reason = format!(
+            "`{}` has two transformers and no `{INDEX}`, which says in `boundary_ratio` when the second takes over (0.875 for the \
+             model of text, 0.9 for that of pictures)",
+            folder.display()
+        );
+        return Err(fault(path, reason));
+    }
+    match ExpertName::of(path) {
+        Some(ExpertName::HighNoise) => Ok("transformer"),
+        Some(ExpertName::LowNoise) => Ok(SECOND),
+        None => {
+            let reason = format!(
+                "`{}` has two transformers, and the file's name has neither `high_noise` nor `low_noise` in it: give the folder as the model, \
+                 and the file as its transformer or its second one",
+                folder.display()
+            );
+            Err(fault(path, reason))
+        }
     }
 }
 
@@ -70,11 +92,17 @@ fn index(file: &TensorFile, parts: &FolderParts) -> Result<Value, PipelineError>
         "transformer": ["diffusers", "WanTransformer3DModel"],
         "vae": ["diffusers", "AutoencoderKLWan"],
     });
-    let bare = ModelFolder::from_parts(parts.clone().with_json("model_index.json", &classes))?;
+    let bare = ModelFolder::from_parts(parts.clone().with_json(INDEX, &classes))?;
     let mut index = classes;
     let scheduler: Option<Value> = bare.optional_config(SCHEDULER)?;
     let class = scheduler.as_ref().and_then(|config| config.get("_class_name")).cloned();
     index["scheduler"] = json!(["diffusers", class.unwrap_or_else(|| "UniPCMultistepScheduler".into())]);
+    let vae: Option<Value> = bare.optional_config("vae/config.json")?;
+    let channels = vae
+        .as_ref()
+        .and_then(|config| config.get("z_dim"))
+        .and_then(Value::as_u64);
+    index["expand_timesteps"] = (channels == Some(CHANNELS_WITH_TIMESTEPS)).into();
     if file.names().any(|name| name.contains("img_emb.")) {
         index["_class_name"] = "WanImageToVideoPipeline".into();
         index["image_encoder"] = json!(["transformers", "CLIPVisionModel"]);

@@ -5,11 +5,9 @@ use std::path::Path;
 use t2v_denoiser::{check_wan_transformer, wan_transformer};
 use t2v_weights::{ModelFolder, Selection, TensorFile};
 
-use super::fault;
+use super::{fault, wan};
 use crate::PipelineError;
 
-/// Keys that only a transformer of Wan has, in its own layout and in diffusers'; the second beside `condition_embedder`.
-const TRANSFORMER: [&str; 2] = ["head.modulation", "condition_embedder.time_proj.weight"];
 /// Keys that only an encoder of T5 has: of Wan's own code, transformers and llama.cpp.
 const TEXT_ENCODER: [&str; 3] = [
     "blocks.0.pos_embedding.embedding.weight",
@@ -29,7 +27,7 @@ pub(crate) fn with_file(folder: ModelFolder, component: &str, file: &Path) -> Re
             .any(|name| marks.iter().any(|mark| name.ends_with(mark)))
     };
     let selection = match component {
-        "transformer" | "transformer_2" if has(&TRANSFORMER) => {
+        "transformer" | "transformer_2" if wan::is_transformer(&tensors) => {
             check_wan_transformer(tensors.display(), tensors.shapes())?;
             wan_transformer()
         }

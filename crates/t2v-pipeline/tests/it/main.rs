@@ -24,5 +24,6 @@ mod running;
 mod speed;
 mod stable_diffusion;
 mod wan;
+mod wan_experts;
 mod wan_gguf;
 mod wan_streamed;

@@ -8,8 +8,8 @@ use std::{
 
 use crate::folders::fixture;
 use safetensors::{SafeTensors, tensor::TensorView};
-use serde_json::json;
-use t2v_pipeline::{Device, FolderModel, GenerateOptions, Pipeline, Preview, TextToVideoRequest};
+use serde_json::{Value, json};
+use t2v_pipeline::{Device, FlowShift, FolderModel, GenerateOptions, Lora, Pipeline, Preview, TextToVideoRequest};
 use t2v_test_support::copy_folder;
 use tempfile::TempDir;
 
@@ -163,7 +163,7 @@ fn original(key: &str) -> String {
 }
 
 /// A folder without the weights of a transformer, which lie in a file beside it.
-fn apart(folder: &str, component: &str, file: &str) -> (TempDir, PathBuf, PathBuf) {
+pub(crate) fn apart(folder: &str, component: &str, file: &str) -> (TempDir, PathBuf, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let (folder_path, file) = (root.path().join("folder"), root.path().join(file));
     copy_folder(&fixture(folder), &folder_path);
@@ -193,6 +193,14 @@ fn a_transformer_in_one_file_is_that_of_the_folder() {
             .unwrap();
         assert!(video.frames() == expected.frames(), "{name}");
         if folder == "wan_a" {
+            // In diffusers' layout.
+            let own = fixture(folder)
+                .join(component)
+                .join("diffusion_pytorch_model.safetensors");
+            let video = open(FolderModel::new(own).with_config(&rest))
+                .generate(&request())
+                .unwrap();
+            assert!(video.frames() == expected.frames());
             // An index is made where the folder has none.
             fs::remove_file(rest.join("model_index.json")).unwrap();
             let video = open(FolderModel::new(&file).with_config(&rest))
@@ -220,4 +228,83 @@ fn what_a_single_file_lacks_is_said() {
     .unwrap();
     let message = said(FolderModel::new(&file).with_config(&rest));
     assert!(message.contains("vae"), "{message}");
+}
+
+/// The folder with another scheduler.
+fn with_scheduler(folder: &str, scheduler: &Value) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(&fixture(folder), copy.path());
+    let path = copy.path().join("model_index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    index["scheduler"][1] = scheduler["_class_name"].clone();
+    fs::write(path, index.to_string()).unwrap();
+    fs::write(
+        copy.path().join("scheduler/scheduler_config.json"),
+        scheduler.to_string(),
+    )
+    .unwrap();
+    copy
+}
+
+#[test]
+fn solvers_follow_the_flow_of_a_scheduler_for_flows_alone() {
+    let own: Value =
+        serde_json::from_slice(&fs::read(fixture("wan_a").join("scheduler/scheduler_config.json")).unwrap()).unwrap();
+    assert_eq!(own["_class_name"], "UniPCMultistepScheduler");
+    let of_flows = with_scheduler(
+        "wan_a",
+        &json!({"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": own["flow_shift"]}),
+    );
+    let request = request().with_scheduler("UniPCMultistepScheduler");
+    let expected = open(fixture("wan_a")).generate(&request).unwrap();
+    let pipeline = open(of_flows.path());
+    assert!(pipeline.generate(&request).unwrap().frames() == expected.frames());
+    let shifted = request.clone().with_flow_shift(FlowShift::Of(9.0));
+    assert!(pipeline.generate(&shifted).unwrap().frames() != expected.frames());
+}
+
+#[test]
+fn schedulers_that_follow_no_flow_are_refused_with_those_that_do() {
+    for folder in ["wan_a", "wan_c"] {
+        let message = open(fixture(folder))
+            .resolve(&request().with_size(32, 32).with_scheduler("DDIM"), None)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("flow_prediction"), "{message}");
+        assert!(
+            message.contains("UniPCMultistepScheduler") && message.contains("FlowMatchEuler"),
+            "{message}"
+        );
+        assert!(!message.contains("EulerAncestral"), "{message}");
+    }
+}
+
+#[test]
+fn a_lora_of_a_text_encoder_alone_is_refused() {
+    let pipeline = open(fixture("wan_a"));
+    let values = [0_u8; 16];
+    let tensors = [("lora_down", [1, 4]), ("lora_up", [4, 1])].map(|(factor, shape)| {
+        let name = format!("lora_te_text_model_encoder_layers_0_mlp_fc1.{factor}.weight");
+        (
+            name,
+            TensorView::new(safetensors::Dtype::F32, shape.to_vec(), &values).unwrap(),
+        )
+    });
+    let lora = Lora::from_safetensors("te", safetensors::serialize(tensors, None).unwrap()).unwrap();
+    pipeline.add_lora("te", lora).unwrap();
+    let message = pipeline
+        .generate(&request().with_lora("te", 1.0))
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("for a text encoder"), "{message}");
+}
+
+#[test]
+fn the_small_model_of_the_second_version_has_more_frames_a_second() {
+    for (folder, fps) in [("wan_a", 16), ("wan_c", 24)] {
+        let report = open(fixture(folder))
+            .resolve(&TextToVideoRequest::new("a fox"), None)
+            .unwrap();
+        assert_eq!(report.fps, fps, "{folder}");
+    }
 }

@@ -159,7 +159,8 @@ fn other_model(unknown: &[String], target: LoraTarget, parameters: &Parameters) 
         .keys()
         .filter_map(|path| path.strip_suffix(".weight"))
         .collect();
-    let kind = if keys.iter().any(|key| is_of_transformer(key)) {
+    let is_transformer = expected.iter().any(|path| path.starts_with("blocks."));
+    let kind = if !is_transformer && keys.iter().any(|key| is_of_transformer(key)) {
         "; it is one for a diffusion transformer, such as Flux, Stable Diffusion 3 or Wan"
     } else if keys.iter().all(|key| key.contains("motion_modules")) {
         "; it is a motion LoRA, for models with motion modules"

@@ -33,6 +33,15 @@ impl LoraSet {
         self.entries.is_empty()
     }
 
+    /// Those for which `is_wanted` holds.
+    #[must_use]
+    pub fn filtered(&self, is_wanted: impl Fn(&Lora) -> bool) -> Self {
+        let wanted = self.entries.iter().filter(|(lora, _)| is_wanted(lora));
+        Self {
+            entries: wanted.cloned().collect(),
+        }
+    }
+
     /// The LoRAs with their scales, in order.
     pub fn entries(&self) -> impl Iterator<Item = (&Lora, f64)> {
         self.entries.iter().map(|(lora, scale)| (lora.as_ref(), *scale))
