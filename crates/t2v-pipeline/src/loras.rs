@@ -44,8 +44,8 @@ pub(crate) struct Loras {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ChosenLoras {
     pub(crate) set: LoraSet,
-    /// What says whether two generations use the same.
-    identity: Vec<(String, u64)>,
+    /// What says whether two generations use the same: hashes, files' names, which may say what they are for, and strengths.
+    identity: Vec<(String, String, u64)>,
     /// Names, by the files that errors name.
     names: BTreeMap<String, String>,
 }
@@ -85,7 +85,8 @@ impl Loras {
                 continue;
             };
             chosen.set = chosen.set.with(Arc::clone(lora), *strength);
-            chosen.identity.push((sha256.clone(), strength.to_bits()));
+            let origin = lora.origin().to_owned();
+            chosen.identity.push((sha256.clone(), origin, strength.to_bits()));
             chosen.names.insert(lora.origin().to_owned(), name.clone());
             reports.push(LoraReport {
                 name: name.clone(),

@@ -77,6 +77,24 @@ fn loras_are_for_the_transformer_that_their_names_say() {
     assert!(of_second(&[HIGH]) == of_second(&[]) && of_second(&[LOW]) != of_second(&[]));
 }
 
+/// The same file under two names is for two transformers.
+#[test]
+fn another_name_is_another_lora() {
+    let pipeline = open(fixture("wan_b"));
+    let of = |name: &str| {
+        pipeline.add_lora(name, lora(name)).unwrap();
+        pipeline
+            .generate(&request().with_lora(name, 1.0))
+            .unwrap()
+            .frames()
+            .to_vec()
+    };
+    let both = fixture("wan_b");
+    for name in ["high_noise.safetensors", "low_noise.safetensors"] {
+        assert!(of(name) == frames(&both, MemoryMode::Resident, &[name]), "{name}");
+    }
+}
+
 #[test]
 fn a_lora_of_the_second_transformer_is_as_on_it_alone() {
     let second = with_boundary(1.0);
