@@ -510,11 +510,13 @@ fn summary(video: &Video, writing: f64) {
     if report.original_prompt.is_some() {
         eprintln!("completed to \"{}\"", report.prompt);
     }
-    if report.truncated_tokens > 0 {
-        eprintln!(
-            "the last {} tokens of the prompt did not fit and were left out",
-            report.truncated_tokens
-        );
+    for (count, prompt) in [
+        (report.truncated_tokens, "prompt"),
+        (report.truncated_negative_tokens, "negative prompt"),
+    ] {
+        if count > 0 {
+            eprintln!("the last {count} tokens of the {prompt} did not fit and were left out");
+        }
     }
     let times = video.stage_times().iter();
     let mut stages: Vec<_> = times

@@ -98,6 +98,9 @@ pub struct Report {
     pub model_calls: ModelCalls,
     /// Tokens at the end of the prompt that did not fit the text encoder, or the most chunks of a long prompt.
     pub truncated_tokens: usize,
+    /// The same of the negative prompt, where the generation was guided away from it.
+    #[serde(default)]
+    pub truncated_negative_tokens: usize,
     /// Whether the generation was cancelled and this is what it had.
     pub interrupted: bool,
 }

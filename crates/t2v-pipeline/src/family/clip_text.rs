@@ -103,6 +103,7 @@ impl TextConditioner for ClipText {
             return Ok(Conditioning::new(model.embed(&positive.chunks, clip_skip)?));
         }
         let mut negative = self.chunks(&report.negative_prompt, report)?;
+        report.truncated_negative_tokens = negative.truncated;
         let count = positive.chunks.len().max(negative.chunks.len());
         for prompt in [&mut positive, &mut negative] {
             prompt.chunks.resize(count, self.tokenizer.empty_chunk());

@@ -81,6 +81,7 @@ impl TextConditioner for WanText {
         let positive = self.tokens(&report.prompt)?;
         report.truncated_tokens = positive.truncated;
         let negative = guided.then(|| self.tokens(&report.negative_prompt)).transpose()?;
+        report.truncated_negative_tokens = negative.as_ref().map_or(0, |tokens| tokens.truncated);
         let model = self.loaded()?;
         let embeddings = negative
             .iter()

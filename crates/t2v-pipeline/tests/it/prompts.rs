@@ -70,6 +70,17 @@ fn a_negative_prompt_is_left_as_it_is() {
 }
 
 #[test]
+fn a_negative_prompt_that_is_cut_is_reported() {
+    let pipeline = pipeline();
+    let long = request("a ball").with_negative_prompt("green ".repeat(90));
+    let report = pipeline.generate(&long).unwrap().report().clone();
+    assert_eq!(report.truncated_tokens, 0);
+    assert!(report.truncated_negative_tokens > 0);
+    let unguided = pipeline.generate(&long.with_guidance_scale(1.0)).unwrap();
+    assert_eq!(unguided.report().truncated_negative_tokens, 0);
+}
+
+#[test]
 fn long_prompts_may_be_completed_beyond_the_text_encoder() {
     let pipeline = pipeline();
     let prompt = "a very long prompt of a ball that fills the text encoder to the last token it has";
