@@ -146,6 +146,7 @@ impl Pipeline {
 
     /// Makes a LoRA known under a name, by which requests ask for it ([`TextToVideoRequest::with_lora`]); one that had the
     /// name before is forgotten. Whether it fits the model is found out by the first generation that uses it.
+    /// Where a model has two transformers (Wan 2.2's A14B), the name of the file says which one it is for, by `high_noise` or `low_noise`; else it is the first.
     ///
     /// ```no_run
     /// # use t2v_pipeline::{Device, Lora, Pipeline, PipelineError, TextToVideoRequest};
