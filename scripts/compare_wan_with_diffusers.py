@@ -183,9 +183,10 @@ def loras(choose: random.Random, pipe, scratch: Path) -> list[str]:
     made = [wan_lora(pipe, choose) for _ in range(choose.choice((0, 0, 1, 2)))]
     for state in filter(None, made):
         name, scale = f"lora_{len(scales)}", choose.choice((-0.8, 0.5, 1.0, 1.4))
-        path = scratch / f"{name}.safetensors"
+        is_second = getattr(pipe, "transformer_2", None) is not None and choose.random() < 0.5
+        path = scratch / f"{name}{'_low_noise' if is_second else ''}.safetensors"
         save_file({key: value.contiguous() for key, value in state.items()}, path)
-        pipe.load_lora_weights(str(path), adapter_name=name)
+        pipe.load_lora_weights(str(path), adapter_name=name, load_into_transformer_2=is_second)
         arguments += ["--lora", f"{path}:{scale}"]
         scales[name] = scale
     if scales:

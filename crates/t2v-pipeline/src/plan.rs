@@ -97,7 +97,7 @@ impl Plan {
         };
         check_family(checkpoint, &report, &mut faults);
         checkpoint.family.check_init(init, report.num_frames, &mut faults);
-        check_second_scale(checkpoint, request, report.guidance_scale, &mut faults);
+        check_second_scale(checkpoint, request, &mut faults);
         check_flow_shift(checkpoint, request, &mut faults);
         let (loras, reports) = settings.loras.choose(&request.loras()?, &mut faults);
         report.loras = reports;
@@ -178,17 +178,11 @@ fn requested(checkpoint: &Checkpoint, request: &TextToVideoRequest) -> Report {
 }
 
 /// Adds a fault where a weight is asked for that no step would use.
-fn check_second_scale(checkpoint: &Checkpoint, request: &TextToVideoRequest, first: f64, faults: &mut ValidationError) {
-    let Some(second) = request.guidance_scale_2 else { return };
-    if checkpoint.family.guidance_boundary().is_none() {
+fn check_second_scale(checkpoint: &Checkpoint, request: &TextToVideoRequest, faults: &mut ValidationError) {
+    if request.guidance_scale_2.is_some() && checkpoint.family.guidance_boundary().is_none() {
         faults.add(
             "guidance_scale_2",
             "The model has one denoiser for all steps, whose weight is the guidance scale: leave out guidance_scale_2.",
-        );
-    } else if first <= 1.0 && second > 1.0 {
-        faults.add(
-            "guidance_scale_2",
-            format!("A guidance_scale of {first} leaves the whole clip unguided: leave out guidance_scale_2, or give a guidance_scale above 1."),
         );
     }
 }

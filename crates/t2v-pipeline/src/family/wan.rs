@@ -203,7 +203,8 @@ impl Family for Wan {
         }
     }
 
-    /// The configuration of a scheduler that is for flows alone does not say what solvers for any prediction have to know.
+    /// The configuration of a scheduler that is for flows alone does not say what solvers for any prediction have to know: diffusers' `from_config`
+    /// would have them predict noise.
     fn scheduler_config(&self, class: SchedulerKind, config: &mut Map<String, Value>, _inpaints: bool) {
         use SchedulerKind::{FlowMatchEulerDiscrete, FlowMatchHeunDiscrete};
         if !matches!(class, FlowMatchEulerDiscrete | FlowMatchHeunDiscrete) {
