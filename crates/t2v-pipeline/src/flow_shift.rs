@@ -11,7 +11,8 @@ pub(crate) const MAX: f64 = 100.0;
 /// How far the schedule of a model that predicts a flow (Wan's) is moved towards noise: sigmas become
 /// `shift * sigma / (1 + (shift - 1) * sigma)`, so that a greater one spends more steps on what a clip shows, and fewer on its details
 /// ([Esser et al., 2024](https://arxiv.org/abs/2403.03206), section 5.3.2). It takes the place of the checkpoint's own `flow_shift` or `shift`, of
-/// which a scheduler reads the one that it calls so, as in diffusers: without, `FlowMatchEulerDiscrete` has 1 where the checkpoint names a `flow_shift`.
+/// which a scheduler reads the one that it calls so, as in diffusers: without, `FlowMatchEulerDiscrete` has 1 where the checkpoint names a `flow_shift`. Not as
+/// in diffusers, solvers on a checkpoint of `FlowMatchEulerDiscrete` take its `shift`, and follow its flow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum FlowShift {
