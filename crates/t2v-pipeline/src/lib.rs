@@ -29,7 +29,7 @@ mod denoise;
 mod device;
 mod enhance;
 mod error;
-mod expert_names;
+mod expert;
 mod family;
 mod flow_shift;
 mod free_init;

@@ -21,12 +21,10 @@ use super::{
 };
 use crate::{
     InitMedia, MemoryMode, PipelineError, Report, ValidationError, beginning::Beginning, defaults::Defaults,
-    geometry::Geometry, preview::PreviewDecoder, request::MAX_SIDE,
+    expert::Expert, geometry::Geometry, preview::PreviewDecoder, request::MAX_SIDE,
 };
 
 const INDEX: &str = "model_index.json";
-const TRANSFORMER: &str = "transformer";
-const SECOND: &str = "transformer_2";
 /// Three times as long as the clips of training.
 const MAX_FRAMES: usize = 241;
 /// Timesteps of training where a scheduler's configuration does not say.
@@ -68,7 +66,7 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
         ));
     }
     let folder = opening.folder;
-    let transformer = WanTransformerConfig::from_component(&folder.component(TRANSFORMER)?)?;
+    let transformer = WanTransformerConfig::from_component(&folder.component(Expert::Noisy.component())?)?;
     let index: Index = folder.optional_config(INDEX)?.unwrap_or_default();
     let second = second(folder, &index)?;
     let text = Umt5Config::from_component(&folder.component("text_encoder")?)?;
@@ -100,10 +98,11 @@ pub(super) fn open(opening: &Opening<'_>) -> Result<Box<dyn Family>, PipelineErr
 
 /// The second transformer, if the folder has one that is used: with the lowest timestep of the first.
 fn second(folder: &ModelFolder, index: &Index) -> Result<Option<(WanTransformerConfig, f64)>, PipelineError> {
+    let second = Expert::Clear.component();
     let Some(ratio) = index.boundary_ratio else {
-        if folder.has_given_weights(SECOND) {
+        if folder.has_given_weights(second) {
             return Err(PipelineError::Checkpoint(format!(
-                "weights are given for `{SECOND}`, which is not used: `{INDEX}` has no `boundary_ratio`, the share of the timesteps below \
+                "weights are given for `{second}`, which is not used: `{INDEX}` has no `boundary_ratio`, the share of the timesteps below \
                  which it denoises"
             )));
         }
@@ -120,7 +119,7 @@ fn second(folder: &ModelFolder, index: &Index) -> Result<Option<(WanTransformerC
         .optional_config("scheduler/scheduler_config.json")?
         .unwrap_or_default();
     let boundary = ratio * schedule.num_train_timesteps.unwrap_or(TRAIN_TIMESTEPS);
-    let config = WanTransformerConfig::from_component(&folder.component(SECOND)?)?;
+    let config = WanTransformerConfig::from_component(&folder.component(second)?)?;
     Ok(Some((config, boundary)))
 }
 
@@ -170,9 +169,9 @@ fn geometry(transformer: &WanTransformerConfig, vae: &AutoencoderKlWanConfig) ->
 }
 
 impl Wan {
-    fn transformer(&self, name: &str, config: &WanTransformerConfig) -> Result<Transformer, PipelineError> {
+    fn transformer(&self, expert: Expert, config: &WanTransformerConfig) -> Result<Transformer, PipelineError> {
         Ok(Transformer {
-            component: self.folder.component(name)?,
+            component: self.folder.component(expert.component())?,
             config: config.clone(),
             options: self.options.clone(),
         })
@@ -265,11 +264,11 @@ impl Family for Wan {
     }
 
     fn load_denoiser(&self, mode: MemoryMode) -> Result<Box<dyn LoadedDenoiser>, PipelineError> {
-        let first = self.transformer(TRANSFORMER, &self.transformer)?;
+        let first = self.transformer(Expert::Noisy, &self.transformer)?;
         let Some((config, boundary)) = &self.second else {
             return first.load(mode);
         };
-        let second = self.transformer(SECOND, config)?;
+        let second = self.transformer(Expert::Clear, config)?;
         Ok(Box::new(Experts::load([first, second], *boundary, mode)?))
     }
 

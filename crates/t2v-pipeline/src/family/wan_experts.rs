@@ -16,7 +16,7 @@ use super::{
     adapted::{Adapted, LoadedDenoiser},
     wan_streamed::Streamed,
 };
-use crate::{MemoryMode, PipelineError, expert_names::ExpertName};
+use crate::{MemoryMode, PipelineError, expert::Expert};
 
 /// A transformer that can be loaded.
 pub(super) struct Transformer {
@@ -38,27 +38,14 @@ impl Transformer {
     }
 }
 
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expert {
-    /// For noisy latents.
-    Noisy,
-    /// For those with less noise.
-    Clear,
+/// The transformer that a LoRA says it is for.
+fn named_by(lora: &Lora) -> Option<Expert> {
+    Expert::named_by(Path::new(lora.origin()))
 }
 
-impl Expert {
-    /// The one that a LoRA is for, which its file's name says. Where it doesn't, it is the first, as in diffusers.
-    fn of(lora: &Lora) -> Self {
-        match ExpertName::of(Path::new(lora.origin())) {
-            Some(ExpertName::LowNoise) => Self::Clear,
-            Some(ExpertName::HighNoise) | None => Self::Noisy,
-        }
-    }
-
-    fn loras(self, set: &LoraSet) -> LoraSet {
-        set.filtered(|lora| Self::of(lora) == self)
-    }
+/// Those LoRAs of a set that are for a transformer. Where one doesn't say, it is for the first, as in diffusers.
+fn loras_of(expert: Expert, set: &LoraSet) -> LoraSet {
+    set.filtered(|lora| named_by(lora).unwrap_or(Expert::Noisy) == expert)
 }
 
 /// A transformer for noisy latents and another for those with less noise.
@@ -108,7 +95,7 @@ impl Experts {
             t2v_kernels::release_memory(source.options.device());
         }
         let mut network = source.load(self.mode)?;
-        network.set_loras(&expert.loras(&self.loras))?;
+        network.set_loras(&loras_of(expert, &self.loras))?;
         loaded[expert as usize] = Some(network);
         Ok(())
     }
@@ -140,10 +127,10 @@ impl Denoiser for Experts {
 }
 
 impl LoadedDenoiser for Experts {
-    /// Each transformer gets its own: see [`ExpertName`].
+    /// Each transformer gets its own: see [`Expert::named_by`].
     fn set_loras(&mut self, set: &LoraSet) -> Result<(), WeightsError> {
         for (lora, _) in set.entries() {
-            if ExpertName::of(Path::new(lora.origin())).is_none() {
+            if named_by(lora).is_none() {
                 log::warn!(
                     "`{}` is added to the first transformer, for noisy latents; one for the second has `low_noise` in its file's name",
                     lora.origin()
@@ -154,7 +141,7 @@ impl LoadedDenoiser for Experts {
         let loaded = self.loaded.get_mut();
         for expert in [Expert::Noisy, Expert::Clear] {
             if let Some(network) = &mut loaded[expert as usize] {
-                network.set_loras(&expert.loras(set))?;
+                network.set_loras(&loras_of(expert, set))?;
             }
         }
         Ok(())

@@ -9,13 +9,12 @@ use t2v_denoiser::{check_wan_transformer, wan_transformer, wan_transformer_confi
 use t2v_weights::{FolderParts, ModelFolder, TensorFile, WeightsError};
 
 use super::fault;
-use crate::{PipelineError, expert_names::ExpertName};
+use crate::{PipelineError, expert::Expert};
 
 /// Keys that only this network has, in its own layout and in diffusers'.
 const MARKS: [&str; 2] = ["head.modulation", "condition_embedder.time_proj.weight"];
 /// The channels of the autoencoder of Wan 2.2's small model, whose latent frames have timesteps of their own.
 const CHANNELS_WITH_TIMESTEPS: u64 = 48;
-const SECOND: &str = "transformer_2";
 const INDEX: &str = "model_index.json";
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
@@ -28,7 +27,7 @@ pub(super) fn is_transformer(file: &TensorFile) -> bool {
     file.names().any(|name| MARKS.iter().any(|mark| is_mark(name, mark)))
 }
 
-/// The model folder whose transformer is that of the file. In a folder of two transformers [its name says](ExpertName::of) which.
+/// The model folder whose transformer is that of the file. In a folder of two transformers [its name says](Expert::named_by) which.
 ///
 /// # Errors
 /// The file holds another network, or its name does not say which; there is no folder, or one of two transformers without an index.
@@ -42,7 +41,7 @@ pub(super) fn open(path: &Path, file: &TensorFile, folder: Option<&Path>) -> Res
     if !folder.is_dir() {
         return Err(WeightsError::MissingFolder(folder.into()).into());
     }
-    let name = component(path, folder)?;
+    let name = expert(path, folder)?.component();
     let mut parts = FolderParts::new(path).with_folder(folder);
     if !folder.join(name).join("config.json").is_file() {
         let config = wan_transformer_config(file.display(), file.shapes())?;
@@ -57,9 +56,9 @@ pub(super) fn open(path: &Path, file: &TensorFile, folder: Option<&Path>) -> Res
     ))?)
 }
 
-fn component(path: &Path, folder: &Path) -> Result<&'static str, PipelineError> {
-    if !folder.join(SECOND).is_dir() {
-        return Ok("transformer");
+fn expert(path: &Path, folder: &Path) -> Result<Expert, PipelineError> {
+    if !folder.join(Expert::Clear.component()).is_dir() {
+        return Ok(Expert::Noisy);
     }
     if !folder.join(INDEX).is_file() {
         let reason = format!(
@@ -69,18 +68,14 @@ fn component(path: &Path, folder: &Path) -> Result<&'static str, PipelineError> 
         );
         return Err(fault(path, reason));
     }
-    match ExpertName::of(path) {
-        Some(ExpertName::HighNoise) => Ok("transformer"),
-        Some(ExpertName::LowNoise) => Ok(SECOND),
-        None => {
-            let reason = format!(
-                "`{}` has two transformers, and the file's name has neither `high_noise` nor `low_noise` in it: give the folder as the model, \
-                 and the file as its transformer or its second one",
-                folder.display()
-            );
-            Err(fault(path, reason))
-        }
-    }
+    Expert::named_by(path).ok_or_else(|| {
+        let reason = format!(
+            "`{}` has two transformers, and the file's name has neither `high_noise` nor `low_noise` in it: give the folder as the model, \
+             and the file as its transformer or its second one",
+            folder.display()
+        );
+        fault(path, reason)
+    })
 }
 
 /// `model_index.json` for where the folder has none: the components that it has.

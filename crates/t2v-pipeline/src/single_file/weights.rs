@@ -21,17 +21,16 @@ const TEXT_ENCODER: [&str; 3] = [
 /// The file can't be read or is of another network; the folder has no such component, or it is one that is not given by itself.
 pub(crate) fn with_file(folder: ModelFolder, component: &str, file: &Path) -> Result<ModelFolder, PipelineError> {
     let tensors = TensorFile::open(file)?;
-    let has = |marks: &[&str]| {
-        tensors
-            .names()
-            .any(|name| marks.iter().any(|mark| name.ends_with(mark)))
+    let is_text_encoder = || {
+        let is_mark = |name: &str| TEXT_ENCODER.iter().any(|mark| name.ends_with(mark));
+        tensors.names().any(is_mark)
     };
     let selection = match component {
         "transformer" | "transformer_2" if wan::is_transformer(&tensors) => {
             check_wan_transformer(tensors.display(), tensors.shapes())?;
             wan_transformer()
         }
-        "text_encoder" if has(&TEXT_ENCODER) => Selection::new(),
+        "text_encoder" if is_text_encoder() => Selection::new(),
         "transformer" | "transformer_2" => return Err(fault(file, "it is no transformer of Wan".into())),
         "text_encoder" => return Err(fault(file, "it is no text encoder of Wan (UMT5)".into())),
         other => {

@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::folders::fixture;
+use crate::folders::{copy, fixture, replace};
 use safetensors::{SafeTensors, tensor::TensorView};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use t2v_pipeline::{Device, FlowShift, FolderModel, GenerateOptions, Lora, Pipeline, Preview, TextToVideoRequest};
 use t2v_test_support::copy_folder;
 use tempfile::TempDir;
 
-fn open(folder: impl Into<FolderModel>) -> Pipeline {
+pub(crate) fn open(folder: impl Into<FolderModel>) -> Pipeline {
     Pipeline::from_dir(folder, &Device::flex()).unwrap()
 }
 
@@ -232,12 +232,10 @@ fn what_a_single_file_lacks_is_said() {
 
 /// The folder with another scheduler.
 fn with_scheduler(folder: &str, scheduler: &Value) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    copy_folder(&fixture(folder), copy.path());
-    let path = copy.path().join("model_index.json");
-    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    index["scheduler"][1] = scheduler["_class_name"].clone();
-    fs::write(path, index.to_string()).unwrap();
+    let copy = copy(folder);
+    let entry = json!(["diffusers", scheduler["_class_name"]]);
+    let keys = Map::from_iter([("scheduler".into(), entry)]);
+    replace(&copy.path().join("model_index.json"), &keys);
     fs::write(
         copy.path().join("scheduler/scheduler_config.json"),
         scheduler.to_string(),

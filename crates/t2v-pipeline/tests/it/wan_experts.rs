@@ -5,16 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{folders::fixture, wan::apart};
+use crate::{
+    folders::{copy, fixture, replace},
+    wan::{apart, open},
+};
 use safetensors::{Dtype, tensor::TensorView};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use t2v_pipeline::{Device, FolderModel, Lora, MemoryMode, Pipeline, TextToVideoRequest};
-use t2v_test_support::copy_folder;
 use tempfile::TempDir;
-
-fn open(folder: impl Into<FolderModel>) -> Pipeline {
-    Pipeline::from_dir(folder, &Device::flex()).unwrap()
-}
 
 fn fault(model: FolderModel) -> String {
     Pipeline::from_dir(model, &Device::flex()).err().unwrap().to_string()
@@ -30,12 +28,9 @@ fn request() -> TextToVideoRequest {
 
 /// The model of two transformers, with another `boundary_ratio`.
 fn with_boundary(ratio: impl Into<Value>) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    copy_folder(&fixture("wan_b"), folder.path());
-    let path = folder.path().join("model_index.json");
-    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    index["boundary_ratio"] = ratio.into();
-    fs::write(path, index.to_string()).unwrap();
+    let folder = copy("wan_b");
+    let keys = Map::from_iter([("boundary_ratio".into(), ratio.into())]);
+    replace(&folder.path().join("model_index.json"), &keys);
     folder
 }
 
@@ -98,14 +93,11 @@ fn another_name_is_another_lora() {
 #[test]
 fn a_lora_of_the_second_transformer_is_as_on_it_alone() {
     let second = with_boundary(1.0);
-    let alone = tempfile::tempdir().unwrap();
-    copy_folder(second.path(), alone.path());
+    let alone = with_boundary(Value::Null);
     fs::remove_dir_all(alone.path().join("transformer")).unwrap();
     fs::rename(alone.path().join("transformer_2"), alone.path().join("transformer")).unwrap();
-    let path = alone.path().join("model_index.json");
-    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    (index["boundary_ratio"], index["transformer_2"]) = (Value::Null, Value::Null);
-    fs::write(path, index.to_string()).unwrap();
+    let keys = Map::from_iter([("transformer_2".into(), Value::Null)]);
+    replace(&alone.path().join("model_index.json"), &keys);
     let low = ["low_noise.safetensors"];
     assert!(frames(second.path(), MemoryMode::Resident, &low) == frames(alone.path(), MemoryMode::Resident, &low));
 }
