@@ -3,6 +3,7 @@
 //! A product is the work of one thread: callers part rows, or matrices, between threads. Its sums begin with the bias and
 //! what is added to, and whoever has the right side packs it from where it lies.
 
+mod rows;
 mod tiles;
 
 use std::{marker::PhantomData, ops::Range};
@@ -19,6 +20,8 @@ use super::{
     stored::Stored,
     transpose::{Lines, transpose},
 };
+
+pub(super) use rows::PackedRow;
 
 /// Vectors beside each other in a panel at most, and with it in a tile.
 const VECTORS: usize = 3;
@@ -128,6 +131,20 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// Copies a short run of elements by instructions, where a call would take longer.
+#[inline(always)]
+pub(super) fn copy_run(from: &[f32], to: &mut [f32]) {
+    const RUN: usize = 16;
+    let (from, from_last) = from.as_chunks::<RUN>();
+    let (to, to_last) = to.as_chunks_mut::<RUN>();
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    for (to, from) in to_last.iter_mut().zip(from_last) {
+        *to = *from;
+    }
+}
+
 /// Copies a matrix to rows that are `stride` elements apart.
 struct Copy<'a> {
     matrix: Matrix<'a>,
@@ -140,8 +157,6 @@ impl SimdOp for Copy<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, _: I) {
-        /// Elements at a time: so few are copied by instructions, not by a call.
-        const RUN: usize = 16;
         let Matrix {
             values,
             shape: [rows, columns],
@@ -158,14 +173,7 @@ impl SimdOp for Copy<'_> {
             return;
         }
         for (row, out) in self.out.chunks_mut(self.stride).enumerate().take(rows) {
-            let (values, last) = values[row * row_stride..][..columns].as_chunks::<RUN>();
-            let (out, out_last) = out[..columns].as_chunks_mut::<RUN>();
-            for (out, values) in out.iter_mut().zip(values) {
-                *out = *values;
-            }
-            for (out, value) in out_last.iter_mut().zip(last) {
-                *out = *value;
-            }
+            copy_run(&values[row * row_stride..][..columns], &mut out[..columns]);
         }
     }
 }

@@ -19,7 +19,7 @@ use rten_simd::ops::NumOps;
 use super::{
     MOST_LANES,
     buffer::Scratch,
-    product::{Bias, Matrix, RightSide, Target},
+    product::{Bias, GAP, Matrix, PackedRow, RightSide, Target},
     simd::run,
     weight::Weight,
 };
@@ -39,6 +39,8 @@ const TAPS: usize = 3;
 const SLACK: usize = MOST_LANES;
 /// Columns of the matrix products that are worked on together, while their operands stay in the cache.
 const COLUMNS: usize = 256;
+/// Input channels that a thread transforms at a time, at least.
+const FEWEST_ROWS: usize = 8;
 /// Output channels that a thread works on at a time.
 const GROUP: usize = 32;
 /// Elements of transformed kernels that are kept at most.
@@ -86,8 +88,8 @@ pub(super) trait Strips: Sync {
     /// The output images that these strips are parts of.
     fn images(&self, strips: &Range<usize>) -> Range<usize>;
 
-    /// Transforms an input channel of these strips.
-    fn input<O: NumOps<f32>>(&self, ops: O, channel: usize, strips: Range<usize>, out: Transformed);
+    /// Transforms an input channel of these strips to a row of the right side of each product.
+    fn input<O: NumOps<f32>>(&self, ops: O, channel: usize, strips: Range<usize>, room: &mut Scratch, out: PackedRow);
 
     /// Transforms the kernels of as many input channels as a vector has elements, from their `taps`, to the columns from
     /// `column` on.
@@ -100,6 +102,7 @@ pub(super) trait Strips: Sync {
         strips: Range<usize>,
         bias: f32,
         products: Products,
+        room: &mut Scratch,
         planes: &mut [&mut [f32]],
     );
 }
@@ -121,12 +124,11 @@ pub(super) fn convolve<S: Strips>(strips: &S, out: &mut [f32]) {
     let in_channels = strips.layer().channels;
     let [count, width] = strips.size();
     let (at_once, points) = (convolution.at_once, S::PRODUCTS);
-    let mut inputs = Scratch::new(in_channels * points * (at_once * width + SLACK));
-    let mut packed = Scratch::new(points * RightSide::new(in_channels, at_once * width).len());
+    let mut packed = Scratch::new(points * RightSide::new(in_channels, at_once * width).stride());
     for first in (0..count).step_by(at_once) {
         let block = first..count.min(first + at_once);
         let shape = RightSide::new(in_channels, block.len() * width);
-        convolution.pack_inputs(&block, shape, &mut inputs, &mut packed);
+        convolution.pack_inputs(&block, shape, &mut packed);
         convolution.multiply(&block, shape, &packed, out);
     }
 }
@@ -189,31 +191,17 @@ impl<'s, S: Strips> Convolution<'s, S> {
     }
 
     /// Transforms the input of a block of strips and packs it: a right side of this shape for each point.
-    fn pack_inputs(&self, block: &Range<usize>, shape: RightSide, inputs: &mut [f32], packed: &mut [f32]) {
-        let in_channels = self.strips.layer().channels;
-        let stride = self.at_once * self.strips.size()[1] + SLACK;
-        let channel_len = S::PRODUCTS * stride;
-        inputs
-            .par_chunks_mut(channel_len)
-            .enumerate()
-            .for_each(|(channel, values)| {
+    fn pack_inputs(&self, block: &Range<usize>, shape: RightSide, packed: &mut [f32]) {
+        let rows = shape.rows(packed, S::PRODUCTS).into_par_iter().enumerate();
+        rows.with_min_len(FEWEST_ROWS)
+            .for_each_init(Scratch::default, |room, (channel, out)| {
                 run(Input {
                     strips: self.strips,
                     channel,
                     block: block.clone(),
-                    out: Transformed { values, stride },
+                    room,
+                    out,
                 });
-            });
-        packed
-            .par_chunks_mut(shape.len())
-            .take(S::PRODUCTS)
-            .enumerate()
-            .for_each(|(point, packed)| {
-                let values = &inputs[point * stride..];
-                shape.pack(
-                    Matrix::new(values, [in_channels, shape.columns()], [channel_len, 1]),
-                    packed,
-                );
             });
     }
 
@@ -258,8 +246,10 @@ impl<'s, S: Strips> Convolution<'s, S> {
                 &*kernels
             }
         };
-        let products = products.at_least(S::PRODUCTS * rows * columns + SLACK);
-        let targets = products.chunks_mut(rows * columns).zip(packed.chunks(shape.len()));
+        // What is left free keeps the products of a channel from being in the same places of the cache.
+        let stride = rows * columns + GAP;
+        let products = products.at_least(S::PRODUCTS * stride);
+        let targets = products.chunks_mut(stride).zip(packed.chunks(shape.stride()));
         for (point, (values, packed)) in targets.enumerate().take(S::PRODUCTS) {
             let in_channels = self.strips.layer().channels;
             let kernels = Matrix::new(&kernels[point * self.depth()..], [rows, in_channels], [len, 1]);
@@ -277,8 +267,9 @@ impl<'s, S: Strips> Convolution<'s, S> {
                 bias: self.strips.layer().bias.map_or(0.0, |bias| bias[first + row]),
                 products: Products {
                     values: &products[row * columns..],
-                    stride: rows * columns,
+                    stride,
                 },
+                room,
                 planes,
             });
         }

@@ -7,9 +7,12 @@ use rten_simd::{
     ops::{BitOps, NumOps},
 };
 
-use super::{POINTS, SLACK, Strips, TAPS};
+use super::{
+    super::{buffer::Scratch, product::PackedRow},
+    POINTS, SLACK, Strips, TAPS,
+};
 
-/// Where the transform of a channel goes: a row for each point, which are `stride` elements apart.
+/// Where transformed kernels go: a row for each point, which are `stride` elements apart.
 pub(in super::super) struct Transformed<'a> {
     pub(super) values: &'a mut [f32],
     pub(super) stride: usize,
@@ -49,7 +52,8 @@ pub(super) struct Input<'a, S> {
     pub(super) strips: &'a S,
     pub(super) channel: usize,
     pub(super) block: Range<usize>,
-    pub(super) out: Transformed<'a>,
+    pub(super) room: &'a mut Scratch,
+    pub(super) out: PackedRow<'a>,
 }
 
 impl<S: Strips> SimdOp for Input<'_, S> {
@@ -57,7 +61,8 @@ impl<S: Strips> SimdOp for Input<'_, S> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        self.strips.input(isa.f32(), self.channel, self.block, self.out);
+        self.strips
+            .input(isa.f32(), self.channel, self.block, self.room, self.out);
     }
 }
 
@@ -93,6 +98,7 @@ pub(super) struct Output<'a, 'p, S> {
     pub(super) block: Range<usize>,
     pub(super) bias: f32,
     pub(super) products: Products<'a>,
+    pub(super) room: &'a mut Scratch,
     pub(super) planes: &'a mut [&'p mut [f32]],
 }
 
@@ -102,6 +108,6 @@ impl<S: Strips> SimdOp for Output<'_, '_, S> {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         self.strips
-            .output(isa.f32(), self.block, self.bias, self.products, self.planes);
+            .output(isa.f32(), self.block, self.bias, self.products, self.room, self.planes);
     }
 }

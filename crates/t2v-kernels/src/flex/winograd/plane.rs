@@ -5,6 +5,10 @@ use std::ops::Range;
 use rten_simd::ops::NumOps;
 
 use super::{
+    super::{
+        buffer::Scratch,
+        product::{GAP, PackedRow, copy_run},
+    },
     Layer, OUT, POINTS, SLACK, Strips, TAPS,
     operators::{Products, Transformed},
     transforms::{input, kernel, output},
@@ -39,6 +43,33 @@ fn row<V: Copy, const Y: usize, const X: usize>(tile: &[[V; Y]; X], y: usize) ->
     row
 }
 
+/// Deals the pixels of a row to four lines, `stride` elements apart, one after the other.
+#[inline(always)]
+fn deal(row: &[f32], lines: &mut [f32], stride: usize, columns: Range<usize>) {
+    let [a, b, c, d] = std::array::from_fn(|line| line * stride + columns.start..line * stride + columns.end);
+    let Ok([a, b, c, d]) = lines.get_disjoint_mut([a, b, c, d]) else {
+        unreachable!("lines lie beside each other");
+    };
+    let quads = row.as_chunks::<OUT>().0;
+    for ((((quad, a), b), c), d) in quads.iter().zip(a).zip(b).zip(c).zip(d) {
+        [*a, *b, *c, *d] = *quad;
+    }
+}
+
+/// Makes a row of pixels of those of four lines, `stride` elements apart, one after the other.
+#[inline(always)]
+fn gather(lines: &[f32], stride: usize, row: &mut [f32]) {
+    let (quads, rest) = row.as_chunks_mut::<OUT>();
+    let [a, b, c, d] = std::array::from_fn(|line| &lines[line * stride..][..quads.len()]);
+    for ((((quad, a), b), c), d) in quads.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *quad = [*a, *b, *c, *d];
+    }
+    let last = quads.len();
+    for (line, pixel) in rest.iter_mut().enumerate() {
+        *pixel = lines[line * stride + last];
+    }
+}
+
 impl Strips for Plane<'_> {
     const PRODUCTS: usize = POINTS * POINTS;
     const KERNEL: usize = TAPS * TAPS;
@@ -63,45 +94,65 @@ impl Strips for Plane<'_> {
     }
 
     #[inline(always)]
-    fn input<O: NumOps<f32>>(&self, ops: O, channel: usize, strips: Range<usize>, mut out: Transformed) {
+    fn input<O: NumOps<f32>>(
+        &self,
+        ops: O,
+        channel: usize,
+        strips: Range<usize>,
+        room: &mut Scratch,
+        mut out: PackedRow,
+    ) {
         let [rows, columns] = self.tiles();
         let ([height, width], [top, left]) = (self.size, self.before);
-        let together = (ops.len() / columns).max(1);
+        let all = strips.len() * columns;
         // The pixels of all tiles that are at the same place of theirs, for each of the places.
-        let room = (together * columns).next_multiple_of(ops.len());
-        let mut places = vec![0.0; POINTS * POINTS * room];
-        let mut padded = vec![0.0; (OUT * columns + POINTS - OUT).max(left + width)];
-        let count = strips.len();
-        for first in (0..count).step_by(together) {
-            let together = together.min(count - first);
-            for index in 0..together {
-                let strip = strips.start + first + index;
-                let image = self.layer.plane(strip / rows, channel, height * width);
-                for (y, places) in places.chunks_exact_mut(POINTS * room).enumerate() {
-                    let row = (strip % rows * OUT + y).checked_sub(top).filter(|&y| y < height);
-                    match row {
-                        Some(y) => padded[left..left + width].copy_from_slice(&image[y * width..][..width]),
-                        None => padded[left..left + width].fill(0.0),
-                    }
-                    for (x, places) in places.chunks_exact_mut(room).enumerate() {
-                        let pixels = padded[x..].iter().step_by(OUT);
-                        let places = places[index * columns..][..columns].iter_mut();
-                        places.zip(pixels).for_each(|(place, pixel)| *place = *pixel);
-                    }
+        let stride = all.next_multiple_of(ops.len()) + GAP;
+        let line = (OUT * columns + POINTS - OUT).max(left + width);
+        let (places, padded) = room
+            .at_least(POINTS * POINTS * stride + line)
+            .split_at_mut(POINTS * POINTS * stride);
+        padded.fill(0.0);
+        for (index, strip) in strips.enumerate() {
+            let image = self.layer.plane(strip / rows, channel, height * width);
+            // The first rows of these tiles are the last ones of the tiles above.
+            let known = if index > 0 && strip % rows > 0 { POINTS - OUT } else { 0 };
+            let (upper, lower) = places.split_at_mut(OUT * POINTS * stride);
+            let lines = upper.chunks_exact_mut(stride).zip(lower.chunks_exact(stride));
+            for (line, above) in lines.take(known * POINTS) {
+                copy_run(
+                    &above[(index - 1) * columns..][..columns],
+                    &mut line[index * columns..][..columns],
+                );
+            }
+            for y in known..POINTS {
+                match (strip % rows * OUT + y).checked_sub(top).filter(|&y| y < height) {
+                    Some(y) => copy_run(&image[y * width..][..width], &mut padded[left..left + width]),
+                    None => padded[left..left + width].fill(0.0),
+                }
+                let (first, last) = places[y * POINTS * stride..][..POINTS * stride].split_at_mut(OUT * stride);
+                deal(padded, first, stride, index * columns..(index + 1) * columns);
+                // The last pixels of a tile are the first ones of the tile beside it.
+                for (x, last) in last.chunks_exact_mut(stride).enumerate() {
+                    let last = &mut last[index * columns..][..columns];
+                    let next = &first[x * stride + index * columns..][..columns];
+                    copy_run(&next[1..], &mut last[..columns - 1]);
+                    last[columns - 1] = padded[OUT * columns + x];
                 }
             }
-            for column in (0..together * columns).step_by(ops.len()) {
-                let mut tile = [[ops.zero(); POINTS]; POINTS];
-                for (x, points) in tile.iter_mut().enumerate() {
-                    let mut pixels = [ops.zero(); POINTS];
-                    for (y, pixel) in pixels.iter_mut().enumerate() {
-                        *pixel = ops.load(&places[(y * POINTS + x) * room + column..]);
-                    }
-                    *points = input(ops, pixels);
+        }
+        for column in (0..all).step_by(ops.len()) {
+            let mut tile = [[ops.zero(); POINTS]; POINTS];
+            for (x, points) in tile.iter_mut().enumerate() {
+                let mut pixels = [ops.zero(); POINTS];
+                for (y, pixel) in pixels.iter_mut().enumerate() {
+                    *pixel = ops.load(&places[(y * POINTS + x) * stride + column..]);
                 }
-                for y in 0..POINTS {
-                    let points = input(ops, row(&tile, y));
-                    out.store(ops, y * POINTS, first * columns + column, points);
+                *points = input(ops, pixels);
+            }
+            let mut out = out.at(column, ops.len());
+            for y in 0..POINTS {
+                for (x, value) in input(ops, row(&tile, y)).into_iter().enumerate() {
+                    out.store(ops, y * POINTS + x, value);
                 }
             }
         }
@@ -126,6 +177,7 @@ impl Strips for Plane<'_> {
         strips: Range<usize>,
         bias: f32,
         products: Products,
+        room: &mut Scratch,
         planes: &mut [&mut [f32]],
     ) {
         let bias = ops.splat(bias);
@@ -133,9 +185,8 @@ impl Strips for Plane<'_> {
         let width = self.out_size[1];
         let together = (ops.len() / columns).max(1);
         // The pixels of all tiles that are at the same place of theirs, for each of the places.
-        let room = (together * columns).next_multiple_of(ops.len());
-        let mut places = vec![0.0; OUT * OUT * room];
-        let mut padded = vec![0.0; OUT * columns];
+        let stride = (together * columns).next_multiple_of(ops.len());
+        let places = room.at_least(OUT * OUT * stride);
         let (first_image, count) = (strips.start / rows, strips.len());
         for first in (0..count).step_by(together) {
             let together = together.min(count - first);
@@ -148,7 +199,7 @@ impl Strips for Plane<'_> {
                 for y in 0..OUT {
                     let pixels = output(ops, row(&tile, y));
                     for (x, pixel) in pixels.into_iter().enumerate() {
-                        let start = (y * OUT + x) * room + column;
+                        let start = (y * OUT + x) * stride + column;
                         ops.store(ops.add(pixel, bias), &mut places[start..]);
                     }
                 }
@@ -157,12 +208,8 @@ impl Strips for Plane<'_> {
                 let strip = strips.start + first + index;
                 let plane = &mut planes[strip / rows - first_image];
                 let lines = plane.chunks_exact_mut(width).skip(strip % rows * OUT);
-                for (line, places) in lines.zip(places.chunks_exact(OUT * room)) {
-                    let [a, b, c, d] = std::array::from_fn(|x| &places[x * room + index * columns..][..columns]);
-                    for (quad, (((a, b), c), d)) in padded.chunks_exact_mut(OUT).zip(a.iter().zip(b).zip(c).zip(d)) {
-                        quad.copy_from_slice(&[*a, *b, *c, *d]);
-                    }
-                    line.copy_from_slice(&padded[..width]);
+                for (line, places) in lines.zip(places.chunks_exact(OUT * stride)) {
+                    gather(&places[index * columns..], stride, line);
                 }
             }
         }

@@ -1,11 +1,11 @@
-//! Convolutions of three frames, in tiles of four. A strip is the pixels of one tile.
+//! Convolutions of three frames, in tiles of four. A strip is the pixels of one tile, filled up to whole vectors.
 
 use std::ops::Range;
 
 use rten_simd::ops::NumOps;
 
 use super::{
-    super::store_part,
+    super::{buffer::Scratch, product::PackedRow, simd::lanes, store_part},
     Layer, OUT, POINTS, SLACK, Strips, TAPS,
     operators::{Products, Transformed},
     transforms::{input, kernel, output},
@@ -25,6 +25,11 @@ impl Time<'_> {
     fn tiles(&self) -> usize {
         self.frames.div_ceil(OUT)
     }
+
+    /// Columns of a strip.
+    fn width(&self) -> usize {
+        self.area.next_multiple_of(lanes())
+    }
 }
 
 impl Strips for Time<'_> {
@@ -37,7 +42,7 @@ impl Strips for Time<'_> {
     }
 
     fn size(&self) -> [usize; 2] {
-        [self.clips * self.tiles(), self.area]
+        [self.clips * self.tiles(), self.width()]
     }
 
     fn area(&self) -> usize {
@@ -50,7 +55,8 @@ impl Strips for Time<'_> {
     }
 
     #[inline(always)]
-    fn input<O: NumOps<f32>>(&self, ops: O, channel: usize, strips: Range<usize>, mut out: Transformed) {
+    fn input<O: NumOps<f32>>(&self, ops: O, channel: usize, strips: Range<usize>, _: &mut Scratch, mut out: PackedRow) {
+        let width = self.area.next_multiple_of(ops.len());
         for (index, strip) in strips.enumerate() {
             let (clip, tile) = (strip / self.tiles(), strip % self.tiles());
             let frames: [&[f32]; POINTS] = std::array::from_fn(|point| {
@@ -67,7 +73,10 @@ impl Strips for Time<'_> {
                         *value = ops.load_pad(pixels).0;
                     }
                 }
-                out.store(ops, 0, index * self.area + pixel, input(ops, values));
+                let mut out = out.at(index * width + pixel, ops.len());
+                for (point, value) in input(ops, values).into_iter().enumerate() {
+                    out.store(ops, point, value);
+                }
             }
         }
     }
@@ -86,16 +95,18 @@ impl Strips for Time<'_> {
         strips: Range<usize>,
         bias: f32,
         products: Products,
+        _: &mut Scratch,
         mut planes: &mut [&mut [f32]],
     ) {
         let bias = ops.splat(bias);
+        let width = self.area.next_multiple_of(ops.len());
         for (index, strip) in strips.enumerate() {
             let len = OUT.min(self.frames - strip % self.tiles() * OUT);
             let (frames, rest) = planes.split_at_mut(len);
             planes = rest;
             for pixel in (0..self.area).step_by(ops.len()) {
                 let len = ops.len().min(self.area - pixel);
-                let products = products.load(ops, 0, 1, index * self.area + pixel);
+                let products = products.load(ops, 0, 1, index * width + pixel);
                 for (frame, value) in frames.iter_mut().zip(output(ops, products)) {
                     store_part(ops, ops.add(value, bias), &mut frame[pixel..][..len]);
                 }
