@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser};
-use t2v_train::{ClipSize, OptimiserKind, TargetModules, TrainSettings};
+use t2v_train::{ClipSize, OptimiserKind, TargetModules, TimestepDensity, TrainSettings};
 
 /// Trains a LoRA on a folder of clips with captions.
 #[derive(Debug, Parser)]
@@ -115,6 +115,13 @@ struct TrainingArgs {
     /// Decay of a moving average of the weights, which is saved in their place; 0 for none
     #[arg(long, default_value_t = 0.0)]
     ema_decay: f64,
+    /// Draws timesteps as the logistic function of a normal number with this mean and --logit-std, mostly from the middle: above 0 there is
+    /// more noise. Without it all are drawn as often
+    #[arg(long, allow_negative_numbers = true)]
+    logit_mean: Option<f64>,
+    /// Deviation of the normal number that timesteps are drawn by
+    #[arg(long, default_value_t = 1.0, requires = "logit_mean")]
+    logit_std: f64,
     /// Weighs timesteps by their ratio of signal to noise, cut at this (5 is usual); 0 weighs all the same
     #[arg(long, default_value_t = 0.0)]
     min_snr_gamma: f64,
@@ -161,6 +168,12 @@ impl Args {
         settings.weight_decay = from.weight_decay;
         settings.max_grad_norm = from.max_grad_norm;
         settings.ema_decay = from.ema_decay;
+        if let Some(mean) = from.logit_mean {
+            settings.timesteps = TimestepDensity::LogitNormal {
+                mean,
+                std: from.logit_std,
+            };
+        }
         settings.min_snr_gamma = from.min_snr_gamma;
         settings.noise_offset = from.noise_offset;
         settings.caption_dropout = from.caption_dropout;

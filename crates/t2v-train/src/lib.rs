@@ -35,6 +35,7 @@ mod settings;
 mod state;
 mod targets;
 mod tensor_file;
+mod timesteps;
 mod trainer;
 
 pub use adapters::{Adapter, Adapters};
@@ -50,4 +51,5 @@ pub use optimiser::OptimiserKind;
 pub use settings::TrainSettings;
 pub use state::SavedState;
 pub use targets::TargetModules;
+pub use timesteps::TimestepDensity;
 pub use trainer::{StepReport, Trainer};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{OptimiserKind, TargetModules, TrainError, error::setting};
+use crate::{OptimiserKind, TargetModules, TimestepDensity, TrainError, error::setting};
 
 /// The most that a rank may be; beyond it a LoRA is larger than most layers.
 const MAX_RANK: usize = 1024;
@@ -41,6 +41,9 @@ pub struct TrainSettings {
     pub max_grad_norm: f64,
     /// Decay of the moving average of the adapters, which is saved in their place; 0 for none.
     pub ema_decay: f64,
+    /// How often each timestep is drawn.
+    #[serde(default)]
+    pub timesteps: TimestepDensity,
     /// What the weight of a timestep's loss is cut at in terms of its ratio of signal to noise; 0 weighs all the same.
     pub min_snr_gamma: f64,
     /// Standard deviation of what is added to the noise of a whole channel of a clip, so that brightness is learnt.
@@ -73,6 +76,7 @@ impl Default for TrainSettings {
             weight_decay: 1e-2,
             max_grad_norm: 1.0,
             ema_decay: 0.0,
+            timesteps: TimestepDensity::Uniform,
             min_snr_gamma: 0.0,
             noise_offset: 0.0,
             background_weight: 0.1,
@@ -150,6 +154,12 @@ impl TrainSettings {
                 return Err(setting(name, format!("is {value}; it must be at least 0")));
             }
         }
+        if let TimestepDensity::LogitNormal { mean, std } = self.timesteps
+            && !(mean.is_finite() && std > 0.0 && std.is_finite())
+        {
+            let reason = format!("have mean {mean} and deviation {std}; it takes a deviation above 0");
+            return Err(setting("timesteps", reason));
+        }
         self.targets.check()
     }
 }
@@ -204,6 +214,13 @@ mod tests {
                     ..good.clone()
                 },
                 "`background_weight` is 1.5",
+            ),
+            (
+                TrainSettings {
+                    timesteps: TimestepDensity::LogitNormal { mean: 0.5, std: 0.0 },
+                    ..good.clone()
+                },
+                "`timesteps` have mean 0.5 and deviation 0",
             ),
             (
                 TrainSettings {

@@ -13,9 +13,6 @@ use t2v_schedulers::TorchGenerator;
 const UNSEEN_MOTIONS: [&str; 2] = ["bouncing", "shrinking"];
 const UNSEEN_BACKGROUNDS: [&str; 2] = ["at night", "in the snow"];
 
-/// One of so many clips that are rehearsed has such a motion or background.
-const REHEARSED_ELSEWHERE: usize = 10;
-
 /// What can be asked about is not rehearsed, this much of it even where an exam asks less: one LoRA can take several exams.
 const NEVER_REHEARSED: usize = 200;
 
@@ -48,21 +45,22 @@ fn shuffled(all: impl Iterator<Item = Attributes>) -> Vec<Attributes> {
 }
 
 impl Lesson {
-    pub(crate) fn new(rehearsed: usize, new_prompts: usize, old_prompts: usize) -> Self {
+    /// `rehearsed` clips of what is known, of which `elsewhere` have motions or backgrounds that the new subject isn't shown with.
+    pub(crate) fn new([rehearsed, elsewhere]: [usize; 2], [new_prompts, old_prompts]: [usize; 2]) -> Self {
         let subject = || Attributes::of(KNOWN_COLOURS, KNOWN_SHAPES);
         let unseen = shuffled(subject().filter(is_unseen));
         let mut old_exam = shuffled(Attributes::all());
         let mut rest = old_exam.split_off(old_prompts.max(NEVER_REHEARSED).min(old_exam.len()));
         old_exam.truncate(old_prompts);
         rest.retain(|attributes| !attributes.is_held_out());
-        let (elsewhere, here): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_unseen);
-        let num_elsewhere = rehearsed / REHEARSED_ELSEWHERE;
+        let (others, here): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_unseen);
+        let elsewhere = elsewhere.min(rehearsed);
         Self {
             new: subject().filter(|attributes| !is_unseen(attributes)).collect(),
             rehearsed: here
                 .into_iter()
-                .take(rehearsed - num_elsewhere)
-                .chain(elsewhere.into_iter().take(num_elsewhere))
+                .take(rehearsed - elsewhere)
+                .chain(others.into_iter().take(elsewhere))
                 .collect(),
             new_exam: unseen.into_iter().cycle().take(new_prompts).collect(),
             old_exam,

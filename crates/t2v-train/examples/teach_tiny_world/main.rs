@@ -32,7 +32,8 @@ use lesson::Lesson;
 use t2v_examples::program;
 use t2v_pipeline::{DeviceName, Lora, Pipeline};
 use t2v_train::{
-    Adapters, Base, Dataset, Denoisers, LoraLabel, TargetModules, TrainError, TrainSettings, Trainer, save_lora,
+    Adapters, Base, Dataset, Denoisers, LoraLabel, TargetModules, TimestepDensity, TrainError, TrainSettings, Trainer,
+    save_lora,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -91,9 +92,16 @@ struct Args {
     /// Clips of what the model knows, which every other step shows; 0 for none
     #[arg(long, default_value_t = 400)]
     rehearsed: usize,
+    /// How many of these have a motion or a background that the new clips don't have
+    #[arg(long, default_value_t = 40)]
+    elsewhere: usize,
     /// What the error on these counts, beside 1 for the new ones
     #[arg(long, default_value_t = 2.0)]
     known_weight: f64,
+    /// Draws timesteps mostly from the middle, as the logistic function of a normal number with this mean and a deviation of 1; without it
+    /// all are drawn as often
+    #[arg(long, allow_negative_numbers = true)]
+    logit_mean: Option<f64>,
     /// Layers that are trained, by the ends of their names in diffusers
     #[arg(long, value_delimiter = ',', default_values = TARGETS)]
     targets: Vec<String>,
@@ -138,7 +146,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let lesson = Lesson::new(args.rehearsed, args.new_prompts, args.old_prompts);
+    let lesson = Lesson::new([args.rehearsed, args.elsewhere], [args.new_prompts, args.old_prompts]);
     if args.drawings {
         println!("{}", exam::HEADER);
         Examiner::new(Source::Drawn, args.misses).examine_both(&lesson, "drawn")?;
@@ -174,6 +182,9 @@ fn settings(args: &Args) -> TrainSettings {
     settings.caption_dropout = 0.1;
     settings.background_weight = args.background_weight;
     settings.ema_decay = args.ema_decay;
+    if let Some(mean) = args.logit_mean {
+        settings.timesteps = TimestepDensity::LogitNormal { mean, std: 1.0 };
+    }
     settings.text_encoder = args.text_encoder;
     settings.targets = TargetModules::new(args.targets.iter().cloned());
     settings.seed = args.seed;

@@ -40,7 +40,7 @@ impl<N: Module + Denoiser + Sync> Trainer<N> {
         let shown = draws::example(seed, turn * settings.batch_size + clip, data.examples().len());
         let example = &data.examples()[shown];
         let mut draws = Draws::new(seed, Purpose::Clip, [self.step, clip]);
-        let timestep = draws.below(self.objective.noise().timesteps());
+        let timestep = settings.timesteps.draw(&mut draws, self.objective.noise().timesteps());
         let caption = match draws.uniform() < settings.caption_dropout && data.drops_captions() {
             true => Dataset::EMPTY_CAPTION,
             false => example.caption(),
