@@ -93,15 +93,14 @@ struct Args {
     #[arg(long, default_value_t = 400)]
     rehearsed: usize,
     /// How many of these have a motion or a background that the new clips don't have
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 20)]
     elsewhere: usize,
     /// What the error on these counts, beside 1 for the new ones
     #[arg(long, default_value_t = 2.0)]
     known_weight: f64,
-    /// Draws timesteps mostly from the middle, as the logistic function of a normal number with this mean and a deviation of 1; without it
-    /// all are drawn as often
-    #[arg(long, allow_negative_numbers = true)]
-    logit_mean: Option<f64>,
+    /// Draws all timesteps as often, in place of mostly those of the middle
+    #[arg(long)]
+    uniform_timesteps: bool,
     /// Layers that are trained, by the ends of their names in diffusers
     #[arg(long, value_delimiter = ',', default_values = TARGETS)]
     targets: Vec<String>,
@@ -182,9 +181,10 @@ fn settings(args: &Args) -> TrainSettings {
     settings.caption_dropout = 0.1;
     settings.background_weight = args.background_weight;
     settings.ema_decay = args.ema_decay;
-    if let Some(mean) = args.logit_mean {
-        settings.timesteps = TimestepDensity::LogitNormal { mean, std: 1.0 };
-    }
+    settings.timesteps = match args.uniform_timesteps {
+        true => TimestepDensity::Uniform,
+        false => TimestepDensity::LogitNormal { mean: 0.0, std: 1.0 },
+    };
     settings.text_encoder = args.text_encoder;
     settings.targets = TargetModules::new(args.targets.iter().cloned());
     settings.seed = args.seed;
