@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use rten_simd::ops::NumOps;
+use rten_simd::ops::{BitOps, NumOps};
 
 use super::{GAP, RightSide};
 
@@ -31,6 +31,7 @@ unsafe impl Send for PackedRow<'_> {}
 /// The same vector of a row in each of the right sides.
 pub(in super::super) struct PackedVector<'a> {
     first: *mut f32,
+    lanes: usize,
     sides: usize,
     stride: usize,
     values: PhantomData<&'a mut [f32]>,
@@ -69,7 +70,7 @@ impl RightSide {
 }
 
 impl PackedRow<'_> {
-    /// The vectors of `lanes` elements from a column on, which is the first of a vector.
+    /// The vectors of `lanes` elements from a column on, a multiple of them.
     #[inline(always)]
     pub(in super::super) fn at(&mut self, column: usize, lanes: usize) -> PackedVector<'_> {
         assert!(column.is_multiple_of(lanes) && self.panel.is_multiple_of(lanes) && column + lanes <= self.columns);
@@ -79,6 +80,7 @@ impl PackedRow<'_> {
             first: self
                 .block
                 .wrapping_add(start * self.depth + self.row * width + column - start),
+            lanes,
             sides: self.sides,
             stride: self.stride,
             values: PhantomData,
@@ -91,7 +93,7 @@ impl PackedVector<'_> {
     #[inline(always)]
     #[expect(unsafe_code, reason = "a vector is written by pointer")]
     pub(in super::super) fn store<O: NumOps<f32>>(&mut self, ops: O, side: usize, value: O::Simd) {
-        assert!(side < self.sides);
+        assert!(side < self.sides && ops.len() == self.lanes);
         // SAFETY: the vector lies within a panel, as was asserted with its column, and within one of the right sides.
         unsafe { ops.store_ptr(value, self.first.add(side * self.stride)) }
     }
@@ -99,7 +101,7 @@ impl PackedVector<'_> {
 
 #[cfg(test)]
 mod tests {
-    use rten_simd::{Isa, SimdOp, ops::BitOps};
+    use rten_simd::{Isa, SimdOp};
 
     use super::{
         super::{Matrix, run},
