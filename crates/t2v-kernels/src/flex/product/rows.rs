@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::ops::NumOps;
 
 use super::{GAP, RightSide};
 
@@ -101,7 +101,7 @@ impl PackedVector<'_> {
 
 #[cfg(test)]
 mod tests {
-    use rten_simd::{Isa, SimdOp};
+    use rten_simd::{Isa, SimdOp, ops::BitOps};
 
     use super::{
         super::{Matrix, run},
