@@ -28,7 +28,7 @@ impl TimestepDensity {
         match self {
             Self::Uniform => draws.below(count),
             Self::LogitNormal { mean, std } => {
-                let normal = draws.generator().randn(1).into_iter().next().map_or(0.0, f64::from);
+                let normal = f64::from(draws.generator().randn(1)[0]);
                 let share = 1.0 / (1.0 + (-(mean + std * normal)).exp());
                 ((share * count as f64) as usize).min(count - 1)
             }

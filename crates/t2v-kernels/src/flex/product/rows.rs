@@ -51,7 +51,8 @@ impl RightSide {
         let first = packed.as_mut_ptr();
         let columns = self.columns.next_multiple_of(self.lanes);
         let blocks = self.blocks().flat_map(|depth| {
-            let (block, depth) = (first.wrapping_add(depth.start * columns), depth.len());
+            let block = first.wrapping_add(self.panels_len(depth.start, self.columns));
+            let depth = depth.len();
             (0..depth).map(move |row| (block, depth, row))
         });
         blocks
@@ -89,13 +90,20 @@ impl PackedRow<'_> {
 }
 
 impl PackedVector<'_> {
-    /// Writes the vector of a right side.
+    /// Writes the vectors of right sides that follow each other, from `first` on.
     #[inline(always)]
     #[expect(unsafe_code, reason = "a vector is written by pointer")]
-    pub(in super::super) fn store<O: NumOps<f32>>(&mut self, ops: O, side: usize, value: O::Simd) {
-        assert!(side < self.sides && ops.len() == self.lanes);
-        // SAFETY: the vector lies within a panel, as was asserted with its column, and within one of the right sides.
-        unsafe { ops.store_ptr(value, self.first.add(side * self.stride)) }
+    pub(in super::super) fn store<O: NumOps<f32>, const N: usize>(
+        &mut self,
+        ops: O,
+        first: usize,
+        values: [O::Simd; N],
+    ) {
+        assert!(first + N <= self.sides && ops.len() == self.lanes);
+        for (side, value) in (first..).zip(values) {
+            // SAFETY: the vector lies within a panel, as was asserted with its column, and within one of the right sides.
+            unsafe { ops.store_ptr(value, self.first.add(side * self.stride)) }
+        }
     }
 }
 
@@ -122,7 +130,7 @@ mod tests {
             for column in (0..self.values[0].len()).step_by(ops.len()) {
                 let mut vector = self.row.at(column, ops.len());
                 for (side, values) in self.values.iter().enumerate() {
-                    vector.store(ops, side, ops.load_pad(&values[column..]).0);
+                    vector.store(ops, side, [ops.load_pad(&values[column..]).0]);
                 }
             }
         }

@@ -151,9 +151,7 @@ impl Strips for Plane<'_> {
             }
             let mut out = out.at(column, ops.len());
             for y in 0..POINTS {
-                for (x, value) in input(ops, row(&tile, y)).into_iter().enumerate() {
-                    out.store(ops, y * POINTS + x, value);
-                }
+                out.store(ops, y * POINTS, input(ops, row(&tile, y)));
             }
         }
     }

@@ -56,7 +56,7 @@ impl Strips for Time<'_> {
 
     #[inline(always)]
     fn input<O: NumOps<f32>>(&self, ops: O, channel: usize, strips: Range<usize>, _: &mut Scratch, mut out: PackedRow) {
-        let width = self.area.next_multiple_of(ops.len());
+        let width = self.width();
         for (index, strip) in strips.enumerate() {
             let (clip, tile) = (strip / self.tiles(), strip % self.tiles());
             let frames: [&[f32]; POINTS] = std::array::from_fn(|point| {
@@ -73,10 +73,8 @@ impl Strips for Time<'_> {
                         *value = ops.load_pad(pixels).0;
                     }
                 }
-                let mut out = out.at(index * width + pixel, ops.len());
-                for (point, value) in input(ops, values).into_iter().enumerate() {
-                    out.store(ops, point, value);
-                }
+                out.at(index * width + pixel, ops.len())
+                    .store(ops, 0, input(ops, values));
             }
         }
     }
@@ -99,7 +97,7 @@ impl Strips for Time<'_> {
         mut planes: &mut [&mut [f32]],
     ) {
         let bias = ops.splat(bias);
-        let width = self.area.next_multiple_of(ops.len());
+        let width = self.width();
         for (index, strip) in strips.enumerate() {
             let len = OUT.min(self.frames - strip % self.tiles() * OUT);
             let (frames, rest) = planes.split_at_mut(len);
