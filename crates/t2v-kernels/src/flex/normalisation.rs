@@ -6,8 +6,8 @@ use rten_simd::{Isa, SimdOp};
 use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
 
 use super::{
-    buffer::Scratch, elements, elementwise::activate_slice, into_elements, map_rows, parameter, scratch, simd::run,
-    tensor, try_into_contiguous,
+    CHUNK, buffer::Scratch, elements, elementwise::activate_slice, map_rows, parameter, scratch, simd::run, tensor,
+    try_into_contiguous,
 };
 use crate::{Activation, ChannelRmsNorm, LayerNorm, norm::LEAST_LENGTH};
 
@@ -43,7 +43,12 @@ pub(crate) fn group_norm<const D: usize>(
     let (gamma, beta) = (elements(&gamma), elements(&beta));
     let x = try_into_contiguous(x)?;
     let (groups, width) = (norm.num_groups, channels / norm.num_groups * area);
-    let statistics: Vec<(f32, f32)> = {
+    let statistics = |parts: &[&[f32]]| {
+        let (mean, variance) = moments(parts);
+        (mean as f32, (1.0 / (variance + norm.epsilon).sqrt()) as f32)
+    };
+    // Those of one frame are taken when it is in the cache.
+    let of_clips: Vec<(f32, f32)> = if frames > 1 {
         let x = elements(&x);
         (0..rows / frames * groups)
             .into_par_iter()
@@ -51,27 +56,65 @@ pub(crate) fn group_norm<const D: usize>(
                 let (entry, group) = (index / groups, index % groups);
                 let start = |frame| ((entry * frames + frame) * groups + group) * width;
                 let parts: Vec<&[f32]> = (0..frames).map(|f| &x[start(f)..start(f) + width]).collect();
-                let (mean, variance) = moments(&parts);
-                (mean as f32, (1.0 / (variance + norm.epsilon).sqrt()) as f32)
+                statistics(&parts)
             })
             .collect()
+    } else {
+        Vec::new()
     };
-    let mut values = into_elements(x);
-    values.par_chunks_mut(area).enumerate().for_each(|(plane, values)| {
-        let (row, channel) = (plane / channels, plane % channels);
-        let (mean, scale) = statistics[row / frames * groups + channel * groups / channels];
-        let options = NormalizeOptions {
-            pre_scale_bias: mean,
-            scale: scale * gamma[channel],
-            bias: beta[channel],
-            ..Default::default()
+    let values = map_rows(x, width, |index, values| {
+        let (row, group) = (index / groups, index % groups);
+        let (mean, scale) = match frames {
+            1 => statistics(&[values]),
+            _ => of_clips[row / frames * groups + group],
         };
-        let values = run(Normalize::new_mut(values, options));
-        if let Some(activation) = activation {
-            activate_slice(activation, values);
+        let of_group = group * channels / groups..(group + 1) * channels / groups;
+        // Planes that are still in the cache when they are activated.
+        let planes = (CHUNK / area).max(1);
+        let [gamma, beta] = [gamma, beta].map(|values| values[of_group.clone()].chunks(planes));
+        for ((values, gamma), beta) in values.chunks_mut(planes * area).zip(gamma).zip(beta) {
+            run(NormalisePlanes {
+                values: &mut *values,
+                area,
+                mean,
+                scale,
+                gamma,
+                beta,
+            });
+            if let Some(activation) = activation {
+                activate_slice(activation, values);
+            }
         }
     });
     Ok(tensor(values, shape))
+}
+
+/// Normalises channels of a group, `area` elements each, multiplies each by its `gamma` and adds its `beta`.
+struct NormalisePlanes<'a> {
+    values: &'a mut [f32],
+    area: usize,
+    mean: f32,
+    scale: f32,
+    gamma: &'a [f32],
+    beta: &'a [f32],
+}
+
+impl SimdOp for NormalisePlanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let planes = self.values.chunks_exact_mut(self.area);
+        for ((plane, gamma), beta) in planes.zip(self.gamma).zip(self.beta) {
+            let options = NormalizeOptions {
+                pre_scale_bias: self.mean,
+                scale: self.scale * gamma,
+                bias: *beta,
+                ..Default::default()
+            };
+            Normalize::new_mut(plane, options).eval(isa);
+        }
+    }
 }
 
 /// Normalises each token, in the place of `x` where nobody else holds it.
