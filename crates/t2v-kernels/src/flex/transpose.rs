@@ -2,6 +2,8 @@
 
 use super::{simd, stored::Stored};
 
+/// Bytes that come from memory together.
+const CACHE_LINE: usize = 64;
 /// Rows and columns that are transposed by a few instructions.
 const TILE: usize = 8;
 
@@ -9,6 +11,20 @@ const TILE: usize = 8;
 pub(super) struct Lines<'a, T = f32> {
     pub(super) values: &'a [T],
     pub(super) stride: usize,
+}
+
+impl<T> Lines<'_, T> {
+    /// Asks the processor for the first `len` elements of each of `count` lines, which are used soon.
+    pub(super) fn prefetch(&self, [count, len]: [usize; 2]) {
+        for line in 0..count {
+            for values in self.values[line * self.stride..][..len].chunks(CACHE_LINE / size_of::<T>()) {
+                #[cfg(target_arch = "x86_64")]
+                x86_64::prefetch(values);
+                #[cfg(not(target_arch = "x86_64"))]
+                let _ = values;
+            }
+        }
+    }
 }
 
 /// Writes the first `len` elements of each of `count` lines, in single precision, as columns of `out`, whose rows are `stride` elements
@@ -44,11 +60,17 @@ fn plainly<T: Stored>(from: &Lines<T>, [lines, elements]: [std::ops::Range<usize
 #[expect(unsafe_code, reason = "vector instructions that have no safe name")]
 mod x86_64 {
     use std::arch::x86_64::{
-        _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
-        _mm256_unpacklo_ps,
+        _MM_HINT_T1, _mm_prefetch, _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps,
+        _mm256_unpackhi_ps, _mm256_unpacklo_ps,
     };
 
     use super::{Lines, Stored, TILE};
+
+    /// Asks for the first of `values` and its neighbours to be in the second cache.
+    pub(super) fn prefetch<T>(values: &[T]) {
+        // SAFETY: nothing is read.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().cast()) }
+    }
 
     /// Transposes whole tiles: `count` lines and `len` elements of each, both multiples of [`TILE`], or none.
     pub(super) fn transpose_tiles<T: Stored>(

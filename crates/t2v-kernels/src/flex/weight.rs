@@ -19,13 +19,14 @@ use super::{
     product::{Bias, GAP, Matrix, Panel, RightSide, Target},
     simd::run,
     stored::widen,
+    transpose::Lines,
 };
 
 /// Elements of the rows that are multiplied together with few columns, about: they stay in the cache, and threads end together.
 const ROWS_LEN: usize = 1 << 16;
 
 /// Columns of a weight that a thread packs for few rows: whole panels with vectors of any width.
-const COLUMNS: usize = 96;
+const COLUMNS: usize = 48;
 
 /// A matrix of parameters whose rows follow each other in memory.
 pub(super) struct Weight {
@@ -130,11 +131,31 @@ impl Weight {
             (true, Some(_)) => return panel.pack(self.part(columns, depths, room).transposed()),
             (true, None) => {}
         }
-        let first = self.stored.layout().start_offset() + column * self.columns + depth;
+        let first = [column, depth];
         match self.stored.dtype() {
-            DType::F16 => panel.pack_lines(&self.stored.storage::<f16>()[first..], self.columns),
-            DType::BF16 => panel.pack_lines(&self.stored.storage::<bf16>()[first..], self.columns),
-            _ => panel.pack_lines(&self.stored.storage::<f32>()[first..], self.columns),
+            DType::F16 => panel.pack_lines(self.lines(self.stored.storage::<f16>(), first)),
+            DType::BF16 => panel.pack_lines(self.lines(self.stored.storage::<bf16>(), first)),
+            _ => panel.pack_lines(self.lines(self.stored.storage::<f32>(), first)),
+        }
+    }
+
+    /// Asks the processor for what is going to be packed, transposed, after something else.
+    fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
+        let (first, shape) = ([rows.start, columns.start], [rows.len(), columns.len()]);
+        match (self.blocks, self.stored.dtype()) {
+            (Some(_), _) => {}
+            (None, DType::F16) => self.lines(self.stored.storage::<f16>(), first).prefetch(shape),
+            (None, DType::BF16) => self.lines(self.stored.storage::<bf16>(), first).prefetch(shape),
+            (None, _) => self.lines(self.stored.storage::<f32>(), first).prefetch(shape),
+        }
+    }
+
+    /// Rows as they are stored in `values`, from an element of the first on.
+    fn lines<'a, T>(&self, values: &'a [T], [row, column]: [usize; 2]) -> Lines<'a, T> {
+        let first = self.stored.layout().start_offset() + row * self.columns + column;
+        Lines {
+            values: &values[first..],
+            stride: self.columns,
         }
     }
 
@@ -231,7 +252,7 @@ pub(super) fn multiply_few(
     let d_out = out.len() / rows;
     let whole = RightSide::new(d_in, d_out);
     let mut copy = Scratch::default();
-    let x = x.in_rows(&mut copy);
+    let x = x.in_rows_by_threads(&mut copy);
     let target = Target {
         values: out,
         stride: d_out,
@@ -240,13 +261,22 @@ pub(super) fn multiply_few(
     let panels = target.into_columns([rows, d_out], COLUMNS).into_par_iter().enumerate();
     panels.for_each_init(<[Scratch; 2]>::default, |[room, packed], (index, mut out)| {
         let columns = index * COLUMNS..d_out.min((index + 1) * COLUMNS);
-        for depth in whole.blocks() {
+        let mut blocks = whole.blocks().peekable();
+        while let Some(depth) = blocks.next() {
             let is_first = depth.start == 0;
             let shape = RightSide::new(depth.len(), columns.len());
             let packed = packed.at_least(shape.len());
             for panel in shape.panels(packed) {
                 let first = [depth.start, columns.start + panel.columns.start];
                 weight.pack(panel, first, transposed, room);
+            }
+            // What is packed next comes from memory while this is multiplied.
+            let (columns_next, depth_next) = match blocks.peek() {
+                Some(depth) => (columns.clone(), depth.clone()),
+                None => (columns.end..d_out.min(columns.end + COLUMNS), 0..depth.len()),
+            };
+            if transposed {
+                weight.prefetch(columns_next, depth_next);
             }
             let bias = bias
                 .filter(|_| is_first)

@@ -8,6 +8,7 @@ mod tiles;
 
 use std::{marker::PhantomData, ops::Range};
 
+use rayon::prelude::*;
 use rten_simd::{
     Isa, SimdOp,
     ops::{BitOps, NumOps},
@@ -85,21 +86,48 @@ impl<'a> Matrix<'a> {
         Self { values, shape, ..*self }
     }
 
+    /// Whether it lies in rows that can be read together.
+    fn lies_in_rows(&self) -> bool {
+        matches!(self.strides, [stride, 1] if self.shape[0] == 1 || stride % CACHE_PERIOD != 0)
+    }
+
     /// The same in rows that can be read together, in `room` if they aren't.
     pub(super) fn in_rows<'b>(self, room: &'b mut Scratch) -> Matrix<'b>
     where
         'a: 'b,
     {
-        let shape @ [rows, columns] = self.shape;
-        match self.strides {
-            [stride, 1] if rows == 1 || stride % CACHE_PERIOD != 0 => self,
-            _ => {
-                let stride = columns + GAP;
-                let copy = room.at_least(rows * stride);
-                self.copy_to(copy, stride);
-                Matrix::new(copy, shape, [stride, 1])
-            }
+        self.in_rows_by(room, |copy, stride| self.copy_to(copy, stride))
+    }
+
+    /// As [`in_rows`](Self::in_rows), by all threads.
+    pub(super) fn in_rows_by_threads<'b>(self, room: &'b mut Scratch) -> Matrix<'b>
+    where
+        'a: 'b,
+    {
+        const ROWS: usize = 8;
+        let [rows, columns] = self.shape;
+        self.in_rows_by(room, |copy, stride| {
+            copy.par_chunks_mut(ROWS * stride)
+                .enumerate()
+                .for_each(|(index, copy)| {
+                    let rows = index * ROWS..rows.min((index + 1) * ROWS);
+                    self.part(rows, 0..columns).copy_to(copy, stride);
+                });
+        })
+    }
+
+    /// The same in rows that can be read together, in `room` if they aren't, where `copy` writes rows that are so far apart.
+    fn in_rows_by<'b>(self, room: &'b mut Scratch, copy: impl FnOnce(&mut [f32], usize)) -> Matrix<'b>
+    where
+        'a: 'b,
+    {
+        if self.lies_in_rows() {
+            return self;
         }
+        let stride = self.shape[1] + GAP;
+        let values = room.at_least(self.shape[0] * stride);
+        copy(values, stride);
+        Matrix::new(values, self.shape, [stride, 1])
     }
 
     /// The values by rows, and elements from one row to the next; in `room` if they don't lie so.
@@ -294,10 +322,10 @@ impl Panel<'_> {
         self.pack_written(|lines, width| part.copy_to(lines, width));
     }
 
-    /// Packs lines that are `stride` elements apart as columns.
-    pub(super) fn pack_lines<T: Stored>(self, values: &[T], stride: usize) {
+    /// Packs lines as columns.
+    pub(super) fn pack_lines<T: Stored>(self, from: Lines<T>) {
         let shape = [self.columns.len(), self.depth.len()];
-        self.pack_written(|lines, width| transpose(Lines { values, stride }, shape, lines, width));
+        self.pack_written(|lines, width| transpose(from, shape, lines, width));
     }
 
     /// Packs what `write` writes of each row, one of `depth`.
