@@ -182,7 +182,7 @@ impl UNetLayer {
 
     fn forward(&self, x: Tensor<4>, text: Tensor<3>) -> Tensor<4> {
         let x = self.temporal_conv.forward(self.residual.forward(x, None), 16);
-        let x = self.spatial.forward(x, text, Products::Exact);
+        let x = self.spatial.forward(x, text, 32, Products::Exact);
         self.temporal.forward(x, 16, Products::Exact)
     }
 }

@@ -27,8 +27,8 @@ trait Networks {
     /// Encodes two prompts of as many tokens as the model takes.
     fn encode_text(&mut self) -> Result<Duration, Error>;
 
-    /// One call of the denoiser.
-    fn denoise(&mut self, clips: usize, clip: Clip) -> Result<Duration, Error>;
+    /// One call of the denoiser on so many clips, each under so many prompts.
+    fn denoise(&mut self, counts: [usize; 2], clip: Clip) -> Result<Duration, Error>;
 
     /// Decodes a clip.
     fn decode(&mut self, clip: Clip) -> Result<Duration, Error>;
@@ -108,7 +108,8 @@ impl Stages {
     pub fn run(&mut self, work: Work) -> Result<Duration, Error> {
         match work {
             Work::TextEncoder => self.networks.encode_text(),
-            Work::Denoiser { clips, clip } => self.networks.denoise(clips, clip),
+            Work::Step(clip) => self.networks.denoise([1, 2], clip),
+            Work::Clips { clips, clip } => self.networks.denoise([clips, 1], clip),
             Work::Decoder(clip) => self.networks.decode(clip),
         }
     }

@@ -28,8 +28,10 @@ impl fmt::Display for Clip {
 pub enum Work {
     /// Two prompts of as many tokens as the text encoder takes.
     TextEncoder,
-    /// The denoiser on a batch of clips; a guided step (`step`) has two.
-    Denoiser {
+    /// A guided step: the denoiser on a clip under two prompts.
+    Step(Clip),
+    /// The denoiser on a batch of clips, each under a prompt of its own.
+    Clips {
         /// The batch, at least 1.
         clips: usize,
         /// Of each.
@@ -43,8 +45,8 @@ impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TextEncoder => f.write_str("text encoder"),
-            Self::Denoiser { clips: 2, clip } => write!(f, "step {clip}"),
-            Self::Denoiser { clips, clip } => write!(f, "clips {clips} {clip}"),
+            Self::Step(clip) => write!(f, "step {clip}"),
+            Self::Clips { clips, clip } => write!(f, "clips {clips} {clip}"),
             Self::Decoder(clip) => write!(f, "decode {clip}"),
         }
     }
@@ -78,11 +80,8 @@ impl FromStr for Work {
             width: sides[2],
         };
         match (kind, &numbers[..]) {
-            ("step", &[frames, height, width]) => Ok(Self::Denoiser {
-                clips: 2,
-                clip: clip([frames, height, width]),
-            }),
-            ("clips", &[clips, frames, height, width]) => Ok(Self::Denoiser {
+            ("step", &[frames, height, width]) => Ok(Self::Step(clip([frames, height, width]))),
+            ("clips", &[clips, frames, height, width]) => Ok(Self::Clips {
                 clips,
                 clip: clip([frames, height, width]),
             }),
@@ -98,11 +97,9 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_written() {
-        for words in ["text encoder", "step 16 256 128", "clips 3 4 64 8", "decode 1 8 16"] {
+        for words in ["text encoder", "step 16 256 128", "clips 2 4 64 8", "decode 1 8 16"] {
             assert_eq!(words.parse::<Work>().expect("it is work").to_string(), words);
         }
-        let guided: Work = "clips 2 16 256 128".parse().expect("it is work");
-        assert_eq!(guided.to_string(), "step 16 256 128");
     }
 
     #[test]

@@ -134,11 +134,14 @@ impl Networks for UNetStages {
         timed(&device, || Ok(vec![model.forward(ids, 0)?]))
     }
 
-    fn denoise(&mut self, clips: usize, clip: Clip) -> Result<Duration, Error> {
+    fn denoise(&mut self, [clips, prompts]: [usize; 2], clip: Clip) -> Result<Duration, Error> {
         let [height, width] = latent_size(clip, self.vae.scale_factor())?;
         let [channels, width_of_text] = self.unet.widths();
         let latents = noise(&self.device, [clips, channels, clip.frames, height, width]);
-        let text = noise(&self.device, [clips, self.text.max_position_embeddings, width_of_text]);
+        let text = noise(
+            &self.device,
+            [clips * prompts, self.text.max_position_embeddings, width_of_text],
+        );
         let conditioning = Conditioning::new(text.cast(self.dtype));
         let latents = latents.cast(self.dtype);
         let device = self.device.clone();

@@ -94,7 +94,7 @@ impl Networks for WanStages {
     }
 
     /// What depends on the text alone is computed before, as a generation does it, once for all its steps.
-    fn denoise(&mut self, clips: usize, clip: Clip) -> Result<Duration, Error> {
+    fn denoise(&mut self, [clips, prompts]: [usize; 2], clip: Clip) -> Result<Duration, Error> {
         let [frames, height, width] = self.latents(clip)?;
         let [_, patch_height, patch_width] = self.transformer.patch_size;
         if height % patch_height != 0 || width % patch_width != 0 {
@@ -103,7 +103,7 @@ impl Networks for WanStages {
         }
         let shape = [clips, self.transformer.in_channels, frames, height, width];
         let latents = noise(&self.device, shape).cast(self.dtype);
-        let text = noise(&self.device, [clips, TOKENS, self.transformer.text_dim]).cast(self.dtype);
+        let text = noise(&self.device, [clips * prompts, TOKENS, self.transformer.text_dim]).cast(self.dtype);
         let device = self.device.clone();
         let model = self.denoiser()?;
         let conditioning = model.prepare(Conditioning::new(text));

@@ -40,7 +40,7 @@ impl Conditioning {
         }
     }
 
-    /// Clips that it is for.
+    /// Clips that it is for, each as often as there are prompts for it.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.text.dims()[0]

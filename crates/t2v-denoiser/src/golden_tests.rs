@@ -115,11 +115,9 @@ fn spatial_transformers() {
             golden.int("cross_attention_dim"),
             &golden.device,
         );
-        let output = golden.load(layer).forward(
-            golden.input("hidden_states"),
-            golden.input("encoder_hidden_states"),
-            Products::Exact,
-        );
+        let (x, text): (Tensor<4>, Tensor<3>) = (golden.input("hidden_states"), golden.input("encoder_hidden_states"));
+        let rows = x.dims()[0];
+        let output = golden.load(layer).forward(x, text, rows, Products::Exact);
         golden.check("sample", output);
     }
 }
@@ -370,6 +368,55 @@ fn check_last_alone(name: &str, model: &impl Denoiser, latents: &Tensor<5>, cond
     let alone = model.call(last(latents.clone()), 500.0, &conditioning.last(), reuse.into());
     let difference: f32 = (alone - last(whole)).abs().max().into_scalar();
     assert!(difference < 1e-4, "{name}: {difference}");
+}
+
+/// Clips under two prompts are those clips twice.
+pub(crate) fn check_two_prompts(name: &str, model: &impl Denoiser, latents: Tensor<5>, conditioning: &Conditioning) {
+    let text = conditioning.text.clone();
+    let scale_twice = |scale: &Tensor<2>| Tensor::cat(vec![scale.clone() * 0.3, scale.clone()], 0);
+    let both = Conditioning {
+        text: Tensor::cat(vec![text.clone() * -0.6, text], 0),
+        guidance: conditioning.guidance.as_ref().map(scale_twice),
+        image: conditioning.image.clone().map(|image| image.repeat_dim(0, 2)),
+        ..conditioning.clone()
+    };
+    let twice = model.forward(Tensor::cat(vec![latents.clone(), latents.clone()], 0), 500.0, &both);
+    let once = model.forward(latents, 500.0, &both);
+    assert_eq!(once.dims()[0], both.batch(), "{name}");
+    let halves = once.clone().chunk(2, 0);
+    let difference: f32 = (halves[0].clone() - halves[1].clone()).abs().max().into_scalar();
+    assert!(difference > 1e-3, "{name}: prompts make a difference, not {difference}");
+    let difference: f32 = (once - twice).abs().max().into_scalar();
+    assert!(difference < 1e-4, "{name}: {difference}");
+}
+
+#[test]
+fn clips_under_two_prompts() {
+    for name in ["unet_a", "unet_b"] {
+        let golden = Golden::open(name);
+        let options = LoadOptions::new(DType::F32, &golden.device);
+        let model = UNet3d::from_weights(golden.fixture.config(), &golden.fixture.weights(), &options).unwrap();
+        let conditioning = Conditioning::new(golden.input("encoder_hidden_states"));
+        check_two_prompts(name, &model, golden.input("sample"), &conditioning);
+    }
+    for name in [
+        "unet_2d_a",
+        "unet_2d_b",
+        "unet_2d_c",
+        "unet_2d_lcm",
+        "unet_2d_rare",
+        "unet_motion_b",
+    ] {
+        let golden = Golden::open(name);
+        let config = UNet2dConfig::from_json(golden.config.clone()).unwrap();
+        let options = LoadOptions::new(DType::F32, &golden.device);
+        let model = UNet2d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
+        let mut conditioning = Conditioning::new(golden.input("encoder_hidden_states"));
+        if golden.fixture.names().contains(&"input.timestep_cond".to_owned()) {
+            conditioning.guidance = Some(golden.input("timestep_cond"));
+        }
+        check_two_prompts(name, &model, as_clip(&golden, "input.sample"), &conditioning);
+    }
 }
 
 #[test]

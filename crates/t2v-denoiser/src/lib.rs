@@ -13,7 +13,8 @@
 //!
 //! The key decision: inside a U-Net frames are a part of the batch, `[batch * frames, channels, height, width]`, as
 //! in diffusers, so spatial layers are the image model's. Text is *not* repeated for each frame: the queries of all
-//! frames of a clip attend to one set of keys and values, which is the same sum.
+//! frames of a clip attend to one set of keys and values, which is the same sum. And the two halves of guidance are one clip until a
+//! layer first looks at the text.
 //!
 //! Upstream: `diffusers/models/unets/unet_3d_condition.py` and `unet_3d_blocks.py`.
 
@@ -29,6 +30,7 @@ mod history;
 mod keys;
 pub mod ldm;
 mod motion_module;
+mod prompts;
 mod shortcuts;
 mod temporal_conv;
 mod timesteps;
@@ -75,9 +77,12 @@ pub trait Denoiser: Send {
 
     /// One call of the network.
     ///
+    /// The conditioning may be for several times as many clips as there are latents: all of them under one prompt, then all under the
+    /// next, which gives the values that repeated latents would give, in less time. Guidance is one clip under two prompts.
+    ///
     /// # Shapes
-    /// - latents: `[batch, in_channels, frames, height, width]`
-    /// - conditioning: of the same batch
+    /// - latents: `[clips, in_channels, frames, height, width]`
+    /// - conditioning: of a batch that is `clips` or a multiple of it
     /// - output: `[batch, out_channels, frames, height, width]`
     fn forward(&self, latents: Tensor<5>, timestep: f64, conditioning: &Conditioning) -> Tensor<5> {
         self.call(latents, timestep, conditioning, Shortcuts::default())

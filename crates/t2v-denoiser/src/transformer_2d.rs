@@ -9,7 +9,7 @@ use burn::{
 };
 use t2v_kernels::{MultiHead, Products, group_norm, linear};
 
-use crate::{Context, TransformerBlock, transformer_block::Attends};
+use crate::{Context, TransformerBlock, prompts::for_all_prompts, transformer_block::Attends};
 
 const NORM_EPS: f64 = 1e-6;
 
@@ -75,17 +75,19 @@ impl Transformer2d {
     }
 
     /// # Shapes
-    /// - x: `[batch * frames, channels, height, width]`, unchanged
-    /// - text: `[batch, tokens, context_dim]`
+    /// - x: `[rows, channels, height, width]`, or a part of the rows that stands for all of them, one time after the other
+    /// - text: `[batch, tokens, context_dim]`; each entry serves `rows / batch` neighbouring rows
+    /// - output: `[rows, channels, height, width]`
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>, text: Tensor<3>, products: Products) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, text: Tensor<3>, rows: usize, products: Products) -> Tensor<4> {
         let pixels = group_norm(&self.norm, x.clone(), None)
             .flatten::<3>(2, 3)
             .swap_dims(1, 2);
         let mut hidden = products.project(&self.proj_in, pixels);
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, Context::Text(&text), products);
+            hidden = block.forward(hidden, Context::Text(&text, rows), products);
         }
+        let x = for_all_prompts(x, hidden.dims()[0]);
         products.project_add_image(&self.proj_out, hidden, x)
     }
 }

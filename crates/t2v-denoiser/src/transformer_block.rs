@@ -7,7 +7,7 @@ use burn::{
 };
 use t2v_kernels::{LayerNorm, MultiHead, Products, attention, attention_frames, linear};
 
-use crate::ContextWindows;
+use crate::{ContextWindows, prompts::for_all_prompts};
 
 const NORM_EPS: f64 = 1e-5;
 
@@ -23,8 +23,9 @@ pub(crate) enum Attends {
 /// What a block is given to attend to.
 #[derive(Clone, Copy)]
 pub(crate) enum Context<'a> {
-    /// Text `[batch, tokens, context_dim]`; each entry serves the neighbouring rows that belong to it.
-    Text(&'a Tensor<3>),
+    /// Text `[batch, tokens, context_dim]` for so many rows; each entry serves the neighbouring rows that belong to it. There may be fewer
+    /// rows, which are then [for all prompts](for_all_prompts).
+    Text(&'a Tensor<3>, usize),
     /// The frames of a clip, this many, in windows where there are any.
     Frames(usize, Option<ContextWindows>),
 }
@@ -81,21 +82,27 @@ impl Attention {
     /// Added to `residual`, attention to a context.
     ///
     /// # Shapes
-    /// - x, residual: `[batch * n, tokens, dim]`, unchanged
-    /// - context: `[batch, context_tokens, context_dim]`; each entry serves `n` neighbouring entries of `x`
-    fn to_context(&self, x: Tensor<3>, context: Tensor<3>, residual: Tensor<3>, products: Products) -> Tensor<3> {
-        let [rows, tokens, _] = x.dims();
+    /// - x, residual: `[rows, tokens, dim]`, or fewer rows, which are for all prompts
+    /// - context: `[batch, context_tokens, context_dim]`; each entry serves `rows / batch` neighbouring rows
+    /// - output: `[rows, tokens, dim]`
+    fn to_context(
+        &self,
+        x: Tensor<3>,
+        (context, rows): (Tensor<3>, usize),
+        residual: Tensor<3>,
+        products: Products,
+    ) -> Tensor<3> {
+        let [_, tokens, _] = x.dims();
         let batch = context.dims()[0];
         let inner = self.split.inner_dim();
-        let query = products
-            .project(&self.to_q, x)
-            .reshape([batch, rows / batch * tokens, inner]);
+        let query = for_all_prompts(products.project(&self.to_q, x), rows);
+        let query = query.reshape([batch, rows / batch * tokens, inner]);
         let (key, value) = (
             products.project(&self.to_k, context.clone()),
             products.project(&self.to_v, context),
         );
         let out = attention(query, key, value, self.split, false).reshape([rows, tokens, inner]);
-        products.project_add(&self.to_out[0], out, residual)
+        products.project_add(&self.to_out[0], out, for_all_prompts(residual, rows))
     }
 }
 
@@ -195,10 +202,10 @@ impl TransformerBlock {
     }
 
     /// # Shapes
-    /// - x: `[rows, tokens, dim]`, unchanged
+    /// - x: `[rows, tokens, dim]`, unchanged but for rows that text is for
     pub(crate) fn forward(&self, x: Tensor<3>, context: Context<'_>, products: Products) -> Tensor<3> {
         let x = match context {
-            Context::Text(text) => self.attend_to_text(x, text, products),
+            Context::Text(text, rows) => self.attend_to_text(x, (text, rows), products),
             Context::Frames(frames, Some(windows)) if frames > windows.length => {
                 windows.blend(x, frames, |x, frames| self.attend_over_frames(x, frames, products))
             }
@@ -208,14 +215,14 @@ impl TransformerBlock {
         self.ff.forward(normed, x, products)
     }
 
-    fn attend_to_text(&self, x: Tensor<3>, text: &Tensor<3>, products: Products) -> Tensor<3> {
+    fn attend_to_text(&self, x: Tensor<3>, (text, rows): (&Tensor<3>, usize), products: Products) -> Tensor<3> {
         let normed = self.norm1.forward(x.clone());
         let x = match self.text_alone {
-            true => self.attn1.to_context(normed, text.clone(), x, products),
+            true => self.attn1.to_context(normed, (text.clone(), rows), x, products),
             false => self.attn1.to_itself(normed, x, products),
         };
         let normed = self.norm2.forward(x.clone());
-        self.attn2.to_context(normed, text.clone(), x, products)
+        self.attn2.to_context(normed, (text.clone(), rows), x, products)
     }
 
     fn attend_over_frames(&self, x: Tensor<3>, frames: usize, products: Products) -> Tensor<3> {

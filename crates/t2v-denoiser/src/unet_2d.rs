@@ -19,7 +19,7 @@ use t2v_weights::{Component, KeyMap, Network};
 
 use crate::{
     Conditioning, Denoiser, DenoiserError, ResnetsConfig, Shortcuts, TimestepEmbedding, Transformer2d,
-    TransformerTemporal, UNetBlock, keys, unet_blocks::Condition, unet_body::UNetBody,
+    TransformerTemporal, UNetBlock, keys, prompts::for_all_prompts, unet_blocks::Condition, unet_body::UNetBody,
 };
 
 /// Stable Diffusion's denoiser: of pictures, or with motion modules of clips.
@@ -86,14 +86,8 @@ impl UNet2d {
         &self.config
     }
 
-    fn condition(
-        &self,
-        timestep: f64,
-        conditioning: &Conditioning,
-        [batch, frames]: [usize; 2],
-        products: Products,
-    ) -> Condition {
-        let text = conditioning.text.clone();
+    fn condition(&self, timestep: f64, conditioning: &Conditioning, frames: usize, products: Products) -> Condition {
+        let (text, batch) = (conditioning.text.clone(), conditioning.batch());
         let channels = self.config.down[0].channels;
         let embedding = self.config.timesteps.embed(timestep, channels, &text.device());
         let embedding = embedding.cast(text.dtype()).repeat_dim(0, batch);
@@ -124,8 +118,13 @@ impl Denoiser for UNet2d {
         conditioning: &Conditioning,
         shortcuts: Shortcuts<'_>,
     ) -> Tensor<5> {
-        let [batch, _, frames, ..] = latents.dims();
-        let condition = self.condition(timestep, conditioning, [batch, frames], shortcuts.products);
+        let [_, _, frames, ..] = latents.dims();
+        let condition = self.condition(timestep, conditioning, frames, shortcuts.products);
+        // What is told of guidance may differ from prompt to prompt.
+        let latents = match conditioning.guidance {
+            Some(_) => for_all_prompts(latents, conditioning.batch()),
+            None => latents,
+        };
         let latents = conditioning.join_channels(latents);
         let latents = match self.config.center_input_sample {
             true => latents * 2.0 - 1.0,

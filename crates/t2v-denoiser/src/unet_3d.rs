@@ -91,11 +91,11 @@ impl UNet3d {
         &self.config
     }
 
-    fn condition(&self, timestep: f64, text: Tensor<3>, [rows, frames]: [usize; 2], products: Products) -> Condition {
+    fn condition(&self, timestep: f64, text: Tensor<3>, frames: usize, products: Products) -> Condition {
         let embedding = sinusoidal_embedding(timestep, self.config.block_out_channels[0], &text.device());
         let time = self.time_embedding.forward(embedding.cast(text.dtype()));
         Condition {
-            time: time.repeat_dim(0, rows),
+            time: time.repeat_dim(0, text.dims()[0] * frames),
             text,
             frames,
             windows: None,
@@ -143,13 +143,8 @@ impl Denoiser for UNet3d {
         conditioning: &Conditioning,
         shortcuts: Shortcuts<'_>,
     ) -> Tensor<5> {
-        let [batch, _, frames, ..] = latents.dims();
-        let condition = self.condition(
-            timestep,
-            conditioning.text.clone(),
-            [batch * frames, frames],
-            shortcuts.products,
-        );
+        let [_, _, frames, ..] = latents.dims();
+        let condition = self.condition(timestep, conditioning.text.clone(), frames, shortcuts.products);
         let x = conv2d(&self.conv_in, merge_frames(latents));
         let x = self.transformer_in.forward(x, frames, Products::Exact);
         let body = UNetBody {

@@ -11,7 +11,7 @@ use t2v_kernels::{
     Activation, Downsample2d, MultiHead, Products, ResnetBlock2d, ResnetBlock2dConfig, Upsample2d, cat_channels,
 };
 
-use crate::{ContextWindows, TemporalConv, Transformer2d, TransformerTemporal};
+use crate::{ContextWindows, TemporalConv, Transformer2d, TransformerTemporal, prompts::for_all_prompts};
 
 /// The residual blocks of one network.
 #[derive(Debug, Clone)]
@@ -100,6 +100,21 @@ pub(crate) struct Condition {
     pub(crate) windows: Option<ContextWindows>,
     /// What transformer blocks multiply in.
     pub(crate) products: Products,
+}
+
+impl Condition {
+    /// Frames of all clips, each as often as there are prompts for it.
+    pub(crate) fn rows(&self) -> usize {
+        self.time.dims()[0]
+    }
+
+    /// The embedding of the timestep for so many rows, all of them or such as are for all prompts.
+    fn time(&self, rows: usize) -> Tensor<2> {
+        match rows == self.rows() {
+            true => self.time.clone(),
+            false => self.time.clone().slice_dim(0, 0..rows),
+        }
+    }
 }
 
 /// A resolution on the way down or up, or the lowest one between them.
@@ -195,14 +210,15 @@ impl UNetBlock {
         }
     }
 
-    /// Layer `i`, whose parts always come in this order.
+    /// Layer `i`, whose parts always come in this order. Rows before the first that looks at the text may be for all prompts.
     fn layer(&self, i: usize, x: Tensor<4>, condition: &Condition) -> Tensor<4> {
-        let mut x = self.resnets[i].forward(x, Some(condition.time.clone()));
+        let time = condition.time(x.dims()[0]);
+        let mut x = self.resnets[i].forward(x, Some(time));
         if let Some(temp_conv) = self.temp_convs.get(i) {
             x = temp_conv.forward(x, condition.frames);
         }
         if let Some(attention) = self.attentions.get(i) {
-            x = attention.forward(x, condition.text.clone(), condition.products);
+            x = attention.forward(x, condition.text.clone(), condition.rows(), condition.products);
         }
         if let Some(temp_attention) = self.temp_attentions.get(i) {
             x = temp_attention.forward(x, condition.frames, condition.products);
@@ -237,6 +253,8 @@ impl UNetBlock {
 
     /// Layer `i` of the way up, with the state that belongs to it.
     pub(crate) fn up_layer(&self, i: usize, x: Tensor<4>, state: Tensor<4>, condition: &Condition) -> Tensor<4> {
+        let rows = x.dims()[0].max(state.dims()[0]);
+        let [x, state] = [x, state].map(|x| for_all_prompts(x, rows));
         self.layer(i, cat_channels(x, state), condition)
     }
 

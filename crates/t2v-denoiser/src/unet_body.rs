@@ -3,7 +3,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{DeepFeatures, UNetBlock, unet_blocks::Condition};
+use crate::{DeepFeatures, UNetBlock, prompts::for_all_prompts, unet_blocks::Condition};
 
 /// The blocks of a U-Net.
 pub(crate) struct UNetBody<'a> {
@@ -14,17 +14,18 @@ pub(crate) struct UNetBody<'a> {
 
 impl UNetBody<'_> {
     /// # Shapes
-    /// - x: `[batch * frames, channels, height, width]`, unchanged
+    /// - x: `[clips * frames, channels, height, width]`
+    /// - output: `[batch * frames, channels, height, width]`, with the batch of the text
     pub(crate) fn forward(&self, x: Tensor<4>, condition: &Condition, deep: Option<DeepFeatures<'_>>) -> Tensor<4> {
-        let [rows, _, height, width] = x.dims();
-        let size = [height, width];
-        match deep {
+        let [_, _, height, width] = x.dims();
+        let (size, rows) = ([height, width], condition.rows());
+        let out = match deep {
             None => self.whole(x, condition, |_, _| ()),
             Some(DeepFeatures::Keep { cache, at }) => {
                 let layers = self.layers_around(cache.depth());
                 self.whole(x, condition, |left, x| {
                     if left == layers {
-                        cache.keep(at, x.clone());
+                        cache.keep(at, for_all_prompts(x.clone(), rows));
                     }
                 })
             }
@@ -35,7 +36,9 @@ impl UNetBody<'_> {
                 }
                 None => self.whole(x, condition, |_, _| ()),
             },
-        }
+        };
+        // Of a network that never looks at the text.
+        for_all_prompts(out, rows)
     }
 
     /// Layers of the way up.

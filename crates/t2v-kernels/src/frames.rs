@@ -1,4 +1,4 @@
-//! Clips as batches of frames, and back.
+//! Clips as batches of frames, and back, and batches several times.
 
 use burn::tensor::Tensor;
 
@@ -15,4 +15,21 @@ pub fn split_frames(x: Tensor<4>, frames: usize) -> Tensor<5> {
 pub fn merge_frames(x: Tensor<5>) -> Tensor<4> {
     let [batch, channels, frames, height, width] = x.dims();
     x.swap_dims(1, 2).reshape([batch * frames, channels, height, width])
+}
+
+/// All entries of a batch, `times` times one after the other.
+///
+/// # Shapes
+/// - output: `[times * batch, ...]`
+#[must_use]
+pub fn repeat_batch<const D: usize>(x: Tensor<D>, times: usize) -> Tensor<D> {
+    if times == 1 {
+        return x;
+    }
+    #[cfg(feature = "cpu-operators")]
+    let x = match crate::flex::repeat_batch(x, times) {
+        Ok(out) => return out,
+        Err(x) => x,
+    };
+    Tensor::cat(vec![x; times], 0)
 }

@@ -73,7 +73,7 @@ pub use arithmetic::{add, add_to_channels};
 pub use attention::{MultiHead, attention, attention_frames};
 pub use conv::{conv_same, conv_time, conv1x1, conv2d, conv2d_turns, conv3x1x1, conv3x3};
 pub use embedding::embed;
-pub use frames::{merge_frames, split_frames};
+pub use frames::{merge_frames, repeat_batch, split_frames};
 pub use layout::lay_out;
 pub use linear::{dtype, feed_forward, linear, mlp, project, project_add, project_add_image};
 pub use modulation::{add_gated, modulated_norm};

@@ -57,7 +57,7 @@ impl Guided<'_> {
     /// Guided prediction: away from the negative prompt, by `scale`
     /// ([Ho and Salimans, 2022](https://arxiv.org/abs/2207.12598)), at call `index` of the schedule.
     ///
-    /// One call of the denoiser on a batch of two, or where features and guidance are reused, on the prompt's half alone. With
+    /// One call of the denoiser for both prompts, or where features and guidance are reused, for the positive one alone. With
     /// conditioning of a batch of one there is no guidance.
     fn predict(
         &self,
@@ -72,8 +72,7 @@ impl Guided<'_> {
         match (reuse.begin(index), is_guided) {
             (true, false) => self.call(input, timestep, conditioning, reuse.keep(index)),
             (true, true) => {
-                let both = Tensor::cat(vec![input.clone(), input], 0);
-                let halves = self.call(both, timestep, conditioning, reuse.keep(index)).chunk(2, 0);
+                let halves = self.call(input, timestep, conditioning, reuse.keep(index)).chunk(2, 0);
                 let (negative, positive) = (halves[0].clone(), halves[1].clone());
                 reuse.keep_guidance(index, &positive, &negative);
                 let guided = negative.clone() + (positive.clone() - negative) * scale;

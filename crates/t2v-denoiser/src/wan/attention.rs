@@ -8,6 +8,7 @@ use burn::{
 use t2v_kernels::{MultiHead, Products, RmsNorm, Rotation, attention, linear, project};
 
 use super::WanTransformerConfig;
+use crate::prompts::for_all_prompts;
 
 /// Attention whose queries and keys are normalised over all heads together.
 #[derive(Module, Debug)]
@@ -93,7 +94,8 @@ impl WanAttention {
     /// Added to `residual`, attention to text and, separately, to a picture.
     ///
     /// # Shapes
-    /// - x, residual: `[batch, tokens, dim]`, unchanged
+    /// - x, residual: `[batch, tokens, dim]`, or of fewer clips, which are for all prompts
+    /// - output: `[batch, tokens, dim]`, with the batch of the keys
     pub(super) fn to_context(
         &self,
         x: Tensor<3>,
@@ -101,7 +103,8 @@ impl WanAttention {
         residual: Tensor<3>,
         products: Products,
     ) -> Tensor<3> {
-        let query = self.norm_q.forward(products.project(&self.to_q, x));
+        let batch = keys.text[0].dims()[0];
+        let query = for_all_prompts(self.norm_q.forward(products.project(&self.to_q, x)), batch);
         let attend =
             |[key, value]: &[Tensor<3>; 2]| attention(query.clone(), key.clone(), value.clone(), self.split, false);
         let attended = attend(&keys.text);
@@ -109,7 +112,7 @@ impl WanAttention {
             Some(picture) => t2v_kernels::add(attended, attend(picture)),
             None => attended,
         };
-        products.project_add(&self.to_out[0], attended, residual)
+        products.project_add(&self.to_out[0], attended, for_all_prompts(residual, batch))
     }
 
     /// Keys and values of what is attended to.

@@ -65,7 +65,7 @@ impl WanBlock {
     }
 
     /// # Shapes
-    /// - x: `[batch, tokens, dim]`, unchanged
+    /// - x: `[batch, tokens, dim]`, unchanged, or of fewer clips, which are for all prompts
     /// - time: `[runs, 6, dim]`, for runs of tokens of equal length
     pub(super) fn forward(
         &self,

@@ -83,6 +83,18 @@ fn whole_networks() {
 }
 
 #[test]
+fn clips_under_two_prompts() {
+    let device = t2v_test_support::device();
+    for name in NETWORKS {
+        let fixture = open(name);
+        let model = load(&fixture, &device);
+        for call in calls(&fixture, &device) {
+            crate::golden_tests::check_two_prompts(name, &model, call.latents, &call.conditioning);
+        }
+    }
+}
+
+#[test]
 fn streamed_networks_give_the_same_to_the_bit() {
     let device = t2v_test_support::device();
     for name in NETWORKS {

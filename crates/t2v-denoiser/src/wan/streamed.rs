@@ -145,7 +145,7 @@ impl Denoiser for StreamedWanTransformer {
         conditioning: &Conditioning,
         shortcuts: Shortcuts<'_>,
     ) -> Tensor<5> {
-        let ([batch, _, frames, height, width], like) = (latents.dims(), (latents.device(), latents.dtype()));
+        let ([_, _, frames, height, width], like) = (latents.dims(), (latents.device(), latents.dtype()));
         let running = self.around.begin(latents, timestep, conditioning);
         // A block waits to be taken, while none is read: with the one that computes there are two.
         let (sender, arriving) = sync_channel(0);
@@ -162,7 +162,7 @@ impl Denoiser for StreamedWanTransformer {
                 *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
                 let channels = self.around.config.out_channels();
                 let device: (&Device, _) = (&like.0, like.1);
-                Tensor::zeros([batch, channels, frames, height, width], device)
+                Tensor::zeros([conditioning.batch(), channels, frames, height, width], device)
             }
         }
     }

@@ -40,7 +40,7 @@ pub(crate) use int8::has_integers;
 pub(crate) use matrix::{feed_forward, linear, linear_add, linear_to_image};
 pub(crate) use mlp::mlp;
 pub(crate) use normalisation::{channel_rms_norm, group_norm, layer_norm, modulated_norm};
-pub(crate) use resample::{cat_channels, upsample_2x};
+pub(crate) use resample::{cat_channels, repeat_batch, upsample_2x};
 pub(crate) use tokens::{add_gated, rms_norm, rotate};
 
 use crate::settings::settings;
@@ -139,10 +139,14 @@ fn map_rows(x: FlexTensor, width: usize, change: impl Fn(usize, &mut [f32]) + Sy
 /// The same values in another buffer.
 fn parallel_copy(values: &[f32]) -> Vec<f32> {
     let mut copy = scratch(values.len());
+    parallel_copy_to(values, &mut copy);
+    copy
+}
+
+fn parallel_copy_to(values: &[f32], copy: &mut [f32]) {
     copy.par_chunks_mut(CHUNK)
         .zip(values.par_chunks(CHUNK))
         .for_each(|(copy, values)| copy.copy_from_slice(values));
-    copy
 }
 
 /// Stores as many elements of a vector as `out` has, at most all.

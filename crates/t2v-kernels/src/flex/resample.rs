@@ -1,9 +1,9 @@
-//! Nearest-neighbour enlargement, and channels after channels.
+//! Nearest-neighbour enlargement, channels after channels, and batches after themselves.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::{elements, into_contiguous, is_supported, scratch, tensor, try_into_contiguous};
+use super::{elements, into_contiguous, is_supported, parallel_copy_to, scratch, tensor, try_into_contiguous};
 
 /// `[batch, channels, height, width]` -> twice the height and width.
 pub(crate) fn upsample_2x(x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
@@ -42,4 +42,17 @@ pub(crate) fn cat_channels(x: Tensor<4>, y: Tensor<4>) -> Result<Tensor<4>, [Ten
             out[first_len..].copy_from_slice(y);
         });
     Ok(tensor(out, [batch, first + second, height, width]))
+}
+
+/// All entries, `times` times one after the other.
+pub(crate) fn repeat_batch<const D: usize>(x: Tensor<D>, times: usize) -> Result<Tensor<D>, Tensor<D>> {
+    let mut shape = x.dims();
+    shape[0] *= times;
+    let x = try_into_contiguous(x)?;
+    let values = elements(&x);
+    let mut out = scratch(times * values.len());
+    for copy in out.chunks_mut(values.len().max(1)) {
+        parallel_copy_to(values, copy);
+    }
+    Ok(tensor(out, shape))
 }

@@ -435,6 +435,17 @@ fn convolutions_in_time() {
 }
 
 #[test]
+fn batches_after_themselves() {
+    for shape in [[1, 2, 3], [3, 70, 130], [2, 0, 5]] {
+        let (x, parts) = (random(shape), |x: &Tensor<3>| vec![x.clone(); 3]);
+        let turned = x.clone().swap_dims(1, 2);
+        for x in [x, turned] {
+            assert_same(super::repeat_batch(x.clone(), 3), Tensor::cat(parts(&x), 0));
+        }
+    }
+}
+
+#[test]
 fn channels_after_channels() {
     let (x, y) = (random([3, 5, 4, 7]), random([3, 2, 4, 7]));
     assert_same(
