@@ -23,8 +23,8 @@ from matplotlib import pyplot
 
 # What grows, what is the same, the stages, and where each stage lies on the axis.
 SERIES = [
-    ("frames", "at 128x128, two clips", "step {0} 128 128", [4, 8, 16, 32]),
-    ("pixels a side", "4 frames, two clips", "step 4 {0} {0}", [128, 256, 384, 512]),
+    ("frames", "at 128x128, guided", "step {0} 128 128", [4, 8, 16, 32]),
+    ("pixels a side", "4 frames, guided", "step 4 {0} {0}", [128, 256, 384, 512]),
     ("clips", "4 frames at 128x128", "clips {0} 4 128 128", [1, 2, 4]),
 ]
 

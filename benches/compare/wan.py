@@ -11,7 +11,7 @@
 
 Weights are in bf16 here and in stable-diffusion.cpp, in the type that is named in diffusers. Every measurement is a process of its own, which reads the network
 and runs it on a tiny clip before it is measured (stable-diffusion.cpp isn't warmed up); the peak of resident memory is that of
-the measured run, with the weights. A guided step is a call for two clips; stable-diffusion.cpp makes them one after the other.
+the measured run, with the weights. A guided step is one call for two prompts; stable-diffusion.cpp makes one after the other.
 `--runs N` is for medians, `--peers` and `--stages` choose, and `--size FRAMES HEIGHT WIDTH` is for trying it out.
 """
 

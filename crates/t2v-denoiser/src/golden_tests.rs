@@ -381,13 +381,39 @@ pub(crate) fn check_two_prompts(name: &str, model: &impl Denoiser, latents: Tens
         ..conditioning.clone()
     };
     let twice = model.forward(Tensor::cat(vec![latents.clone(), latents.clone()], 0), 500.0, &both);
-    let once = model.forward(latents, 500.0, &both);
+    let once = model.forward(latents.clone(), 500.0, &both);
     assert_eq!(once.dims()[0], both.batch(), "{name}");
     let halves = once.clone().chunk(2, 0);
     let difference: f32 = (halves[0].clone() - halves[1].clone()).abs().max().into_scalar();
     assert!(difference > 1e-3, "{name}: prompts make a difference, not {difference}");
-    let difference: f32 = (once - twice).abs().max().into_scalar();
-    assert!(difference < 1e-4, "{name}: {difference}");
+    let assert_same = |left: Tensor<5>, right: Tensor<5>, what: &str| {
+        let difference: f32 = (left - right).abs().max().into_scalar();
+        assert!(difference < 1e-4, "{name}, {what}: {difference}");
+    };
+    assert_same(once.clone(), twice, "repeated latents");
+    let prepared = model.prepare(both.clone());
+    assert_same(
+        once.clone(),
+        model.forward(latents.clone(), 500.0, &prepared),
+        "prepared",
+    );
+    if model.reuses_features() {
+        let (mut cache, at) = (FeatureCache::new(0, 0), 0.0);
+        let keep = DeepFeatures::Keep { cache: &mut cache, at };
+        assert_same(
+            once.clone(),
+            model.call(latents.clone(), 500.0, &both, keep.into()),
+            "features kept",
+        );
+        let reuse = || DeepFeatures::Reuse { cache: &cache, at }.into();
+        assert_same(
+            once,
+            model.call(latents.clone(), 500.0, &both, reuse()),
+            "features reused",
+        );
+        let positive = model.call(latents, 500.0, conditioning, reuse());
+        assert_same(halves[1].clone(), positive, "features reused for one prompt");
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub trait Denoiser: Send {
     /// One call of the network.
     ///
     /// The conditioning may be for several times as many clips as there are latents: all of them under one prompt, then all under the
-    /// next, which gives the values that repeated latents would give, in less time. Guidance is one clip under two prompts.
+    /// next. That gives what repeated latents would, but for rounding, in less time. Guidance is one clip under two prompts.
     ///
     /// # Shapes
     /// - latents: `[clips, in_channels, frames, height, width]`

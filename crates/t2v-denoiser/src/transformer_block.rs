@@ -202,7 +202,7 @@ impl TransformerBlock {
     }
 
     /// # Shapes
-    /// - x: `[rows, tokens, dim]`, unchanged but for rows that text is for
+    /// - x: `[rows, tokens, dim]`, unchanged; with text, rows may be for all prompts
     pub(crate) fn forward(&self, x: Tensor<3>, context: Context<'_>, products: Products) -> Tensor<3> {
         let x = match context {
             Context::Text(text, rows) => self.attend_to_text(x, (text, rows), products),

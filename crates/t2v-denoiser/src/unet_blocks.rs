@@ -210,7 +210,7 @@ impl UNetBlock {
         }
     }
 
-    /// Layer `i`, whose parts always come in this order. Rows before the first that looks at the text may be for all prompts.
+    /// Layer `i`, whose parts always come in this order. The rows of `x` may be for all prompts.
     fn layer(&self, i: usize, x: Tensor<4>, condition: &Condition) -> Tensor<4> {
         let time = condition.time(x.dims()[0]);
         let mut x = self.resnets[i].forward(x, Some(time));
@@ -253,8 +253,7 @@ impl UNetBlock {
 
     /// Layer `i` of the way up, with the state that belongs to it.
     pub(crate) fn up_layer(&self, i: usize, x: Tensor<4>, state: Tensor<4>, condition: &Condition) -> Tensor<4> {
-        let rows = x.dims()[0].max(state.dims()[0]);
-        let [x, state] = [x, state].map(|x| for_all_prompts(x, rows));
+        let state = for_all_prompts(state, condition.rows());
         self.layer(i, cat_channels(x, state), condition)
     }
 

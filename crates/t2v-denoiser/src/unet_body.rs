@@ -18,27 +18,25 @@ impl UNetBody<'_> {
     /// - output: `[batch * frames, channels, height, width]`, with the batch of the text
     pub(crate) fn forward(&self, x: Tensor<4>, condition: &Condition, deep: Option<DeepFeatures<'_>>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
-        let (size, rows) = ([height, width], condition.rows());
-        let out = match deep {
+        let size = [height, width];
+        match deep {
             None => self.whole(x, condition, |_, _| ()),
             Some(DeepFeatures::Keep { cache, at }) => {
                 let layers = self.layers_around(cache.depth());
                 self.whole(x, condition, |left, x| {
                     if left == layers {
-                        cache.keep(at, for_all_prompts(x.clone(), rows));
+                        cache.keep(at, x.clone());
                     }
                 })
             }
-            Some(DeepFeatures::Reuse { cache, at }) => match cache.features(at, rows) {
+            Some(DeepFeatures::Reuse { cache, at }) => match cache.features(at, condition.rows()) {
                 Some(features) => {
                     let states = self.way_down(x, condition, self.layers_around(cache.depth()));
                     self.way_up(features, states, condition, size, |_, _| ())
                 }
                 None => self.whole(x, condition, |_, _| ()),
             },
-        };
-        // Of a network that never looks at the text.
-        for_all_prompts(out, rows)
+        }
     }
 
     /// Layers of the way up.
@@ -55,14 +53,15 @@ impl UNetBody<'_> {
     fn whole(&self, x: Tensor<4>, condition: &Condition, before_layer: impl FnMut(usize, &Tensor<4>)) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let states = self.way_down(x, condition, usize::MAX);
-        let mut x = states[states.len() - 1].clone();
+        let mut x = for_all_prompts(states[states.len() - 1].clone(), condition.rows());
         if let Some(block) = self.mid {
             x = block.forward_mid(x, condition);
         }
         self.way_up(x, states, condition, [height, width], before_layer)
     }
 
-    /// The first states, at most so many, beginning with the input.
+    /// The first states, at most so many, beginning with the input. Those before the first layer that looks at the text have the rows of
+    /// the input, which are for all prompts.
     fn way_down(&self, x: Tensor<4>, condition: &Condition, most: usize) -> Vec<Tensor<4>> {
         let mut states = vec![x];
         for block in self.down {

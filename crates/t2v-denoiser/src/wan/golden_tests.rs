@@ -9,7 +9,7 @@ use t2v_test_support::Fixture;
 use t2v_weights::{LoadOptions, Lora, LoraSet, LoraTarget, Network};
 
 use super::{StreamedWanTransformer, WanTransformer, WanTransformerConfig};
-use crate::{Conditioning, Denoiser};
+use crate::{Conditioning, Denoiser, golden_tests::check_two_prompts};
 
 const NETWORKS: [&str; 5] = [
     "wan_text",
@@ -88,8 +88,11 @@ fn clips_under_two_prompts() {
     for name in NETWORKS {
         let fixture = open(name);
         let model = load(&fixture, &device);
+        let options = LoadOptions::new(DType::F32, &device);
+        let streamed = StreamedWanTransformer::from_weights(fixture.config(), fixture.weights(), &options).unwrap();
         for call in calls(&fixture, &device) {
-            crate::golden_tests::check_two_prompts(name, &model, call.latents, &call.conditioning);
+            check_two_prompts(name, &model, call.latents.clone(), &call.conditioning);
+            check_two_prompts(name, &streamed, call.latents, &call.conditioning);
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn group_norm<const D: usize>(
         let (mean, variance) = moments(parts);
         (mean as f32, (1.0 / (variance + norm.epsilon).sqrt()) as f32)
     };
-    // Those of one frame are taken when it is in the cache.
+    // Those of one frame are taken when it is normalised, for which it then is in a cache.
     let of_clips: Vec<(f32, f32)> = if frames > 1 {
         let x = elements(&x);
         (0..rows / frames * groups)

@@ -2,8 +2,6 @@
 
 use super::{simd, stored::Stored};
 
-/// Bytes that come from memory together.
-const CACHE_LINE: usize = 64;
 /// Rows and columns that are transposed by a few instructions.
 const TILE: usize = 8;
 
@@ -16,12 +14,15 @@ pub(super) struct Lines<'a, T = f32> {
 impl<T> Lines<'_, T> {
     /// Asks the processor for the first `len` elements of each of `count` lines, which are used soon.
     pub(super) fn prefetch(&self, [count, len]: [usize; 2]) {
+        /// Bytes that come from memory together.
+        const CACHE_LINE: usize = 64;
+        if cfg!(not(target_arch = "x86_64")) {
+            return;
+        }
         for line in 0..count {
             for values in self.values[line * self.stride..][..len].chunks(CACHE_LINE / size_of::<T>()) {
                 #[cfg(target_arch = "x86_64")]
                 x86_64::prefetch(values);
-                #[cfg(not(target_arch = "x86_64"))]
-                let _ = values;
             }
         }
     }

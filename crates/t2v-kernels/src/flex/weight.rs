@@ -139,7 +139,7 @@ impl Weight {
         }
     }
 
-    /// Asks the processor for what is going to be packed, transposed, after something else.
+    /// Asks the processor for a part that is going to be packed.
     fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
         let (first, shape) = ([rows.start, columns.start], [rows.len(), columns.len()]);
         match (self.blocks, self.stored.dtype()) {
@@ -270,13 +270,13 @@ pub(super) fn multiply_few(
                 let first = [depth.start, columns.start + panel.columns.start];
                 weight.pack(panel, first, transposed, room);
             }
-            // What is packed next comes from memory while this is multiplied.
-            let (columns_next, depth_next) = match blocks.peek() {
-                Some(depth) => (columns.clone(), depth.clone()),
-                None => (columns.end..d_out.min(columns.end + COLUMNS), 0..depth.len()),
-            };
             if transposed {
-                weight.prefetch(columns_next, depth_next);
+                // What is packed next comes from memory while this is multiplied.
+                let (columns, depth) = match blocks.peek() {
+                    Some(depth) => (columns.clone(), depth.clone()),
+                    None => (columns.end..d_out.min(columns.end + COLUMNS), 0..depth.len()),
+                };
+                weight.prefetch(columns, depth);
             }
             let bias = bias
                 .filter(|_| is_first)

@@ -4,7 +4,7 @@
 //! as long as they aren't too small for an f32, and added up in f32, so that the result is what f32 gives
 //! ([Henry, Tang and Heinecke, 2019](https://arxiv.org/abs/1904.06376)). For right sides in f32, which would take six products, tiles aren't used:
 //! they do sixteen times as many multiplications as vectors on paper, and three to four times as many where a processor has to keep cool.
-//! Nor are they where rows are few: taking these apart for every hundred columns costs what tiles save.
+//! Nor are they where rows are few: taking these apart for every panel of columns costs what tiles save.
 //!
 //! A right side is put in order when it is packed, a left side is taken apart when it is multiplied. Buffers are those of all operators: what they hold
 //! are the bits of two bf16, as one of f32.
