@@ -3,11 +3,13 @@
     cargo bench -p t2v-benches --bench operators
     .venv/bin/python benches/compare/operators.py [--threads 2] [--criterion target/criterion]
 
+`--only "linear|attention"` measures operators of such names alone, as the bench does that is given the same.
 `--device cuda --dtype f16` compares on a GPU, after the bench with `T2V_DEVICE=cuda T2V_DTYPE=f16`.
 """
 
 import argparse
 import json
+import re
 import statistics
 import time
 from pathlib import Path
@@ -117,6 +119,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--criterion", type=Path, default=Path("target/criterion"))
+    parser.add_argument("--only", type=re.compile, default="", help="a regular expression")
     parser.add_argument("--device", default="flex", help="as T2V_DEVICE; PyTorch takes cuda for any but flex")
     parser.add_argument("--dtype", default="f32", choices=DTYPES)
     args = parser.parse_args()
@@ -131,6 +134,8 @@ def main():
     print("| operator | t2v | PyTorch | ratio |\n| --- | --- | --- | --- |")
     with torch.no_grad():
         for name, case in cases():
+            if not args.only.search(name):
+                continue
             theirs, key = median(case()), name + where
             mine = f"{ours[key]:.2f} ms" if key in ours else ""
             ratio = f"{ours[key] / theirs:.2f}" if key in ours else ""

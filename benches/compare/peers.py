@@ -9,7 +9,7 @@
 
 All compute in f32, OpenVINO since its hint says so. t2v and stable-diffusion.cpp keep the folder's f16 weights and widen them as they go,
 the others hold f32. stable-diffusion.cpp knows Stable Diffusion alone, and computes the two halves of a guided step one after the other,
-the others as one batch; cyllama ships it with the vector instructions that its build chose. The first round doesn't count.
+the others in one call; cyllama ships it with the vector instructions that its build chose. The first round doesn't count.
 """
 
 import argparse
