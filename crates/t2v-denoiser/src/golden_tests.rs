@@ -202,13 +202,16 @@ fn up_blocks() {
     }
 }
 
+fn clip_network(golden: &Golden) -> UNet3d {
+    let options = LoadOptions::new(DType::F32, &golden.device);
+    UNet3d::from_weights(golden.fixture.config(), &golden.fixture.weights(), &options).unwrap()
+}
+
 #[test]
 fn whole_networks() {
     for (name, cases) in [("unet_a", vec!["", ".1"]), ("unet_b", vec![""])] {
         let golden = Golden::open(name);
-        let config = golden.fixture.config();
-        let options = LoadOptions::new(DType::F32, &golden.device);
-        let model = UNet3d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
+        let model = clip_network(&golden);
         for case in cases {
             let (_, timestep) = golden.fixture.values(&format!("input.timestep{case}"));
             let output = model.forward(
@@ -229,6 +232,30 @@ fn as_clip(golden: &Golden, name: &str) -> Tensor<5> {
     }
 }
 
+const IMAGE_NETWORKS: [&str; 6] = [
+    "unet_2d_a",
+    "unet_2d_b",
+    "unet_2d_c",
+    "unet_2d_lcm",
+    "unet_2d_rare",
+    "unet_motion_b",
+];
+
+fn image_network(golden: &Golden) -> UNet2d {
+    let config = UNet2dConfig::from_json(golden.config.clone()).unwrap();
+    let options = LoadOptions::new(DType::F32, &golden.device);
+    UNet2d::from_weights(config, &golden.fixture.weights(), &options).unwrap()
+}
+
+fn image_conditioning(golden: &Golden, case: &str) -> Conditioning {
+    let mut conditioning = Conditioning::new(golden.input(&format!("encoder_hidden_states{case}")));
+    let guidance = format!("timestep_cond{case}");
+    if golden.fixture.names().contains(&format!("input.{guidance}")) {
+        conditioning.guidance = Some(golden.input(&guidance));
+    }
+    conditioning
+}
+
 fn check_image_network(golden: &Golden, model: &UNet2d) {
     let names = golden.fixture.names();
     let cases: Vec<&str> = ["", ".1"]
@@ -238,10 +265,7 @@ fn check_image_network(golden: &Golden, model: &UNet2d) {
     assert!(!cases.is_empty());
     for case in cases {
         let (_, timestep) = golden.fixture.values(&format!("input.timestep{case}"));
-        let mut conditioning = Conditioning::new(golden.input(&format!("encoder_hidden_states{case}")));
-        if names.contains(&format!("input.timestep_cond{case}")) {
-            conditioning.guidance = Some(golden.input(&format!("timestep_cond{case}")));
-        }
+        let conditioning = image_conditioning(golden, case);
         let sample = as_clip(golden, &format!("input.sample{case}"));
         let output = model.forward(sample, f64::from(timestep[0]), &conditioning);
         match golden.fixture.values(&format!("output.sample{case}")).0.len() {
@@ -253,18 +277,9 @@ fn check_image_network(golden: &Golden, model: &UNet2d) {
 
 #[test]
 fn image_networks() {
-    for name in [
-        "unet_2d_a",
-        "unet_2d_b",
-        "unet_2d_c",
-        "unet_2d_lcm",
-        "unet_2d_rare",
-        "unet_motion_b",
-    ] {
+    for name in IMAGE_NETWORKS {
         let golden = Golden::open(name);
-        let config = UNet2dConfig::from_json(golden.config.clone()).unwrap();
-        let options = LoadOptions::new(DType::F32, &golden.device);
-        let model = UNet2d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
+        let model = image_network(&golden);
         check_image_network(&golden, &model);
     }
 }
@@ -366,8 +381,13 @@ fn check_last_alone(name: &str, model: &impl Denoiser, latents: &Tensor<5>, cond
     let last = |x: Tensor<5>| x.slice_dim(0, batch - 1..batch);
     let reuse = DeepFeatures::Reuse { cache: &cache, at: 1.0 };
     let alone = model.call(last(latents.clone()), 500.0, &conditioning.last(), reuse.into());
-    let difference: f32 = (alone - last(whole)).abs().max().into_scalar();
-    assert!(difference < 1e-4, "{name}: {difference}");
+    assert_near(name, alone, last(whole));
+}
+
+#[track_caller]
+fn assert_near(what: &str, left: Tensor<5>, right: Tensor<5>) {
+    let difference: f32 = (left - right).abs().max().into_scalar();
+    assert!(difference < 1e-4, "{what}: {difference}");
 }
 
 /// Clips under two prompts are those clips twice.
@@ -386,10 +406,7 @@ pub(crate) fn check_two_prompts(name: &str, model: &impl Denoiser, latents: Tens
     let halves = once.clone().chunk(2, 0);
     let difference: f32 = (halves[0].clone() - halves[1].clone()).abs().max().into_scalar();
     assert!(difference > 1e-3, "{name}: prompts make a difference, not {difference}");
-    let assert_same = |left: Tensor<5>, right: Tensor<5>, what: &str| {
-        let difference: f32 = (left - right).abs().max().into_scalar();
-        assert!(difference < 1e-4, "{name}, {what}: {difference}");
-    };
+    let assert_same = |left, right, what: &str| assert_near(&format!("{name}, {what}"), left, right);
     assert_same(once.clone(), twice, "repeated latents");
     let prepared = model.prepare(both.clone());
     assert_same(
@@ -420,27 +437,14 @@ pub(crate) fn check_two_prompts(name: &str, model: &impl Denoiser, latents: Tens
 fn clips_under_two_prompts() {
     for name in ["unet_a", "unet_b"] {
         let golden = Golden::open(name);
-        let options = LoadOptions::new(DType::F32, &golden.device);
-        let model = UNet3d::from_weights(golden.fixture.config(), &golden.fixture.weights(), &options).unwrap();
+        let model = clip_network(&golden);
         let conditioning = Conditioning::new(golden.input("encoder_hidden_states"));
         check_two_prompts(name, &model, golden.input("sample"), &conditioning);
     }
-    for name in [
-        "unet_2d_a",
-        "unet_2d_b",
-        "unet_2d_c",
-        "unet_2d_lcm",
-        "unet_2d_rare",
-        "unet_motion_b",
-    ] {
+    for name in IMAGE_NETWORKS {
         let golden = Golden::open(name);
-        let config = UNet2dConfig::from_json(golden.config.clone()).unwrap();
-        let options = LoadOptions::new(DType::F32, &golden.device);
-        let model = UNet2d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
-        let mut conditioning = Conditioning::new(golden.input("encoder_hidden_states"));
-        if golden.fixture.names().contains(&"input.timestep_cond".to_owned()) {
-            conditioning.guidance = Some(golden.input("timestep_cond"));
-        }
+        let model = image_network(&golden);
+        let conditioning = image_conditioning(&golden, "");
         check_two_prompts(name, &model, as_clip(&golden, "input.sample"), &conditioning);
     }
 }
@@ -449,8 +453,7 @@ fn clips_under_two_prompts() {
 fn deep_features_are_reused() {
     let reversed = |x: &Tensor<5>| x.clone().flip([3]) * 0.7;
     let golden = Golden::open("unet_a");
-    let options = LoadOptions::new(DType::F32, &golden.device);
-    let model = UNet3d::from_weights(golden.fixture.config(), &golden.fixture.weights(), &options).unwrap();
+    let model = clip_network(&golden);
     for case in ["", ".1"] {
         let latents: Tensor<5> = golden.input(&format!("sample{case}"));
         let conditioning = Conditioning::new(golden.input(&format!("encoder_hidden_states{case}")));
@@ -458,8 +461,7 @@ fn deep_features_are_reused() {
     }
     for name in ["unet_2d_b", "unet_motion_b"] {
         let golden = Golden::open(name);
-        let config = UNet2dConfig::from_json(golden.config.clone()).unwrap();
-        let model = UNet2d::from_weights(config, &golden.fixture.weights(), &options).unwrap();
+        let model = image_network(&golden);
         let latents = as_clip(&golden, "input.sample");
         let conditioning = Conditioning::new(golden.input("encoder_hidden_states"));
         check_reuse::<6>(name, &model, [latents.clone(), reversed(&latents)], &conditioning);

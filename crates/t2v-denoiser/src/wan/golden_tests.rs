@@ -31,6 +31,11 @@ fn load(fixture: &Fixture, device: &Device) -> WanTransformer {
     WanTransformer::from_weights(fixture.config(), &fixture.weights(), &options).unwrap()
 }
 
+fn load_streamed(fixture: &Fixture, device: &Device) -> StreamedWanTransformer {
+    let options = LoadOptions::new(DType::F32, device);
+    StreamedWanTransformer::from_weights(fixture.config(), fixture.weights(), &options).unwrap()
+}
+
 /// A call of a fixture: latents, timestep and conditioning.
 struct Call {
     latents: Tensor<5>,
@@ -88,8 +93,7 @@ fn clips_under_two_prompts() {
     for name in NETWORKS {
         let fixture = open(name);
         let model = load(&fixture, &device);
-        let options = LoadOptions::new(DType::F32, &device);
-        let streamed = StreamedWanTransformer::from_weights(fixture.config(), fixture.weights(), &options).unwrap();
+        let streamed = load_streamed(&fixture, &device);
         for call in calls(&fixture, &device) {
             check_two_prompts(name, &model, call.latents.clone(), &call.conditioning);
             check_two_prompts(name, &streamed, call.latents, &call.conditioning);
@@ -103,8 +107,7 @@ fn streamed_networks_give_the_same_to_the_bit() {
     for name in NETWORKS {
         let fixture = open(name);
         let model = load(&fixture, &device);
-        let options = LoadOptions::new(DType::F32, &device);
-        let streamed = StreamedWanTransformer::from_weights(fixture.config(), fixture.weights(), &options).unwrap();
+        let streamed = load_streamed(&fixture, &device);
         assert!(streamed.in_memory().num_params() < model.num_params());
         for call in calls(&fixture, &device) {
             let expected = model.forward(call.latents.clone(), call.timestep, &call.conditioning);

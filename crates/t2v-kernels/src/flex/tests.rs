@@ -446,10 +446,9 @@ fn convolutions_in_time() {
 #[test]
 fn batches_after_themselves() {
     for shape in [[1, 2, 3], [3, 70, 130], [2, 0, 5]] {
-        let (x, parts) = (random(shape), |x: &Tensor<3>| vec![x.clone(); 3]);
-        let turned = x.clone().swap_dims(1, 2);
-        for x in [x, turned] {
-            assert_same(super::repeat_batch(x.clone(), 3), Tensor::cat(parts(&x), 0));
+        let x: Tensor<3> = random(shape);
+        for x in [x.clone(), x.swap_dims(1, 2)] {
+            assert_same(super::repeat_batch(x.clone(), 3), Tensor::cat(vec![x; 3], 0));
         }
     }
 }

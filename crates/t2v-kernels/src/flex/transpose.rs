@@ -13,17 +13,14 @@ pub(super) struct Lines<'a, T = f32> {
 
 impl<T> Lines<'_, T> {
     /// Asks the processor for the first `len` elements of each of `count` lines, which are used soon.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(unused_variables, reason = "others are asked for nothing")
+    )]
     pub(super) fn prefetch(&self, [count, len]: [usize; 2]) {
-        /// Bytes that come from memory together.
-        const CACHE_LINE: usize = 64;
-        if cfg!(not(target_arch = "x86_64")) {
-            return;
-        }
+        #[cfg(target_arch = "x86_64")]
         for line in 0..count {
-            for values in self.values[line * self.stride..][..len].chunks(CACHE_LINE / size_of::<T>()) {
-                #[cfg(target_arch = "x86_64")]
-                x86_64::prefetch(values);
-            }
+            x86_64::prefetch(&self.values[line * self.stride..][..len]);
         }
     }
 }
@@ -67,10 +64,14 @@ mod x86_64 {
 
     use super::{Lines, Stored, TILE};
 
-    /// Asks for the first of `values` and its neighbours to be in the second cache.
+    /// Asks for `values` to be in the second cache.
     pub(super) fn prefetch<T>(values: &[T]) {
-        // SAFETY: nothing is read.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().cast()) }
+        /// Bytes that come from memory together.
+        const CACHE_LINE: usize = 64;
+        for line in values.chunks(CACHE_LINE / size_of::<T>()) {
+            // SAFETY: nothing is read.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) }
+        }
     }
 
     /// Transposes whole tiles: `count` lines and `len` elements of each, both multiples of [`TILE`], or none.
